@@ -1,0 +1,29 @@
+"""Errors that a user can cause: one line each, with the exit code that the command line returns."""
+
+
+class LenumbaError(Exception):
+    """Base of every error that a user can cause.
+
+    The message is one line: where, what was expected, what was found, what to do.
+    A :class:`ConfigError` may hold several such lines, one for each fault.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(LenumbaError):
+    """A wrong command line or configuration."""
+
+    exit_code = 2
+
+
+class DataError(LenumbaError):
+    """Data or files that are missing, damaged or do not fit, or an environment that does not allow the job."""
+
+    exit_code = 3
+
+
+class DivergedError(LenumbaError):
+    """The loss became NaN or infinite."""
+
+    exit_code = 4

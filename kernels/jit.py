@@ -1,0 +1,61 @@
+"""The one JIT decorator, its flags, and compilation to machine code.
+
+Everything that imports Numba lies behind this module and the kernels themselves; a program that is in the
+cache already (:mod:`lenumba.kernels.native`) runs without importing any of them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit, types
+
+# 'contract' fuses a·b + c, 'nsz' lets −0 be 0. Never 'nnan' (divergence is found by looking for NaN) and never
+# 'reassoc' (the order of a sum decides its bits). Division by zero gives Inf: kernels raise nothing.
+FLAGS: dict[str, Any] = {
+    "fastmath": {"contract", "nsz"},
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+POINTERS = {
+    "f32*": types.CPointer(types.float32),
+    "f64*": types.CPointer(types.float64),
+    "i32*": types.CPointer(types.int32),
+    "i64*": types.CPointer(types.int64),
+    "u8*": types.CPointer(types.uint8),
+    "i64": types.intp,
+    "f32": types.float32,
+    "f64": types.float64,
+}
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile `function` in nopython mode with the project's flags.
+
+    Kernels call one another freely; whole numbers that are written out in a call are compile-time constants
+    inside the callee (Numba types them as literals), which is how shapes and tile sizes get frozen.
+    """
+    return njit(**FLAGS)(function)
+
+
+def compile_object(function: Any, signature: list[str]) -> tuple[str, bytes]:
+    """Compile a kernel for the argument types in `signature` and return its machine code.
+
+    Parameters
+    ----------
+    function
+        A function decorated with :func:`kernel`; it returns nothing.
+    signature
+        Names of argument types, keys of :data:`POINTERS`.
+
+    Returns
+    -------
+    symbol, object_code
+        The function's name inside the relocatable object, and the object's bytes.
+    """
+    argument_types = tuple(POINTERS[name] for name in signature)
+    function.compile(argument_types)
+    overload = function.overloads[argument_types]
+    overload.library.enable_object_caching()
+    return overload.fndesc.llvm_func_name, overload.library._get_compiled_object()

@@ -1,0 +1,214 @@
+"""Machine code on disk and in memory: the program cache, and calls into compiled programs.
+
+A cached program is one file, named by a hash of everything that its machine code depends on: the kernels'
+sources, the generated program, the versions of Numba and llvmlite, and the CPU. It starts with a SHA-256 of the
+rest, so a damaged entry is compiled again instead of being run. It is machine code, never pickle; still, a folder
+that other users can write to is refused. Loading needs llvmlite alone: a warm start never imports Numba.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("lenumba")
+
+CTYPES = {"i64": ctypes.c_int64, "f32": ctypes.c_float, "f64": ctypes.c_double}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program to compile: Python source text that defines `entry` with the argument types `signature`."""
+
+    name: str
+    text: str
+    entry: str
+    signature: Sequence[str]
+
+
+@dataclass
+class Native:
+    """A compiled program, ready to call; the GIL is released while it runs.
+
+    Attributes
+    ----------
+    cached
+        Whether the machine code came from the cache.
+    path
+        The generated source, where the cache keeps it for people to read; None without a cache.
+    """
+
+    call: Callable[..., int]
+    cached: bool
+    path: Path | None
+    engine: Any = field(repr=False, default=None)  # owns the memory that holds the machine code
+
+    def __call__(self, *arguments: int | float) -> None:
+        """Run the program. Pointers are passed as addresses (int)."""
+        self.call(*arguments)
+
+
+def cpu_target() -> tuple[str, str]:
+    """Return the name and the feature string of the CPU that Numba compiles for."""
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    return name, features
+
+
+def vector_registers() -> int:
+    """Return how many 16-float vectors the target's registers hold: 32 with AVX-512, 8 with AVX2 or NEON."""
+    name, features = cpu_target()
+    flags = set(features.split(","))
+    if "+avx512f" in flags:
+        return 32
+    return 8 if "+avx" in flags or "+neon" in flags or name == "haswell" else 4
+
+
+def cache_root() -> Path:
+    """Return the folder of cached programs: under NUMBA_CACHE_DIR where that is set, else the user's cache."""
+    if numba_dir := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(numba_dir) / "lenumba"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lenumba" / "programs"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenumba" / "programs"
+
+
+@functools.cache
+def environment_digest() -> str:
+    """Return a SHA-256 over the kernels' sources, the compiler's versions and the CPU."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    digest.update(repr((version("numba"), version("llvmlite"), sys.version_info[:2], cpu_target())).encode())
+    return digest.hexdigest()
+
+
+def get_program(source: Source, progress: Callable[[str, int, int], None] | None = None) -> Native:
+    """Return the machine code of `source`, from the cache or newly compiled.
+
+    Parameters
+    ----------
+    progress
+        Called as ``progress(step, done, total)`` while the program is compiled.
+    """
+    key = hashlib.sha256((environment_digest() + repr(source)).encode()).hexdigest()
+    folder = cache_root() / f"{source.name}-{key[:16]}"
+    try:
+        open_private_folder(folder)
+    except OSError as error:
+        log.warning("no program cache: %s; compiling for this run alone", error)
+        return load_object(*compile_source(source, folder / "program.py", progress), cached=False, path=None)
+    path = folder / "program.py"
+    entry = folder / "program.o"
+    with exclusive(folder / "lock"):
+        found = read_entry(entry)
+        if found:
+            return load_object(*found, source.signature, cached=True, path=path)
+        write_atomically(path, source.text.encode())
+        symbol, code, _ = compile_source(source, path, progress)
+        body = symbol.encode() + b"\n" + code
+        write_atomically(entry, hashlib.sha256(body).hexdigest().encode() + body)
+    return load_object(symbol, code, source.signature, cached=False, path=path)
+
+
+def open_private_folder(folder: Path) -> None:
+    """Create `folder` for this user alone; raise PermissionError where others could plant machine code in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix":
+        status = folder.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise PermissionError(f"{folder} can be written by other users")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock that dies with the process, so that of several starting processes one compiles."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+        except ImportError:  # not POSIX: entries are still written atomically, at worst compiled twice
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_entry(path: Path) -> tuple[str, bytes] | None:
+    """Return the symbol and object code of a cache entry, or None where it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    checksum, body = content[:64], content[64:]
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        log.warning("the cached program %s is damaged; compiling it again", path)
+        return None
+    symbol, _, code = body.partition(b"\n")
+    return symbol.decode(), code
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to a temporary file beside `path` and rename it over `path`."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def compile_source(source: Source, path: Path, progress: Callable | None) -> tuple[str, bytes, Sequence[str]]:
+    """Execute the program's source as a module and compile its steps, then its entry."""
+    from lenumba.kernels.jit import compile_object
+
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(source.name, loader=None))
+    exec(compile(source.text, str(path), "exec"), module.__dict__)
+    for done, (step, signature) in enumerate(steps := getattr(module, "STEPS", [])):
+        if progress:
+            progress(step.__name__.replace("_", " "), done, len(steps) + 1)
+        compile_object(step, signature)
+    if progress:
+        progress("whole program", len(steps), len(steps) + 1)
+    return *compile_object(getattr(module, source.entry), source.signature), source.signature
+
+
+def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None) -> Native:
+    """Link relocatable object code into this process and return it as a callable."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    engine = llvm.create_mcjit_compiler(
+        llvm.parse_assembly(""), llvm.Target.from_default_triple().create_target_machine()
+    )
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    # Numba's calling convention: return slot and exception slot come first, the status is returned.
+    types = [CTYPES.get(name, ctypes.c_void_p) for name in signature]
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
+    function = prototype(engine.get_function_address(symbol))
+    slots = (ctypes.c_void_p * 2)()
+    address = ctypes.addressof(slots)
+
+    def call(*arguments: int | float, _slots: Any = slots) -> int:
+        return function(address, address + 8, *arguments)
+
+    return Native(call, cached, path, engine)

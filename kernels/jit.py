@@ -4,7 +4,7 @@ Everything that imports Numba lies behind this module and the kernels themselves
 cache already (:mod:`lenumba.kernels.native`) runs without importing any of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import njit, types
@@ -18,7 +18,7 @@ FLAGS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 
-POINTERS = {
+TYPES = {
     "f32*": types.CPointer(types.float32),
     "f64*": types.CPointer(types.float64),
     "i32*": types.CPointer(types.int32),
@@ -39,23 +39,15 @@ def kernel(function: Callable) -> Callable:
     return njit(**FLAGS)(function)
 
 
-def compile_object(function: Any, signature: list[str]) -> tuple[str, bytes]:
-    """Compile a kernel for the argument types in `signature` and return its machine code.
-
-    Parameters
-    ----------
-    function
-        A function decorated with :func:`kernel`; it returns nothing.
-    signature
-        Names of argument types, keys of :data:`POINTERS`.
-
-    Returns
-    -------
-    symbol, object_code
-        The function's name inside the relocatable object, and the object's bytes.
-    """
-    argument_types = tuple(POINTERS[name] for name in signature)
+def compile_kernel(function: Any, signature: Sequence[str]) -> Any:
+    """Type and lower a kernel for the argument types in `signature` (keys of :data:`TYPES`); return its overload."""
+    argument_types = tuple(TYPES[name] for name in signature)
     function.compile(argument_types)
-    overload = function.overloads[argument_types]
-    overload.library.enable_object_caching()
-    return overload.fndesc.llvm_func_name, overload.library._get_compiled_object()
+    return function.overloads[argument_types]
+
+
+def object_code(overload: Any) -> tuple[str, bytes]:
+    """Return a compiled kernel's symbol and the relocatable object that holds it and all that it calls."""
+    library, symbol = overload.library, overload.fndesc.llvm_func_name
+    library.get_pointer_to_function(symbol)  # makes LLVM generate the code
+    return symbol, library._get_compiled_object()

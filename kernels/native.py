@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib.util
 import logging
 import os
 import sys
@@ -111,7 +110,8 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
         open_private_folder(folder)
     except OSError as error:
         log.warning("no program cache: %s; compiling for this run alone", error)
-        return load_object(*compile_source(source, folder / "program.py", progress), cached=False, path=None)
+        code = compile_source(source, folder / "program.py", progress)
+        return load_object(*code, source.signature, cached=False, path=None)
     path = folder / "program.py"
     entry = folder / "program.o"
     with exclusive(folder / "lock"):
@@ -119,7 +119,7 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
         if found:
             return load_object(*found, source.signature, cached=True, path=path)
         write_atomically(path, source.text.encode())
-        symbol, code, _ = compile_source(source, path, progress)
+        symbol, code = compile_source(source, path, progress)
         body = symbol.encode() + b"\n" + code
         write_atomically(entry, hashlib.sha256(body).hexdigest().encode() + body)
     return load_object(symbol, code, source.signature, cached=False, path=path)
@@ -175,19 +175,19 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def compile_source(source: Source, path: Path, progress: Callable | None) -> tuple[str, bytes, Sequence[str]]:
-    """Execute the program's source as a module and compile its steps, then its entry."""
-    from lenumba.kernels.jit import compile_object
+def compile_source(source: Source, path: Path, progress: Callable | None) -> tuple[str, bytes]:
+    """Execute the program's source as a module, compile its STEPS one by one, then the entry; return machine code."""
+    from lenumba.kernels.jit import compile_kernel, object_code
 
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(source.name, loader=None))
-    exec(compile(source.text, str(path), "exec"), module.__dict__)
-    for done, (step, signature) in enumerate(steps := getattr(module, "STEPS", [])):
-        if progress:
-            progress(step.__name__.replace("_", " "), done, len(steps) + 1)
-        compile_object(step, signature)
-    if progress:
-        progress("whole program", len(steps), len(steps) + 1)
-    return *compile_object(getattr(module, source.entry), source.signature), source.signature
+    module: dict[str, Any] = {"__name__": source.name}
+    exec(compile(source.text, str(path), "exec"), module)
+    tasks = [*module.get("STEPS", []), (module[source.entry], source.signature)]
+    report = progress or (lambda *_: None)
+    for done, (function, signature) in enumerate(tasks):
+        report(function.__name__.replace("_", " "), done, len(tasks) + 1)
+        overload = compile_kernel(function, signature)
+    report("machine code", len(tasks), len(tasks) + 1)
+    return object_code(overload)
 
 
 def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None) -> Native:

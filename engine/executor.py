@@ -1,0 +1,197 @@
+"""Runs a network's compiled program: aligned buffers, worker threads, the stop flag and progress."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lenumba.engine.network import Network
+from lenumba.engine.optimizers import HYPER_COLUMNS, Optimizer
+from lenumba.kernels.native import Native
+from lenumba.kernels.program import LANES, RUN_ARGUMENTS
+
+MAX_SHARDS = 64
+SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
+POLL_SECONDS = 0.05
+
+# Slots of the control block; the same numbers as in lenumba.kernels.loop, which imports Numba and so is not imported.
+STOP, HALT, PROGRESS, CONTROL_SIZE = 0, 32, 40, 64
+
+
+def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
+    """Return zeros [size] that start at a 128-byte boundary (NumPy alone guarantees 16)."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(size * itemsize + 128, np.uint8)
+    start = -raw.ctypes.data % 128
+    return raw[start : start + size * itemsize].view(dtype)
+
+
+def shard_limit(network: Network) -> int:
+    """Return how many shards a batch is cut into at most: a function of the network alone, never of the threads."""
+    return int(np.clip(SHARD_MEMORY // (4 * network.size), 4, MAX_SHARDS))
+
+
+class Executor:
+    """A network's parameters, optimiser state and buffers, and the calls of its program.
+
+    Parameters
+    ----------
+    images
+        uint8 [N, H, W, C]: every image that will be asked for; the training and the test set may be given to
+        :meth:`evaluate` apart.
+    mean, deviation
+        float64 [C] each: pixels become (value / 255 − mean) / deviation.
+    threads
+        Worker threads; the results do not depend on their number.
+
+    Attributes
+    ----------
+    theta, state
+        float32 [network.size] and [states · network.size]: parameters and optimiser state.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        program: Native,
+        optimizer: Optimizer,
+        *,
+        mean: np.ndarray,
+        deviation: np.ndarray,
+        threads: int,
+        smoothing: float = 0.0,
+    ) -> None:
+        self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
+        self.theta = aligned(network.size)
+        self.state = aligned(optimizer.states * network.size)
+        self.decay = aligned(network.size // LANES)
+        self.decay[:] = network.decay_mask()
+        self.max_shards = shard_limit(network)
+        self.gradients = aligned(0)
+        self.control = aligned(CONTROL_SIZE, np.int64)
+        self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
+        self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
+        self.smoothing = smoothing
+        self.works = [aligned(network.layout.size) for _ in range(threads)]
+        for work in self.works:
+            network.layout.fill(work)
+
+    def stop(self) -> None:
+        """Ask the running call to end after its batch. Safe from any thread and from a signal handler."""
+        self.control[STOP] = 1
+
+    def train(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        order: np.ndarray,
+        batch_size: int,
+        hyper: np.ndarray,
+        *,
+        first_batch: int = 0,
+        totals: np.ndarray | None = None,
+        watch: Callable[[int, float, float], None] | None = None,
+    ) -> tuple[int, np.ndarray]:
+        """Train on one epoch's batches.
+
+        Parameters
+        ----------
+        images, labels, order
+            uint8 [N, C, H, W], int64 [N], and int64 [count]: the images in this epoch's order.
+        hyper
+            float32 [batches, HYPER_COLUMNS]: every step's hyperparameters.
+        first_batch, totals
+            Where an interrupted epoch goes on, and its sums so far.
+        watch
+            Called about 20 times a second as ``watch(batches_done, loss_sum, correct)``.
+
+        Returns
+        -------
+        batches_done, totals
+            totals is float64 [2]: the summed loss and the number of right answers. Fewer batches than asked for
+            mean that :meth:`stop` was called, or that the loss is not finite any more.
+        """
+        totals = np.zeros(2) if totals is None else totals
+        batches = -(-len(order) // batch_size)
+        shards = min(-(-batch_size // LANES), self.max_shards)
+        if len(self.gradients) < shards * self.network.size:
+            self.gradients = aligned(shards * self.network.size)
+        assert hyper.shape == (batches, HYPER_COLUMNS)
+        results = aligned(8 * shards, np.float64)
+        self.control[:] = 0
+        self.control[PROGRESS] = first_batch
+        self._run(
+            self.threads,
+            lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
+            training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
+            last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
+            totals=totals,
+        )  # fmt: skip
+        return int(self.control[PROGRESS]), totals
+
+    def evaluate(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
+        """Run the network forward.
+
+        Parameters
+        ----------
+        images, labels, order
+            As for :meth:`train`.
+
+        Returns
+        -------
+        loss, probabilities
+            The mean loss, and float32 [count, outputs].
+        """
+        blocks = -(-len(order) // LANES)
+        results = aligned(2 * blocks, np.float64)
+        outputs = np.zeros((len(order), self.network.outputs), np.float32)
+        self.control[:] = 0
+        self._run(
+            min(self.threads, blocks), lambda: None,
+            training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
+        )  # fmt: skip
+        return float(results[0::2].sum() / max(1, len(order))), outputs
+
+    def _run(self, workers: int, watch: Callable[[], None], **values: object) -> None:
+        """Call the program once on each worker thread and wait, letting signals through."""
+        values |= {
+            "workers": workers,
+            "control": self.control,
+            "max_shards": self.max_shards,
+            "scale": self.scale,
+            "shift": self.shift,
+            "theta": self.theta,
+            "state": self.state,
+            "decay": self.decay,
+            "smoothing": self.smoothing,
+        }
+        threads = []
+        for worker in range(workers):
+            here = values | {"worker": worker, "work": self.works[worker]}
+            arguments = [here.get(name, 0) for name in RUN_ARGUMENTS]
+            addresses = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in arguments]
+            threads.append(threading.Thread(target=self.program, args=addresses, daemon=True))
+        with self._joined(threads):
+            for thread in threads:
+                thread.start()
+            due = time.monotonic() + POLL_SECONDS
+            while any(thread.is_alive() for thread in threads):
+                threads[0].join(POLL_SECONDS / 5)
+                if time.monotonic() >= due:
+                    watch()
+                    due = time.monotonic() + POLL_SECONDS
+
+    @contextlib.contextmanager
+    def _joined(self, threads: list[threading.Thread]) -> Iterator[None]:
+        """Whatever happens in the main thread, end with no worker running: the buffers are about to be freed."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()

@@ -1,0 +1,109 @@
+"""Flatten and dense (fully connected) layers."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from lenumba.engine.layers.base import (
+    ActivationName,
+    InitializerName,
+    LayerBase,
+    Name,
+    Node,
+    Parameter,
+    Shape,
+)
+from lenumba.engine.layers.conv import ranges
+from lenumba.kernels.program import LANES, Call
+from lenumba.kernels.tiling import rows_beside, split, tiles
+
+
+class Flatten(LayerBase):
+    """Flatten: turn the maps into one vector, map by map and row by row."""
+
+    in_place = True
+    type: Literal["flatten"] = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (channels · height · width, 1, 1)."""
+        return (shape[0] * shape[1] * shape[2], 1, 1)
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return no call: the values lie in that order already."""
+        return []
+
+    backward = forward
+
+
+class Dense(LayerBase):
+    """Dense (fully connected) layer: every output depends on every input."""
+
+    type: Literal["dense"] = "dense"
+    name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
+    units: int = Field(ge=1, le=65536, description="Number of outputs.")
+    bias: bool = Field(True, description="Whether each output adds a trainable constant.")
+    activation: ActivationName = Field("none", description="Function applied to the outputs.")
+    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    trainable: bool = Field(True, description="Whether training changes the weights and biases.")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (units, 1, 1)."""
+        if shape[1:] != (1, 1):
+            raise ValueError(f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it")
+        return (self.units, 1, 1)
+
+    def parameters(self, shape: Shape) -> list[Parameter]:
+        """Return the kernel [units, inputs] and the bias [units]."""
+        kernel = Parameter("kernel", (self.units, shape[0]), shape[0], self.units, self.initializer)
+        return [kernel, Parameter("bias", (self.units,))] if self.bias else [kernel]
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return inputs times units."""
+        return shape[0] * self.units
+
+    def scratch(self, shape: Shape) -> int:
+        """Return the size of the transposed input, rows padded to whole vectors."""
+        return LANES * padded_row(shape[0])
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return the tiled forward calls."""
+        inputs = node.x.channels
+        pointers = [node.x.interior, node.parameters["kernel"], node.parameters.get("bias", "theta"), node.y.interior]
+        return [
+            Call("dense_forward", pointers, {"N": inputs, "BIAS": self.bias} | limits("M", rows))
+            for rows in split(self.units, min(16, node.registers - 2))
+        ]
+
+    def backward(self, node: Node) -> list[Call]:
+        """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
+        inputs, row, dy = node.x.channels, padded_row(node.x.channels), node.dy.interior
+        calls = []
+        if self.trainable:
+            calls.append(Call("transpose_lanes", [node.x.interior, node.scratch], {"N": inputs, "ROW": row}))
+            calls += [
+                Call(
+                    "dense_weight_gradient",
+                    [node.scratch, dy, node.gradients["kernel"]],
+                    {"N": inputs, "ROW": row} | ranges("M", "V", tile),
+                )
+                for tile in tiles(self.units, row // LANES, 4 if node.registers >= 32 else 2, node.registers)
+            ]
+            if self.bias:
+                calls.append(Call("dense_bias_gradient", [dy, node.gradients["bias"]], {"M": self.units}))
+        if node.dx is not None:
+            pointers = [dy, node.parameters["kernel"], node.dx.interior]
+            calls += [
+                Call("dense_input_gradient", pointers, {"N": inputs, "M": self.units} | limits("N", rows))
+                for rows in split(inputs, min(16, rows_beside(1, node.registers)))
+            ]
+        return calls
+
+
+def padded_row(inputs: int) -> int:
+    """Return `inputs` rounded up to whole vectors."""
+    return -(-inputs // LANES) * LANES
+
+
+def limits(name: str, rows: tuple[int, int, int]) -> dict[str, int]:
+    """Name a range of rows as the kernels do."""
+    return {f"{name}_FROM": rows[0], f"{name}_TO": rows[1], "MAPS": rows[2]}

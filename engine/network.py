@@ -1,0 +1,299 @@
+"""A network: layers with their shapes and parameters, and the plan of its compiled program."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
+from lenumba.engine.losses import Loss, loss_for
+from lenumba.engine.optimizers import Optimizer
+from lenumba.kernels.native import Native, get_program, vector_registers
+from lenumba.kernels.program import LANES, Call, Place, Plan, Step, Tensor, program_source
+
+MARGIN = 32  # floats between gradient buffers: 128 bytes, two cache lines
+FLAT_ONLY = ("dense", "activation", "dropout", "flatten")
+
+
+class LayerError(ValueError):
+    """A layer that cannot follow the ones before it; `index` is its number in the configuration."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One computing layer: `shape` is its input's, `index` its number in the configuration."""
+
+    name: str
+    index: int
+    layer: LayerBase
+    shape: Shape
+    output: Shape
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable and frozen parameters."""
+        return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
+
+
+class Network:
+    """Layers for images of one shape.
+
+    Parameters
+    ----------
+    layers
+        The configured layers, in order.
+    input_shape
+        (height, width, channels) of an image.
+    loss
+        Name of the loss, or ``"auto"``.
+    name
+        Used for the program's file in the cache.
+
+    Raises
+    ------
+    LayerError
+        Where a layer cannot follow the ones before it.
+    """
+
+    def __init__(
+        self, layers: Sequence[Any], input_shape: tuple[int, int, int], *, loss: str = "auto", name: str = "network"
+    ) -> None:
+        height, width, channels = input_shape
+        self.name = name
+        self.input_shape: Shape = (channels, height, width)
+        self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
+        self.units = list_units(layers, self.input_shape, self.loss)
+        self.offsets, self.size = parameter_offsets(self.units)
+        if self.units[-1].output[1:] != (1, 1):
+            raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.units[-1].output[0]
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters of all layers."""
+        return sum(unit.parameter_count for unit in self.units)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters by their full names, such as ``conv1.kernel``."""
+        return {f"{unit.name}.{parameter.name}": parameter for unit in self.units for parameter in unit.parameters}
+
+    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return each parameter as a view of a flat float32 vector laid out as this network's."""
+        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
+        return {
+            name: flat[self.offsets[name] : self.offsets[name] + int(np.prod(shape))].reshape(shape)
+            for name, shape in shapes.items()
+        }
+
+    def decay_mask(self) -> np.ndarray:
+        """Return float32 [vectors]: 1 where weight decay applies (trainable kernels), else 0."""
+        flat = np.zeros(self.size, np.float32)
+        views = self.views(flat)
+        for unit in self.units:
+            if f"{unit.name}.kernel" in views and getattr(unit.layer, "trainable", True):
+                views[f"{unit.name}.kernel"][...] = 1
+        return flat.reshape(-1, LANES).max(axis=1)
+
+    def initial_parameters(self, seed: int) -> np.ndarray:
+        """Draw float32 [size] initial parameters (handout 004: Glorot uniform kernels, biases zero).
+
+        Each tensor has a random stream of its own, keyed by the seed and its number.
+        """
+        flat = np.zeros(self.size, np.float32)
+        views = self.views(flat)
+        for number, (name, parameter) in enumerate(self.parameters.items()):
+            generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+            views[name][...] = draw_initial(parameter, generator)
+        for unit in self.units:
+            if getattr(unit.layer, "kernel", None) is not None:
+                views[f"{unit.name}.kernel"][...] = np.array(unit.layer.kernel, np.float32)
+        return flat
+
+    @functools.cached_property
+    def layout(self) -> "Layout":
+        """Where activations and gradients lie in a worker's memory."""
+        return Layout(self)
+
+    def plan(self, optimizer: Optimizer) -> Plan:
+        """Return the plan of the program that trains and evaluates this network."""
+        layout, registers = self.layout, vector_registers()
+        lowest = min(
+            (k for k, unit in enumerate(self.units) if unit.parameters and getattr(unit.layer, "trainable", True)),
+            default=len(self.units),
+        )
+        forward, backward = [], []
+        for k, unit in enumerate(self.units):
+            places = {p.name: self.offsets[f"{unit.name}.{p.name}"] for p in unit.parameters}
+            node = Node(
+                x=layout.tensors[k],
+                y=layout.tensors[k + 1],
+                dx=layout.gradients[k] if k > lowest else None,
+                dy=layout.gradients[k + 1],
+                parameters={name: Place("theta", offset) for name, offset in places.items()},
+                gradients={name: Place("gradient", offset) for name, offset in places.items()},
+                scratch=Place("work", layout.scratches[k]),
+                registers=registers,
+            )
+            text = f"{describe(unit.shape)} → {describe(unit.output)}"
+            if calls := unit.layer.forward(node):
+                forward.append(Step(f"forward_{unit.name}", text, calls))
+            if k >= lowest and (calls := unit.layer.backward(node)):
+                backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
+        labels = Place("work", layout.labels)
+        pointers = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior, labels]
+        pointers += [Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
+        return Plan(
+            name=self.name,
+            title=f"{self.name}: {self.parameter_count} parameters, "
+            + " → ".join(describe(unit.output) for unit in self.units if unit.parameters),
+            input=layout.tensors[0],
+            output=layout.output,
+            width=self.outputs,
+            forward=forward,
+            backward=backward,
+            loss=Call(self.loss.kernel, pointers, {"K": self.outputs}),
+            update=optimizer.kernel,
+            update_flags=optimizer.flags,
+            labels=labels,
+            gradient_size=self.size,
+        )
+
+    def compile(self, optimizer: Optimizer, progress: Any = None) -> Native:
+        """Return the compiled program, from the cache or newly compiled (`progress`: see get_program)."""
+        return get_program(program_source(self.plan(optimizer)), progress)
+
+
+def describe(shape: Shape) -> str:
+    """Write (channels, height, width) as people do: 24×24×4, or 50 for a flat one."""
+    channels, height, width = shape
+    return str(channels) if (height, width) == (1, 1) else f"{height}×{width}×{channels}"
+
+
+def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
+    """Infer shapes, name the layers and give each activation a unit of its own."""
+    units: list[Unit] = []
+    counts: dict[str, int] = {}
+    flat = False
+    for index, layer in enumerate(layers):
+        kind = "pool" if layer.type.endswith("pool") else layer.type
+        counts[kind] = counts.get(kind, 0) + 1
+        name = getattr(layer, "name", None) or f"{kind}{counts[kind]}"
+        if flat and layer.type not in FLAT_ONLY:
+            raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
+        function = activation_of(layer)
+        last = index == len(layers) - 1
+        if not (isinstance(layer, Activation) and last and function in loss.fused):
+            units.append(make_unit(name, index, layer, shape))
+            shape = units[-1].output
+        if not isinstance(layer, Activation) and function != "none" and not (last and function in loss.fused):
+            units.append(make_unit(f"{name}_{function}", index, Activation(function=function), shape))
+        flat = flat or isinstance(layer, Flatten) or layer.type == "dense"
+    names = [unit.name for unit in units]
+    for unit in units:
+        if names.count(unit.name) > 1:
+            raise LayerError(unit.index, f"the name '{unit.name}' is taken by another layer; choose another")
+    return units
+
+
+def make_unit(name: str, index: int, layer: LayerBase, shape: Shape) -> Unit:
+    """Return the unit of a layer, or raise LayerError where it does not fit its input."""
+    try:
+        output = layer.output_shape(shape)
+    except ValueError as error:
+        raise LayerError(index, str(error)) from None
+    return Unit(name, index, layer, shape, output, tuple(layer.parameters(shape)))
+
+
+def parameter_offsets(units: Sequence[Unit]) -> tuple[dict[str, int], int]:
+    """Lay out the parameters in one flat vector; return each one's offset and the vector's size, in floats."""
+    offsets, size = {}, 0
+    for unit in units:
+        for parameter in unit.parameters:
+            offsets[f"{unit.name}.{parameter.name}"] = size
+            size += whole_vectors(int(np.prod(parameter.shape)))
+    return offsets, -(-(size + LANES) // MARGIN) * MARGIN
+
+
+def whole_vectors(size: int) -> int:
+    """Round floats up to whole vectors."""
+    return -(-size // LANES) * LANES
+
+
+def draw_initial(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
+    """Draw one tensor: Glorot & Bengio 2010 or He et al. 2015, uniform or normal; zeros for biases."""
+    if parameter.initializer == "zeros" or not parameter.fan_in:
+        return np.zeros(parameter.shape)
+    family, shape = parameter.initializer.split("_")
+    variance = 2 / (parameter.fan_in + parameter.fan_out) if family == "glorot" else 2 / parameter.fan_in
+    if shape == "normal":
+        return generator.standard_normal(parameter.shape) * np.sqrt(variance)
+    return (2 * generator.random(parameter.shape) - 1) * np.sqrt(3 * variance)
+
+
+class Layout:
+    """Offsets, in floats, of everything in a worker's memory `work`.
+
+    Layers that may work in place share the tensor of the layer before. Gradients of activations live only from one
+    layer to the next, so two buffers in turn hold all of them.
+    """
+
+    def __init__(self, network: Network) -> None:
+        units = network.units
+        in_place = [
+            unit.layer.in_place and not (k and units[k - 1].layer.reads_output) for k, unit in enumerate(units)
+        ]
+        shapes = [network.input_shape, *(unit.output for unit in units)]
+        margins = [(0, 0, 0, 0)] * len(shapes)
+        self.fills: list[tuple[Tensor, float]] = []
+        for k in reversed(range(len(units))):
+            margins[k] = margins[k + 1] if in_place[k] else units[k].layer.margins(shapes[k])
+        self.labels = 0
+        size = 2 * LANES
+        self.tensors: list[Tensor] = []
+        for k, (shape, margin) in enumerate(zip(shapes, margins, strict=True)):
+            tensor = Tensor(*shape, *margin)
+            if k and in_place[k - 1]:
+                tensor = tensor.moved(self.tensors[-1].start)
+            else:
+                tensor = tensor.moved(size)
+                size += tensor.vectors * LANES
+            self.tensors.append(tensor)
+            if k < len(units) and units[k].layer.margin_value:
+                self.fills.append((tensor, units[k].layer.margin_value))
+        self.output = Place("work", size)
+        size += network.outputs * LANES
+        largest = max(tensor.vectors for tensor in self.tensors) * LANES
+        buffers, turn = (size, size + largest), 0
+        size += 2 * largest
+        gradients = []
+        for k in reversed(range(len(shapes))):
+            gradients.append(self.tensors[k].moved(buffers[turn]))
+            turn ^= not (k and in_place[k - 1])
+        self.gradients = gradients[::-1]
+        self.scratches = []
+        for unit in units:
+            self.scratches.append(size)
+            size += whole_vectors(unit.layer.scratch(unit.shape))
+        self.size = -(-size // MARGIN) * MARGIN
+
+    def fill(self, work: np.ndarray) -> None:
+        """Set `work` (float32 [size]) to zero and write the margins that are not zero."""
+        work[:] = 0
+        for tensor, value in self.fills:
+            block = work[tensor.start : tensor.start + tensor.vectors * LANES]
+            block = block.reshape(tensor.channels, tensor.rows, tensor.row, LANES)
+            inside = np.zeros(block.shape[1:3], bool)
+            inside[tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width] = True
+            block[:, ~inside] = value

@@ -1,0 +1,57 @@
+"""Fully connected layers and their gradients, for one block of 16 images: x[N], y[M] vectors, w[M, N] floats."""
+
+from lenumba.kernels.jit import kernel
+from lenumba.kernels.simd import LANES, load, sum_lanes
+from lenumba.kernels.tile import add_tile_unaligned, outer_fma, splat_rows, store_tile, zero_tile
+
+
+@kernel
+def dense_forward(x, w, b, y, N, BIAS, M_FROM, M_TO, MAPS):
+    """y[m] = b[m] + Σ_n w[m, n] · x[n] (overwrites y)."""
+    for m in range(M_FROM, M_TO, MAPS):
+        tile = splat_rows(b, m, MAPS, 1) if BIAS else zero_tile(MAPS, 1)
+        for n in range(N):
+            tile = outer_fma(tile, w, m * N + n, N, x, n, 0, MAPS, 1)
+        store_tile(y, m, 1, tile, MAPS, 1)
+
+
+@kernel
+def dense_input_gradient(dy, w, dx, N, M, N_FROM, N_TO, MAPS):
+    """dx[n] = Σ_m w[m, n] · dy[m] (overwrites dx)."""
+    for n in range(N_FROM, N_TO, MAPS):
+        tile = zero_tile(MAPS, 1)
+        for m in range(M):
+            tile = outer_fma(tile, w, m * N + n, 1, dy, m, 0, MAPS, 1)
+        store_tile(dx, n, 1, tile, MAPS, 1)
+
+
+@kernel
+def transpose_lanes(x, xt, N, ROW):
+    """xt[lane · ROW + n] = x[n · 16 + lane]: each image's values side by side."""
+    for n in range(N):
+        for lane in range(LANES):
+            xt[lane * ROW + n] = x[n * LANES + lane]
+
+
+@kernel
+def dense_weight_gradient(xt, dy, dw, N, ROW, M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS):
+    """dw[m, n] += Σ_lanes dy[m] · x[n], 16 columns n at a time, from the transposed x.
+
+    Multiplying lane by lane would need a lane sum for every weight; here the sum over the images is the outer loop.
+    xt's rows end in zeros (N < n < ROW), so what reaches beyond a row of dw adds nothing to the next one.
+    """
+    for m in range(M_FROM, M_TO, MAPS):
+        for v in range(V_FROM, V_TO, COLS):
+            tile = zero_tile(MAPS, COLS)
+            for lane in range(LANES):
+                tile = outer_fma(
+                    tile, dy, m * LANES + lane, LANES, xt, lane * (ROW // LANES) + v, 1, MAPS, COLS
+                )
+            add_tile_unaligned(dw, m * N + v * LANES, N, tile, MAPS, COLS)
+
+
+@kernel
+def dense_bias_gradient(dy, db, M):
+    """db[m] += Σ_lanes dy[m]."""
+    for m in range(M):
+        db[m] += sum_lanes(load(dy, m))

@@ -1,0 +1,100 @@
+"""The loops around a network's program: batches, blocks and shards, shared among threads.
+
+Every thread (worker) runs the same call. A batch is cut into *shards*, runs of consecutive blocks that share one
+gradient buffer; their number depends on the batch alone, and the shards' gradients are summed in order, so the
+result does not depend on which worker took which shard.
+
+`control` is int64[CONTROL_SIZE]; each slot that several threads write has a cache line (8 numbers) of its own.
+"""
+
+from lenumba.kernels.jit import kernel
+from lenumba.kernels.parallel import (
+    FLUSH_DENORMALS,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    barrier,
+    get_float_mode,
+    set_float_mode,
+)
+from lenumba.kernels.simd import LANES, at
+
+STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS = 0, 8, 16, 24, 32, 40
+CONTROL_SIZE = 64
+HYPER_COLUMNS = 16
+
+
+@kernel
+def train_loop(
+    train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
+    batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
+    GRADIENT_SIZE,
+):  # fmt: skip
+    """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
+
+    totals[0] and totals[1] accumulate the summed loss and the right answers, in batch order. control[PROGRESS] is
+    the number of batches done.
+    """
+    mode = get_float_mode()
+    set_float_mode(mode | FLUSH_DENORMALS)
+    vectors = GRADIENT_SIZE // LANES
+    slice_from, slice_to = vectors * worker // workers, vectors * (worker + 1) // workers
+    for batch in range(first_batch, last_batch):
+        start = batch * batch_size
+        images_here = min(batch_size, count - start)
+        blocks = (images_here + LANES - 1) // LANES
+        shards = min(blocks, max_shards)
+        shard = atomic_add(control, CLAIMED, 1)
+        while shard < shards:
+            for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
+                train_block(
+                    images, labels, order, start + block * LANES, min(LANES, images_here - block * LANES),
+                    scale, shift, theta, at(gradients, shard * GRADIENT_SIZE), work, at(results, 8 * shard),
+                    1.0 / images_here, smoothing,
+                )  # fmt: skip
+            shard = atomic_add(control, CLAIMED, 1)
+        barrier(control, ARRIVED, PHASE, workers)
+        update(theta, state, gradients, decay, at(hyper, batch * HYPER_COLUMNS), shards, vectors, slice_from, slice_to)
+        if worker == 0:
+            for shard in range(shards):
+                totals[0] += results[8 * shard]
+                totals[1] += results[8 * shard + 1]
+                results[8 * shard] = 0.0
+                results[8 * shard + 1] = 0.0
+            atomic_store(control, CLAIMED, 0)
+            atomic_store(control, PROGRESS, batch + 1)
+            finite = totals[0] - totals[0] == 0.0
+            atomic_store(control, HALT, 1 if atomic_load(control, STOP) != 0 or not finite else 0)
+        barrier(control, ARRIVED, PHASE, workers)
+        if atomic_load(control, HALT) != 0:
+            break
+    set_float_mode(mode)
+
+
+@kernel
+def evaluate_loop(
+    evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results, outputs,
+    smoothing, WIDTH, OUTPUT,
+):  # fmt: skip
+    """Run the network forward on images order[0 … count − 1], until STOP is set.
+
+    results[block, 2] gets each block's summed loss and right answers; outputs[count, WIDTH] the network's outputs
+    (probabilities), which a block leaves at number OUTPUT of `work`.
+    """
+    mode = get_float_mode()
+    set_float_mode(mode | FLUSH_DENORMALS)
+    blocks = (count + LANES - 1) // LANES
+    block = atomic_add(control, CLAIMED, 1)
+    while block < blocks and atomic_load(control, STOP) == 0:
+        first = block * LANES
+        images_here = min(LANES, count - first)
+        evaluate_block(
+            images, labels, order, first, images_here, scale, shift, theta, theta, work, at(results, 2 * block),
+            1.0, smoothing,
+        )  # fmt: skip
+        for lane in range(images_here):
+            for k in range(WIDTH):
+                outputs[(first + lane) * WIDTH + k] = work[OUTPUT + k * LANES + lane]
+        atomic_add(control, PROGRESS, 1)
+        block = atomic_add(control, CLAIMED, 1)
+    set_float_mode(mode)

@@ -1,0 +1,248 @@
+"""From a network's plan to one compiled program: straight-line source that a person can read.
+
+A plan is a list of steps (one forward and one backward step a layer), each a list of kernel calls with every shape
+written out. :func:`program_source` prints it as a Python module; :mod:`lenumba.kernels.native` compiles and caches it.
+Nothing here imports Numba.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from lenumba.kernels.native import Source
+
+LANES = 16
+
+KERNEL_MODULES = {
+    "conv": ("conv_forward", "conv_weight_gradient", "conv_bias_gradient", "conv_input_gradient"),
+    "dense": (
+        "dense_forward",
+        "dense_input_gradient",
+        "dense_weight_gradient",
+        "dense_bias_gradient",
+        "transpose_lanes",
+    ),
+    "pool": (
+        "average_pool_forward",
+        "average_pool_backward",
+        "max_pool_forward",
+        "max_pool_backward",
+        "clear",
+    ),
+    "activation": (
+        "activation_forward",
+        "activation_backward",
+        *(f"{name}{end}" for name in ("relu", "leaky_relu", "tanh", "sigmoid") for end in ("", "_derivative")),
+    ),
+}
+
+# The arguments of a compiled program, in order: name and type.
+RUN_ARGUMENTS = {
+    "training": "i64",
+    "worker": "i64",
+    "workers": "i64",
+    "control": "i64*",
+    "images": "u8*",
+    "labels": "i64*",
+    "order": "i64*",
+    "count": "i64",
+    "first_batch": "i64",
+    "last_batch": "i64",
+    "batch_size": "i64",
+    "max_shards": "i64",
+    "scale": "f32*",
+    "shift": "f32*",
+    "theta": "f32*",
+    "state": "f32*",
+    "gradients": "f32*",
+    "decay": "f32*",
+    "hyper": "f32*",
+    "work": "f32*",
+    "results": "f64*",
+    "totals": "f64*",
+    "outputs": "f32*",
+    "smoothing": "f64",
+}
+BLOCK_ARGUMENTS = "images, labels, order, first, count, scale, shift, theta, gradient, work, result, weight, smoothing"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address in one of the program's buffers: `buffer` plus `offset` floats."""
+
+    buffer: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"at({self.buffer}, {self.offset})"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A block of activations f32[channels, height, width, 16] with margins (padding), in the buffer `work`.
+
+    `start` counts floats; `row` and `plane` count vectors.
+    """
+
+    channels: int
+    height: int
+    width: int
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+    start: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows with margins."""
+        return self.top + self.height + self.bottom
+
+    @property
+    def row(self) -> int:
+        """Vectors from one row to the next."""
+        return self.left + self.width + self.right
+
+    @property
+    def plane(self) -> int:
+        """Vectors from one channel to the next."""
+        return self.rows * self.row
+
+    @property
+    def vectors(self) -> int:
+        """Vectors in the whole tensor, margins included."""
+        return self.channels * self.plane
+
+    @property
+    def size(self) -> int:
+        """Values of one image, margins not included."""
+        return self.channels * self.height * self.width
+
+    @property
+    def padded(self) -> Place:
+        """Where the margins begin."""
+        return Place("work", self.start)
+
+    @property
+    def interior(self) -> Place:
+        """Where the values begin."""
+        return Place("work", self.start + (self.top * self.row + self.left) * LANES)
+
+    def moved(self, start: int) -> "Tensor":
+        """Return a tensor of the same geometry at another place."""
+        return replace(self, start=start)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel: its pointers, functions and frozen shapes."""
+
+    kernel: str
+    pointers: Sequence[Place | str]
+    shapes: dict[str, int | bool]
+
+    def __str__(self) -> str:
+        arguments = [str(pointer) for pointer in self.pointers]
+        arguments += [f"{name}={int(value)}" for name, value in self.shapes.items()]
+        return f"{self.kernel}({', '.join(arguments)})"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer's forward or backward pass."""
+
+    name: str
+    comment: str
+    calls: Sequence[Call]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a program is made from."""
+
+    name: str
+    title: str
+    input: Tensor
+    output: Place  # the outputs (probabilities) of a block, [width, 16]
+    width: int
+    forward: Sequence[Step]
+    backward: Sequence[Step]
+    loss: Call
+    update: str
+    update_flags: dict[str, bool] = field(default_factory=dict)
+    labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
+    gradient_size: int = 0
+
+
+def program_source(plan: Plan) -> Source:
+    """Print a plan as the source text of a Python module."""
+    lines = [f'"""{plan.title}', "", "Generated by lenumba: each function is one layer's pass over a block of 16 images."]
+    lines += ['"""', "", *imports(plan), ""]
+    steps = [*plan.forward, *plan.backward]
+    for step in steps:
+        lines += ["", "@kernel", f"def {step.name}(work, theta, gradient):", f"    # {step.comment}"]
+        lines += [f"    {call}" for call in step.calls] + [""]
+    lines += ["", "STEPS = ["]
+    lines += [f'    ({step.name}, ["f32*", "f32*", "f32*"]),' for step in steps]
+    lines += ["]", ""]
+    lines += block_function("evaluate_block", plan, plan.forward, [])
+    lines += block_function("train_block", plan, plan.forward, plan.backward)
+    lines += entry_function(plan)
+    return Source(plan.name, "\n".join(lines) + "\n", "run", list(RUN_ARGUMENTS.values()))
+
+
+def imports(plan: Plan) -> list[str]:
+    """Import what the plan's calls name, and the loops around them."""
+    used = " ".join(str(call) for step in [*plan.forward, *plan.backward] for call in step.calls)
+    words = set(used.replace("(", " ").replace(",", " ").split())
+    lines = [
+        "from lenumba.kernels.jit import kernel",
+        "from lenumba.kernels.lanes import pack",
+        "from lenumba.kernels.loop import evaluate_loop, train_loop",
+        f"from lenumba.kernels.loss import {plan.loss.kernel}",
+        "from lenumba.kernels.simd import at",
+        f"from lenumba.kernels.update import {plan.update}",
+    ]
+    for module, names in KERNEL_MODULES.items():
+        if wanted := [name for name in names if name in words]:
+            lines.append(f"from lenumba.kernels.{module} import {', '.join(wanted)}")
+    return sorted(lines)
+
+
+def block_function(name: str, plan: Plan, forward: Sequence[Step], backward: Sequence[Step]) -> list[str]:
+    """Print the function that takes one block through the network."""
+    x = plan.input
+    labels, valid = plan.labels, Place("work", plan.labels.offset + LANES)
+    shapes = f"C={x.channels}, H={x.height}, W={x.width}, X_ROW={x.row}, X_PLANE={x.plane}"
+    lines = ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):"]
+    lines += [f"    pack(images, labels, order, first, count, scale, shift, {x.interior}, {labels}, {valid}, {shapes})"]
+    lines += [f"    {step.name}(work, theta, gradient)" for step in forward]
+    lines += [f"    {plan.loss}"]
+    lines += [f"    {step.name}(work, theta, gradient)" for step in backward]
+    return [*lines, ""]
+
+
+def entry_function(plan: Plan) -> list[str]:
+    """Print the program's entry point."""
+    names = ", ".join(RUN_ARGUMENTS)
+    flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
+    return [
+        "",
+        "@kernel",
+        "def update(theta, state, gradients, decay, hyper, shards, vectors, first, last):",
+        f"    {plan.update}(theta, state, gradients, decay, hyper, shards, vectors, first, last{flags})",
+        "",
+        "",
+        "@kernel",
+        f"def run({names}):",
+        "    if training:",
+        "        train_loop(",
+        "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
+        "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
+        f"            results, totals, smoothing, GRADIENT_SIZE={plan.gradient_size},",
+        "        )",
+        "    else:",
+        "        evaluate_loop(",
+        "            evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results,",
+        f"            outputs, smoothing, WIDTH={plan.width}, OUTPUT={plan.output.offset},",
+        "        )",
+    ]

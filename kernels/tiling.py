@@ -1,0 +1,37 @@
+"""How big register tiles are: a function of the extent to cover and of the target's registers, in this one place.
+
+A tile of MAPS × COLS accumulators also needs COLS loaded vectors and one broadcast weight in registers. On AVX-512
+(32 registers) 2 × 8 and 6 × 4 reach the FMA peak, 3 × 8 spills; AVX2 and NEON have room for 8 vectors.
+"""
+
+
+def split(extent: int, limit: int) -> list[tuple[int, int, int]]:
+    """Cover range(extent) with ranges (first, last, tile), each a multiple of its tile, tile ≤ limit.
+
+    One range where a divisor of the extent is at least half the limit, else two with different tiles.
+
+    >>> split(24, 8), split(13, 8)
+    ([(0, 24, 8)], [(0, 7, 7), (7, 13, 6)])
+    """
+    limit = max(1, limit)
+    if divisors := [size for size in range(-(-limit // 2), limit + 1) if extent % size == 0]:
+        return [(0, extent, divisors[-1])]
+    if extent <= limit:
+        return [(0, extent, extent)]
+    size = -(-extent // -(-extent // limit))
+    full = extent - extent % size
+    return [(0, full, size), (full, extent, extent - full)]
+
+
+def rows_beside(columns: int, registers: int) -> int:
+    """Return how many rows of `columns` accumulators fit beside the loaded columns and one weight."""
+    return max(1, (registers - 1 - columns) // columns)
+
+
+def tiles(rows: int, columns: int, columns_limit: int, registers: int) -> list[dict[str, tuple[int, int, int]]]:
+    """Cover rows × columns with tiles: a list of {"rows": (first, last, tile), "columns": (…)}."""
+    return [
+        {"rows": row, "columns": column}
+        for column in split(columns, columns_limit)
+        for row in split(rows, rows_beside(column[2], registers))
+    ]

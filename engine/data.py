@@ -89,7 +89,9 @@ def _load_digits(name: str, root: Root, progress: bool) -> Arrays:
         draw_digits,
     )  # compiles on import or first use, so not before it is wanted
 
-    return *draw_digits(12_000, seed=0), *draw_digits(2_000, seed=1)
+    train_images, train_labels = draw_digits(12_000, seed=0)
+    test_images, test_labels = draw_digits(2_000, seed=1)
+    return train_images[..., np.newaxis], train_labels, test_images[..., np.newaxis], test_labels
 
 
 _DIGITS = tuple("0123456789")

@@ -203,8 +203,8 @@ def _download_missing(source: Source, dataset_name: str, folder: Path, progress:
             ) from error
     raise DataError(
         f"data set {dataset_name}: expected a mirror to serve {', '.join(source.missing(folder))}, "
-        f"found that all failed: {', '.join(failures)}; put the four files into {folder}, or set data.root or "
-        "LENUMBA_DATA to their folder"
+        f"found that all failed: {', '.join(failures)}; put the four files into {folder}, or set "
+        "data.root or LENUMBA_DATA to their folder"
     )
 
 

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 _MAX_PIXELS = 50_000_000
 _WORKING_SIZE = 1024  # more pixels per side add nothing to a digit of 20
 _MIN_CONTRAST = 24  # of 255, between ink and paper
+_EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding box
+_SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
 def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
     """Load a picture and resize it, with antialiasing, to the shape of a network's input.
 
-    The EXIF orientation is applied, transparency is laid on white, 16 bits become 8. One channel is the luminance.
-    The proportions are not kept.
+    The EXIF orientation is applied, transparency is laid on white, 16 bits become 8. One channel is the
+    luminance. The proportions are not kept.
 
     Parameters
     ----------
@@ -44,18 +46,18 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
 
     height, width, channels = shape
     image = _decode(path, "L" if channels == 1 else "RGB")
-    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
+    return np.array(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
 
 
 def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (28, 28, 1)) -> np.ndarray:
     """Load a picture of one handwritten digit and bring it into the form of MNIST's.
 
     The steps follow the description of the data set by Y. LeCun, L. Bottou, Y. Bengio and P. Haffner,
-    "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998, section III-A:
-    size-normalised to fit a 20×20 box with the proportions kept, the grey levels coming from antialiasing, then
-    centred in a 28×28 field by the centre of mass. Before that, as photographs and scans need it: the paper's level
-    (the median of the picture's border) is subtracted, dark ink on light paper is inverted, and noise is left out of
-    the ink's bounding box. Last, the brightest pixel becomes 255.
+    "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998,
+    section III-A: size-normalised to fit a 20×20 box with the proportions kept, the grey levels coming from
+    antialiasing, then centred in a 28×28 field by the centre of mass. Before that, as photographs and scans
+    need it: the paper's level (the median of the picture's border) is subtracted, dark ink on light paper is
+    inverted, and noise is left out of the ink's bounding box. Last, the brightest pixel becomes 255.
 
     Parameters
     ----------
@@ -134,18 +136,25 @@ def _ink(grey: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
     # Squared, a few strokes of ink outweigh much paper that is slightly lighter or darker than its border.
     if np.square(contrast.clip(max=0)).sum() > np.square(contrast.clip(min=0)).sum():
         contrast = -contrast
-    # Three standard deviations, estimated by the median absolute deviation, which ink at the border hardly changes.
-    noise = 3 * 1.4826 * np.median(np.abs(border - paper))
+    # Four standard deviations, estimated by the median absolute deviation: ink at the border hardly counts.
+    noise = 4 * 1.4826 * np.median(np.abs(border - paper))
     strongest = contrast.max()
-    if strongest < max(_MIN_CONTRAST, noise):
+    if strongest < max(_MIN_CONTRAST, 1.5 * noise):
         raise DataError(
             f"{path}: expected a digit that stands out from its background, found no ink; use a picture with "
             "more contrast"
         )
     ink = np.where(contrast > noise, contrast, 0)
-    inside = contrast > max(noise, 0.1 * strongest)
-    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    sure = np.where(contrast > _EDGE * strongest, ink, 0)
+    rows, columns = (_extent(sure.sum(axis)) for axis in (1, 0))
+    return ink[rows, columns]
+
+
+def _extent(profile: np.ndarray) -> slice:
+    """Return where the ink begins and ends, leaving out specks on either side."""
+    mass = np.cumsum(profile, dtype=np.float64)
+    first, last = np.searchsorted(mass, [_SPECK * mass[-1], (1 - _SPECK) * mass[-1]], side="right")
+    return slice(int(first), min(int(last), len(profile) - 1) + 1)
 
 
 def _fit(ink: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -154,7 +163,7 @@ def _fit(ink: np.ndarray, height: int, width: int) -> np.ndarray:
 
     scale = min(height / ink.shape[0], width / ink.shape[1])
     rows, columns = (max(1, round(length * scale)) for length in ink.shape)
-    # A box filter when shrinking is what counting ink per pixel amounts to; enlarging with it would make blocks.
+    # A box filter counts the ink per pixel, which is what shrinking means; enlarging, it would make blocks.
     resample = Image.Resampling.BOX if scale <= 1 else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(ink).resize((columns, rows), resample))
 

@@ -129,7 +129,18 @@ def test_mean_and_std():
 def test_real_mnist(mnist_root):
     dataset = load_dataset("mnist", mnist_root)
     assert dataset.train_images.shape == (60000, 28, 28, 1)
-    assert np.bincount(dataset.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(dataset.test_labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     mean, std = mean_and_std(dataset.train_images, np.arange(60000))
     assert (mean.round(4), std.round(4)) == (0.1307, 0.3081)
     with pytest.raises(DataError, match="those of mnist"):

@@ -192,9 +192,7 @@ def test_explicit_root_is_never_downloaded_to(server, tmp_path, write_dataset):
     write_dataset(tmp_path / "root" / "mnist")
     assert fetch("mnist", tmp_path / "root") == tmp_path / "root" / "mnist"
     (tmp_path / "root" / "mnist" / FILES[0]).unlink()
-    with pytest.raises(
-        DataError, match=r"data.root .*mnist: expected .*found no t10k-images-idx3-ubyte.gz \(with"
-    ):
+    with pytest.raises(DataError, match=r"data.root .*mnist: .*found no t10k-images-idx3-ubyte.gz \(with"):
         fetch("mnist", tmp_path / "root")
     with pytest.raises(DataError, match=r"data.root .*absent: .*train-images-idx3-ubyte.gz, train-labels"):
         fetch("mnist", tmp_path / "absent")
@@ -208,7 +206,7 @@ def test_folder_from_the_environment(server, tmp_path, write_dataset, monkeypatc
     write_dataset(tmp_path / "data" / place)
     assert fetch("mnist") == tmp_path / "data" / place
     (tmp_path / "data" / place / FILES[0]).unlink()
-    with pytest.raises(DataError, match="LENUMBA_DATA .*found no t10k-images-idx3-ubyte.gz"):
+    with pytest.raises(DataError, match=r"LENUMBA_DATA .*found no t10k-images-idx3-ubyte.gz"):
         fetch("mnist")
     assert requests == []
 

@@ -1,6 +1,8 @@
 """The layers that a configuration can name."""
 
-from typing import Annotated, Any, Literal, Union
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field_validator
 
@@ -46,8 +48,8 @@ class Conv(Strictly):
     stride: Size = Field(1, description="Step of the kernel in pixels: one number or [vertical, horizontal].")
     padding: Padding = Field(
         "valid",
-        description="Zeros around the image: 'valid' (none), 'same' (output size = input size / stride, rounded "
-        "up), or pixels: one number, [vertical, horizontal] or [top, bottom, left, right].",
+        description="Zeros around the image: 'valid' (none), 'same' (output size = input size / stride, "
+        "rounded up), or pixels: one number, [vertical, horizontal] or [top, bottom, left, right].",
     )
     bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
     activation: ActivationName = Field("none", description="Function applied to each output value.")
@@ -81,6 +83,7 @@ class Conv(Strictly):
 
 
 class _Pool(Strictly):
+    type: str  # here only to come first
     name: Name | None = Field(None, description="Name of the layer in summaries.")
     size: Size = Field(description="Window height and width in pixels: one number or [height, width].")
     stride: Size | None = Field(
@@ -137,7 +140,7 @@ class Activation(Strictly):
 
 
 LAYERS: tuple[Any, ...] = (Conv, MaxPool, AveragePool, Flatten, Dense, Dropout, Activation)
-Layer = Annotated[Union[LAYERS], Field(discriminator="type")]
+Layer = Annotated[reduce(or_, LAYERS), Field(discriminator="type")]
 
 
 def activation_of(layer: Any) -> str:

@@ -56,8 +56,9 @@ def load_yaml(content: Path | str | bytes, source: str) -> tuple[dict[str, Any],
     Raises
     ------
     ConfigError
-        If the file cannot be read, is too large or nested too deeply, or is not in the subset: one document of
-        UTF-8 without tags, anchors, aliases, merge keys, directives, duplicate keys, NaN or infinity.
+        If the file cannot be read, is too large or nested too deeply, or is not in the subset: one
+        document of UTF-8 without tags, anchors, aliases, merge keys, directives, duplicate keys, NaN or
+        infinity.
     """
     reader = _Reader(_text(content, source), source)
     data = reader.document()
@@ -143,7 +144,7 @@ class _Reader:
         next(self.events)  # the stream's start
         start = next(self.events)
         if isinstance(start, StreamEndEvent):
-            self._fail(1, "expected content, found none")
+            self._fail(1, "expected YAML, found nothing")
         if isinstance(start, DocumentStartEvent) and (start.version or start.tags):
             self._fail(self._line(start), "directives (%YAML, %TAG) are not supported; remove the line")
         value = self._value(next(self.events), "", 0)
@@ -206,9 +207,7 @@ class _Reader:
     def _check(self, event: Event) -> None:
         assert isinstance(event, NodeEvent)
         if isinstance(event, AliasEvent) or event.anchor is not None:
-            self._fail(
-                self._line(event), "anchors (&) and aliases (*) are not supported; write the value out"
-            )
+            self._fail(self._line(event), "anchors (&) and aliases (*) are not supported; repeat the value")
         if isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
             self._fail(self._line(event), "tags (!) are not supported; remove it")
 

@@ -44,6 +44,7 @@ def _explain(item: Any, data: Any, schema: dict[str, Any]) -> Iterator[tuple[str
     if kind == "faults":
         yield from item["ctx"]["faults"]
         return
+    parent: dict[str, Any]
     if kind.startswith("union_tag"):
         # All layer classes share the fault, so it belongs to the key that chooses between them.
         parts, _, node = _walk(item["loc"], schema)

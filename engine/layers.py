@@ -1,8 +1,6 @@
 """The layers that a configuration can name."""
 
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field_validator
 
@@ -139,10 +137,11 @@ class Activation(Strictly):
     function: ActivationName = Field(description="Function applied to each value.")
 
 
-LAYERS: tuple[Any, ...] = (Conv, MaxPool, AveragePool, Flatten, Dense, Dropout, Activation)
-Layer = Annotated[reduce(or_, LAYERS), Field(discriminator="type")]
+LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Dropout | Activation
+Layer = Annotated[LayerUnion, Field(discriminator="type")]
+LAYERS: tuple[type[Any], ...] = get_args(LayerUnion)
 
 
-def activation_of(layer: Any) -> str:
+def activation_of(layer: LayerUnion) -> str:
     """Return the activation function that a layer applies to its output, ``"none"`` if it has none."""
     return layer.function if isinstance(layer, Activation) else getattr(layer, "activation", "none")

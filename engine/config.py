@@ -196,7 +196,7 @@ def _where(path: str, origins: dict[str, str], source: str) -> str:
 
 def _parse(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals or not all(key.split(".")):
+    if not equals or not all(key.split(".")) or not key.isprintable():
         raise ConfigError(f"override {show(text)}: expected dotted.key=value, such as train.epochs=5")
     return key, load_value(value, f"override {key}")
 

@@ -195,8 +195,10 @@ class _Reader:
                 self._fail(line, f"expected a name as the key, found {str(found)[:40] or 'none'}")
             if key == "<<" and isinstance(event, ScalarEvent) and event.style is None:
                 self._fail(line, "merge keys (<<) are not supported; write the keys out")
-            if len(key) > MAX_KEY:
-                self._fail(line, f"expected a key of at most {MAX_KEY} characters, found {key[:40]!r}…")
+            if len(key) > MAX_KEY or not key.isprintable():
+                self._fail(
+                    line, f"expected a key of at most {MAX_KEY} printable characters, found {key[:40]!r}"
+                )
             if key in mapping:
                 self._fail(line, f"duplicate key {key[:40]!r}, first on line {first[key]}; remove one")
             child = f"{path}.{key}" if path else key

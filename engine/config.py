@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from .errors import ConfigError
-from .faults import explain, nearest, show
-from .layers import LAYERS, Conv, Strictly, activation_of
-from .sections import Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
-from .yaml_file import dump_yaml, load_value, load_yaml
+from lenumba.engine.errors import ConfigError
+from lenumba.engine.faults import explain, nearest, show
+from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
+from lenumba.engine.sections import Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
+from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import core_schema
 
-from .faults import nearest
-from .layers import LAYERS, LIST, Layer, Strictly
+from lenumba.engine.faults import nearest
+from lenumba.engine.layers import LAYERS, LIST, Layer, Strictly
 
 DATASETS = ("digits", "mnist", "fashion_mnist")
 

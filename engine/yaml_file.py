@@ -20,7 +20,7 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from .errors import ConfigError
+from lenumba.engine.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 32

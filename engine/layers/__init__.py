@@ -1,11 +1,9 @@
 """The layers that a network can have: one class each, with its configuration, shapes, parameters and kernel calls.
 
-To add one: write its class beside the others and put it into :data:`LAYERS`.
+To add one: write its class beside the others and put it into :data:`LayerUnion`.
 """
 
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field
 
@@ -15,12 +13,31 @@ from lenumba.engine.layers.conv import Conv
 from lenumba.engine.layers.dense import Dense, Flatten
 from lenumba.engine.layers.pool import AveragePool, MaxPool
 
-LAYERS: tuple[Any, ...] = (Conv, MaxPool, AveragePool, Flatten, Dense, Activation)
-Layer = Annotated[reduce(or_, LAYERS), Field(discriminator="type")]
+LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Activation
+Layer = Annotated[LayerUnion, Field(discriminator="type")]
+LAYERS: tuple[type[Any], ...] = get_args(LayerUnion)
 
-__all__ = ["LAYERS", "LIST", "Layer", "LayerBase", "Node", "Parameter", "Shape", "Strictly", "activation_of", "pair"]
+__all__ = [
+    "LAYERS",
+    "LIST",
+    "Activation",
+    "AveragePool",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "LayerBase",
+    "LayerUnion",
+    "MaxPool",
+    "Node",
+    "Parameter",
+    "Shape",
+    "Strictly",
+    "activation_of",
+    "pair",
+]
 
 
-def activation_of(layer: Any) -> str:
+def activation_of(layer: LayerUnion) -> str:
     """Return the activation function that a layer applies to its output, ``"none"`` if it has none."""
     return layer.function if isinstance(layer, Activation) else getattr(layer, "activation", "none")

@@ -18,7 +18,10 @@ __all__ = ["__version__", "load", "train"]
 
 
 def train(
-    config: str | Path = "quickstart", overrides: Mapping[str, Any] | None = None, *, out: str | Path | None = None
+    config: str | Path = "quickstart",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
 ) -> "RunResult":
     """Train a network in a new run folder.
 

@@ -71,7 +71,11 @@ class Model:
     """
 
     def __init__(
-        self, folder: Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()
+        self,
+        folder: Path,
+        checkpoint: str = "best",
+        threads: int | None = None,
+        overrides: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.loaded: LoadedConfig = load_run_config(folder, overrides)
@@ -120,7 +124,9 @@ class Model:
             dataset = load_dataset(data.name, data.root)
             images, labels = dataset.test_images, dataset.test_labels
         images = self._as_images(images)
-        loss, outputs = self.executor.evaluate(planar(images), labels.astype(np.int64), np.arange(len(images)))
+        loss, outputs = self.executor.evaluate(
+            planar(images), labels.astype(np.int64), np.arange(len(images))
+        )
         predicted = predicted_classes(outputs)
         confusion = confusion_matrix(labels, predicted, len(self.class_names))
         precision, recall = precision_and_recall(confusion)
@@ -157,5 +163,3 @@ def load(
         Changes of the run's configuration, such as where its data are now (``data.root=…``).
     """
     return Model(find_run(str(run)), checkpoint, threads, overrides)
-
-

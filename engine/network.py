@@ -155,8 +155,8 @@ class Network:
         pointers = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior, labels]
         pointers += [Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
         return Plan(
-            name=self.name,
-            title=f"{self.name}: {self.parameter_count} parameters, "
+            name="network",  # not the recipe's: equal networks share their machine code
+            title=f"A network of {self.parameter_count} parameters: {describe(self.input_shape)} → "
             + " → ".join(describe(unit.output) for unit in self.units if unit.parameters),
             input=layout.tensors[0],
             output=layout.output,

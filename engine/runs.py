@@ -89,7 +89,11 @@ class RunResult:
 
 
 def start_run(
-    loaded: LoadedConfig, *, out: Path | None = None, overrides: Sequence[str] = (), hooks: Hooks | None = None
+    loaded: LoadedConfig,
+    *,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    hooks: Hooks | None = None,
 ) -> RunResult:
     """Train a configuration in a new run folder.
 
@@ -139,7 +143,9 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         tensors, state = load_checkpoint(folder / "last.safetensors")
         trainer = make_trainer(loaded, hooks)
         if state["data_sha256"] != trainer.dataset.sha256:
-            raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
+            raise DataError(
+                f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them"
+            )
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
         if overrides:
@@ -154,12 +160,16 @@ def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
     config = loaded.config
     if config.network.input is not None:
-        build_network(loaded, tuple(config.network.input))  # faults in the layers show before any data are read
+        build_network(
+            loaded, tuple(config.network.input)
+        )  # faults in the layers show before any data are read
     dataset = load_dataset(config.data.name, config.data.root, hooks.download_bar)
     return Trainer(loaded, dataset, hooks.compile)
 
 
-def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks) -> RunResult:
+def carry_on(
+    trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks
+) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
     saved = time.monotonic()
     status = {"status": "running", **facts}
@@ -167,7 +177,10 @@ def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: flo
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with Graceful(trainer.stop) as interruption, (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        with (
+            Graceful(trainer.stop) as interruption,
+            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
+        ):
             if trainer.progress.epoch == 0 and trainer.progress.batch == 0:
                 save(trainer, folder)
             for record in trainer.epochs(hooks.watch):
@@ -180,10 +193,14 @@ def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: flo
                     saved = time.monotonic()
             save(trainer, folder)
     except DivergedError as error:
-        write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
+        write_json(
+            folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started}
+        )
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
     if interruption.signal is not None:
-        write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
+        write_json(
+            folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started}
+        )
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
     test_loss, outputs = trainer.test()
     history = read_history(folder)
@@ -230,7 +247,9 @@ def save(trainer: Trainer, folder: Path) -> None:
     save_checkpoint(folder / "last.safetensors", tensors, state)
 
 
-def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path) -> None:
+def restore(
+    trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
+) -> None:
     """Put a checkpoint's tensors and position into a trainer."""
     network, executor = trainer.network, trainer.executor
     fill_parameters(network.views(executor.theta), tensors, folder)

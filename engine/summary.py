@@ -46,8 +46,17 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
                 "activation_bytes": 0 if unit.layer.in_place else 4 * channels * height * width,
             }
         )
-    totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
-    summary = {"name": loaded.name, "input_shape": list(shape), "loss": network.loss.name, "layers": layers, **totals}
+    totals = {
+        key: sum(layer[key] for layer in layers)
+        for key in ("parameters", "multiply_adds", "activation_bytes")
+    }
+    summary = {
+        "name": loaded.name,
+        "input_shape": list(shape),
+        "loss": network.loss.name,
+        "layers": layers,
+        **totals,
+    }
     terms = [size for layer in layers for size in layer["terms"].values()]
     if terms == [100, 4, 600, 6, 4800, 50, 500, 10]:
         summary["note"] = HANDOUT_NOTE

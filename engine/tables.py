@@ -11,7 +11,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     lines = [
-        "  ".join(cell.ljust(width) if k < left else cell.rjust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in cells
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
@@ -52,7 +55,9 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
     rows.append(["total", "", "", *totals])
     text = table(
-        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"], rows, left=2
+        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
+        rows,
+        left=2,
     )
     text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
     return text + (f"\n{summary['note']}" if "note" in summary else "")
@@ -67,4 +72,8 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         started = str(run.get("started", ""))[:16].replace("T", " ")
         cells = [run.get("status", "?"), run.get("epochs", ""), run.get("seed", ""), accuracy, speed]
         rows.append([name, *cells, started, " ".join(run.get("overrides", []))])
-    return table(["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"], rows, 2)
+    return table(
+        ["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"],
+        rows,
+        2,
+    )

@@ -107,7 +107,10 @@ class Trainer:
     """
 
     def __init__(
-        self, loaded: LoadedConfig, dataset: Dataset, on_compile: Callable[[str, int, int], None] | None = None
+        self,
+        loaded: LoadedConfig,
+        dataset: Dataset,
+        on_compile: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
@@ -179,7 +182,9 @@ class Trainer:
             if not self._train_epoch(watch):
                 return
             seconds = time.perf_counter() - start
-            record = self._finish_epoch(seconds, len(self.train_indices) - already * self.config.data.batch_size)
+            record = self._finish_epoch(
+                seconds, len(self.train_indices) - already * self.config.data.batch_size
+            )
             if record is None:
                 return
             yield record
@@ -189,7 +194,12 @@ class Trainer:
         progress, steps, size = self.progress, self.steps_per_epoch, self.config.data.batch_size
         first = progress.epoch * steps
         rates = learning_rates(
-            self.config.schedule, self.config.optimizer.learning_rate, first, first + steps, steps, self.config.train.epochs
+            self.config.schedule,
+            self.config.optimizer.learning_rate,
+            first,
+            first + steps,
+            steps,
+            self.config.train.epochs,
         )
         self.learning_rate = float(rates[-1])
 
@@ -221,7 +231,9 @@ class Trainer:
         progress, count = self.progress, len(self.train_indices)
         val_loss, val_accuracy = None, None
         if len(self.val_indices):
-            val_loss, outputs = self.executor.evaluate(self.images, self.dataset.train_labels, self.val_indices)
+            val_loss, outputs = self.executor.evaluate(
+                self.images, self.dataset.train_labels, self.val_indices
+            )
             right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
             val_accuracy = float(right.mean())
         if self.stopped:

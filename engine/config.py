@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,19 +14,13 @@ from pydantic_core import PydanticCustomError
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
+from lenumba.engine.losses import LOSSES, LOSSES_FOR
 from lenumba.engine.sections import Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 
 Overrides = Iterable[str] | Mapping[str, Any]
-
-# The losses that fit what the last layer puts out; "auto" takes the first.
-LOSSES_FOR: dict[str, tuple[LossName, ...]] = {
-    "softmax": ("sparse_categorical_cross_entropy", "categorical_cross_entropy"),
-    "sigmoid": ("binary_cross_entropy", "mean_squared_error"),
-    "other": ("mean_squared_error",),
-}
 
 
 class Config(Strictly):
@@ -60,7 +54,7 @@ class Config(Strictly):
 
 def fitting_losses(network: Network) -> tuple[LossName, ...]:
     """Return the losses that fit the last layer's activation, the usual one first."""
-    return LOSSES_FOR.get(activation_of(network.layers[-1]), LOSSES_FOR["other"])
+    return cast(tuple[LossName, ...], LOSSES_FOR[activation_of(network.layers[-1])])
 
 
 def _misfits(config: Config) -> Iterator[tuple[str, str]]:
@@ -86,7 +80,7 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
             "loss.name",
             f"expected {' or '.join(fitting)} for the last activation {output}, found {loss.name}",
         )
-    elif loss.label_smoothing and not config.loss_name.endswith("cross_entropy"):
+    elif loss.label_smoothing and not LOSSES[config.loss_name].smooths:
         yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
 
     data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
@@ -143,9 +137,7 @@ def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedCo
     """
     text = str(name_or_path)
     names = recipe_names()
-    is_path = (
-        isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
-    )
+    is_path = isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
     if not is_path and text in names:
         return read_config(recipe_text(text), f"{text}.yaml", overrides)
     try:
@@ -210,9 +202,7 @@ def _override(data: dict[str, Any], origins: dict[str, str], key: str, value: An
         if not isinstance(node, dict | list):
             raise ConfigError(f"override {key}: expected a section at {path}, found {show(node)}")
         if isinstance(node, list) and not (part.isdecimal() and int(part[:9]) < len(node)):
-            raise ConfigError(
-                f"override {key}: expected an index below {len(node)} in {path}, found {show(part)}"
-            )
+            raise ConfigError(f"override {key}: expected an index below {len(node)} in {path}, found {show(part)}")
         index: Any = int(part) if isinstance(node, list) else part
         path = f"{path}.{part}" if path else part
         if path == key:

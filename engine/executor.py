@@ -89,6 +89,7 @@ class Executor:
         batch_size: int,
         hyper: np.ndarray,
         *,
+        key: int = 0,
         first_batch: int = 0,
         totals: np.ndarray | None = None,
         watch: Callable[[int, float, float], None] | None = None,
@@ -101,6 +102,9 @@ class Executor:
             uint8 [N, C, H, W], int64 [N], and int64 [count]: the images in this epoch's order.
         hyper
             float32 [batches, HYPER_COLUMNS]: every step's hyperparameters.
+        key
+            The epoch's key, of 64 bits with a sign: what the random numbers of dropout depend on
+            (:func:`lenumba.engine.layers.dropout.epoch_key`).
         first_batch, totals
             Where an interrupted epoch goes on, and its sums so far.
         watch
@@ -126,7 +130,7 @@ class Executor:
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
             training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
             last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
-            totals=totals,
+            totals=totals, key=key,
         )  # fmt: skip
         return int(self.control[PROGRESS]), totals
 

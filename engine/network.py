@@ -59,7 +59,7 @@ class Network:
     Raises
     ------
     LayerError
-        Where a layer cannot follow the ones before it.
+        Where a layer cannot follow the ones before it, or the last one does not fit the loss.
     """
 
     def __init__(
@@ -68,7 +68,10 @@ class Network:
         height, width, channels = input_shape
         self.name = name
         self.input_shape: Shape = (channels, height, width)
-        self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
+        try:
+            self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
+        except ValueError as error:
+            raise LayerError(len(layers) - 1, f"loss: {error}") from None
         self.units = list_units(layers, self.input_shape, self.loss)
         self.offsets, self.size = parameter_offsets(self.units)
         if self.units[-1].output[1:] != (1, 1):
@@ -90,12 +93,16 @@ class Network:
         return {f"{unit.name}.{parameter.name}": parameter for unit in self.units for parameter in unit.parameters}
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each parameter as a view of a flat float32 vector laid out as this network's."""
-        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
-        return {
-            name: flat[self.offsets[name] : self.offsets[name] + int(np.prod(shape))].reshape(shape)
-            for name, shape in shapes.items()
-        }
+        """Return each parameter as a view of a flat float32 vector laid out as this network's.
+
+        Kernels of the orientation ``convolution`` are views with negative strides: memory holds them rotated.
+        """
+        views = {}
+        for name, parameter in self.parameters.items():
+            offset = self.offsets[name]
+            view = flat[offset : offset + int(np.prod(parameter.shape))].reshape(parameter.shape)
+            views[name] = view[..., ::-1, ::-1] if parameter.flipped else view
+        return views
 
     def decay_mask(self) -> np.ndarray:
         """Return float32 [vectors]: 1 where weight decay applies (trainable kernels), else 0."""
@@ -145,10 +152,10 @@ class Network:
                 gradients={name: Place("gradient", offset) for name, offset in places.items()},
                 scratch=Place("work", layout.scratches[k]),
                 registers=registers,
+                number=k,
             )
             text = f"{describe(unit.shape)} → {describe(unit.output)}"
-            if calls := unit.layer.forward(node):
-                forward.append(Step(f"forward_{unit.name}", text, calls))
+            forward += forward_steps(unit, node, text)
             if k >= lowest and (calls := unit.layer.backward(node)):
                 backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
         labels = Place("work", layout.labels)
@@ -175,6 +182,19 @@ class Network:
         return get_program(program_source(self.plan(optimizer)), progress)
 
 
+def forward_steps(unit: Unit, node: Node, text: str) -> list[Step]:
+    """Return a layer's forward pass: one step, or one for training and one for evaluation, leaving out empty ones."""
+    training, evaluation = unit.layer.forward(node), unit.layer.evaluate(node)
+    if training == evaluation:
+        steps = [Step(f"forward_{unit.name}", text, training)]
+    else:
+        steps = [
+            Step(f"forward_{unit.name}", text, training, only="training"),
+            Step(f"evaluate_{unit.name}", text, evaluation, only="evaluation"),
+        ]
+    return [step for step in steps if step.calls]
+
+
 def describe(shape: Shape) -> str:
     """Write (channels, height, width) as people do: 24×24×4, or 50 for a flat one."""
     channels, height, width = shape
@@ -194,7 +214,7 @@ def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
             raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
         function = activation_of(layer)
         last = index == len(layers) - 1
-        if not (isinstance(layer, Activation) and last and function in loss.fused):
+        if not (isinstance(layer, Activation) and (function == "none" or (last and function in loss.fused))):
             units.append(make_unit(name, index, layer, shape))
             shape = units[-1].output
         if not isinstance(layer, Activation) and function != "none" and not (last and function in loss.fused):
@@ -251,9 +271,11 @@ class Layout:
 
     def __init__(self, network: Network) -> None:
         units = network.units
-        in_place = [
-            unit.layer.in_place and not (k and units[k - 1].layer.reads_output) for k, unit in enumerate(units)
-        ]
+        in_place, needed = [], False  # needed: some backward pass reads what the tensor holds now
+        for unit in units:
+            layer = unit.layer
+            in_place.append(layer.passes_through or (layer.in_place and not needed))
+            needed = layer.reads_output or (layer.passes_through and needed)
         shapes = [network.input_shape, *(unit.output for unit in units)]
         margins = [(0, 0, 0, 0)] * len(shapes)
         self.fills: list[tuple[Tensor, float]] = []

@@ -28,7 +28,7 @@ HYPER_COLUMNS = 16
 def train_loop(
     train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
     batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
-    GRADIENT_SIZE,
+    key, GRADIENT_SIZE,
 ):  # fmt: skip
     """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
 
@@ -50,7 +50,7 @@ def train_loop(
                 train_block(
                     images, labels, order, start + block * LANES, min(LANES, images_here - block * LANES),
                     scale, shift, theta, at(gradients, shard * GRADIENT_SIZE), work, at(results, 8 * shard),
-                    1.0 / images_here, smoothing,
+                    1.0 / images_here, smoothing, key,
                 )  # fmt: skip
             shard = atomic_add(control, CLAIMED, 1)
         barrier(control, ARRIVED, PHASE, workers)
@@ -90,7 +90,7 @@ def evaluate_loop(
         images_here = min(LANES, count - first)
         evaluate_block(
             images, labels, order, first, images_here, scale, shift, theta, theta, work, at(results, 2 * block),
-            1.0, smoothing,
+            1.0, smoothing, 0,
         )  # fmt: skip
         for lane in range(images_here):
             for k in range(WIDTH):

@@ -44,16 +44,14 @@ class VectorModel(models.PrimitiveModel):
 # ---------------------------------------------------------------------- elementwise arithmetic: a + b, a * b, …
 
 
-def define_operator(function: Callable, instruction: str) -> None:
-    """Let `function` (from the operator module) work on two vectors through an LLVM instruction."""
+def define_operator(function: Callable, instruction: str, kind: types.Type = vector) -> None:
+    """Let `function` (from the operator module) work on two vectors of a kind through an LLVM instruction."""
 
     class Template(ConcreteTemplate):
-        cases = (signature(vector, vector, vector),)
+        cases = (signature(kind, kind, kind),)
 
     infer_global(function)(Template)
-    lower_builtin(function, vector, vector)(
-        lambda context, builder, sig, args: getattr(builder, instruction)(*args)
-    )
+    lower_builtin(function, kind, kind)(lambda context, builder, sig, args: getattr(builder, instruction)(*args))
 
 
 for _function, _instruction in [
@@ -68,9 +66,7 @@ for _function, _instruction in [
 def call_llvm(builder, name: str, *arguments):
     """Call an LLVM intrinsic that maps vectors to a vector."""
     kind = ir.FunctionType(VECTOR, [argument.type for argument in arguments])
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{LANES}f32"), arguments
-    )
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{LANES}f32"), arguments)
 
 
 def broadcast(builder, scalar):
@@ -178,9 +174,7 @@ def fraction_of(context, a):
     """Return f of a = f · 2ᵉ with ½ ≤ f < 1, for positive normal a."""
 
     def codegen(context, builder, sig, args):
-        bits = builder.and_(
-            builder.bitcast(args[0], INT_VECTOR), ir.Constant(INT_VECTOR, [0x007FFFFF] * LANES)
-        )
+        bits = builder.and_(builder.bitcast(args[0], INT_VECTOR), ir.Constant(INT_VECTOR, [0x007FFFFF] * LANES))
         half = builder.or_(bits, ir.Constant(INT_VECTOR, [0x3F000000] * LANES))
         return builder.bitcast(half, VECTOR)
 

@@ -47,6 +47,8 @@ class Parameter:
         Inputs and outputs of one unit, for the initial distribution; 0 for biases, which start at zero.
     initializer
         Name of the initial distribution.
+    flipped
+        Whether memory holds the kernels rotated by 180°, so that the kernels' correlation is a convolution.
     """
 
     name: str
@@ -54,13 +56,14 @@ class Parameter:
     fan_in: int = 0
     fan_out: int = 0
     initializer: InitializerName = "zeros"
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
 class Node:
     """A layer at its place in a network: where its tensors, parameters and gradients lie.
 
-    `dx` is None where nobody needs the gradient with respect to the input.
+    `dx` is None where nobody needs the gradient with respect to the input; `number` counts the layers from 0.
     """
 
     x: Tensor
@@ -71,6 +74,7 @@ class Node:
     gradients: dict[str, Place]
     scratch: Place
     registers: int
+    number: int = 0
 
 
 class LayerBase(Strictly):
@@ -78,6 +82,7 @@ class LayerBase(Strictly):
 
     margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
     in_place: ClassVar[bool] = False  # whether y may lie where x lies
+    passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
     reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -103,6 +108,10 @@ class LayerBase(Strictly):
     def forward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the forward pass."""
         raise NotImplementedError
+
+    def evaluate(self, node: Node) -> list[Call]:
+        """Return the kernel calls of the forward pass when nothing is learned."""
+        return self.forward(node)
 
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""

@@ -101,16 +101,15 @@ class Conv(LayerBase):
             padded = " with its padding" if (height, width) != shape[1:] else ""
             raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
         if self.kernel is not None and len(self.kernel[0]) != shape[0]:
-            raise ValueError(
-                f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}"
-            )
+            raise ValueError(f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}")
         return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
         """Return the kernel [channels, input channels, height, width] and the bias [channels]."""
         kh, kw = pair(self.kernel_size)
         fan_in, fan_out = shape[0] * kh * kw, self.channels * kh * kw
-        kernel = Parameter("kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer)
+        flipped = self.orientation == "convolution"
+        kernel = Parameter("kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer, flipped)
         return [kernel, Parameter("bias", (self.channels,))] if self.bias else [kernel]
 
     def multiply_adds(self, shape: Shape) -> int:

@@ -22,6 +22,7 @@ class Flatten(LayerBase):
     """Flatten: turn the maps into one vector, map by map and row by row."""
 
     in_place = True
+    passes_through = True
     type: Literal["flatten"] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -49,7 +50,9 @@ class Dense(LayerBase):
     def output_shape(self, shape: Shape) -> Shape:
         """Return (units, 1, 1)."""
         if shape[1:] != (1, 1):
-            raise ValueError(f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it")
+            raise ValueError(
+                f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it"
+            )
         return (self.units, 1, 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:

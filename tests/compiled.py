@@ -1,0 +1,45 @@
+"""What tests of compiled programs against PyTorch share."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from lenumba.engine.executor import Executor
+from lenumba.engine.network import Network
+from lenumba.engine.optimizers import make_optimizer
+
+# With momentum 0 the optimiser's state is the batch's gradient; the learning rates are the callers', mostly 0.
+STILL = make_optimizer(SimpleNamespace(name="sgd", weight_decay=0.0, momentum=0.0, nesterov=False))
+
+
+def executor_for(network: Network, *, threads: int = 1, smoothing: float = 0.0) -> Executor:
+    """An executor that sees pixels as value / 255, with the parameters of seed 0."""
+    channels = network.input_shape[0]
+    executor = Executor(
+        network,
+        network.compile(STILL),
+        STILL,
+        mean=np.zeros(channels),
+        deviation=np.ones(channels),
+        threads=threads,
+        smoothing=smoothing,
+    )
+    executor.theta[:] = network.initial_parameters(0)
+    return executor
+
+
+def gradients(executor: Executor, images, labels, order=None, key=0) -> tuple[float, float, dict]:
+    """One batch's mean loss, right answers and gradients."""
+    order = np.arange(len(images)) if order is None else order
+    batches, totals = executor.train(images, labels, order, len(order), STILL.hyper(np.zeros(1), 1), key=key)
+    assert batches == 1
+    found = {name: value.astype(np.float64) for name, value in executor.network.views(executor.state).items()}
+    return totals[0] / len(order), totals[1], found
+
+
+def leaves_of(executor: Executor) -> dict:
+    """The parameters as PyTorch tensors, float64, to differentiate by."""
+    import torch
+
+    views = executor.network.views(executor.theta)
+    return {name: torch.tensor(value.astype(np.float64), requires_grad=True) for name, value in views.items()}

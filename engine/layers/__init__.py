@@ -11,9 +11,10 @@ from lenumba.engine.layers.activation import Activation
 from lenumba.engine.layers.base import LIST, LayerBase, Node, Parameter, Shape, Strictly, pair
 from lenumba.engine.layers.conv import Conv
 from lenumba.engine.layers.dense import Dense, Flatten
+from lenumba.engine.layers.dropout import Dropout
 from lenumba.engine.layers.pool import AveragePool, MaxPool
 
-LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Activation
+LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Activation | Dropout
 Layer = Annotated[LayerUnion, Field(discriminator="type")]
 LAYERS: tuple[type[Any], ...] = get_args(LayerUnion)
 
@@ -24,6 +25,7 @@ __all__ = [
     "AveragePool",
     "Conv",
     "Dense",
+    "Dropout",
     "Flatten",
     "Layer",
     "LayerBase",

@@ -15,7 +15,7 @@ from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
 from lenumba.engine.losses import LOSSES, LOSSES_FOR
-from lenumba.engine.sections import Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
+from lenumba.engine.sections import OWN_FILES, Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
@@ -82,6 +82,16 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
         )
     elif loss.label_smoothing and not LOSSES[config.loss_name].smooths:
         yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
+
+    if config.data.name in OWN_FILES and config.data.root is None:
+        yield "data.root", f"expected the path of your files for the data set {config.data.name}, found null"
+    size = config.data.image_size
+    if config.data.name == "folder" and size is None:
+        yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
+    elif config.data.name != "folder" and size is not None:
+        yield "data.image_size", f"expected null for the data set {config.data.name}: only those of folder are resized"
+    elif size is not None and size[2] not in (1, 3):
+        yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
 
     data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:

@@ -1,21 +1,35 @@
-"""Data sets in memory: loading, splitting off a validation part, and the statistics of the pixels."""
+"""Data sets in memory: one table of them, and what all of them must pass."""
 
 import difflib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from lenumba.engine import download
+from lenumba.engine.arrays import Arrays, as_images, as_labels, check_split
+from lenumba.engine.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx
+from lenumba.engine.npz import read_npz
+from lenumba.engine.picture_folder import read_folder
+from lenumba.engine.splits import mean_and_std, split_validation
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetSpec",
+    "dataset_from_arrays",
+    "dataset_spec",
+    "load_dataset",
+    "mean_and_std",
+    "split_validation",
+]
 
 Root = str | os.PathLike[str] | None
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-_SPLIT_KEY = 0x73706C6974  # "split": keeps this stream apart from others with the same seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +39,7 @@ class Dataset:
     Attributes
     ----------
     name : str
-        Its key in `DATASETS`.
+        Its key in `DATASETS`, or ``arrays``.
     train_images, test_images : numpy.ndarray
         uint8 [N, H, W, C].
     train_labels, test_labels : numpy.ndarray
@@ -54,26 +68,49 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
-    """What is known of a data set before reading it.
+class Request:
+    """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized."""
 
-    `load(name, root, progress)` returns training images uint8 [N, H, W, C] and labels (an integer type)
-    [N], then the same for the test; `load_dataset` checks them against `image_shape` (H, W, C) and
-    `class_names`.
-    """
-
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    load: Callable[[str, Root, bool], Arrays]
+    name: str
+    root: Root
+    progress: bool
+    image_size: tuple[int, int, int] | None
 
     @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
+    def path(self) -> Path:
+        """The path that the user must give, or DataError."""
+        if self.root is None:
+            raise DataError(f"{self.name}: expected a path in data.root, found none; set data.root")
+        return Path(self.root)
 
 
-def _load_idx(name: str, root: Root, progress: bool) -> Arrays:
-    folder = download.fetch(name, root, progress)
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What is known of a data set before reading it, and how it is read.
+
+    Attributes
+    ----------
+    image_shape : tuple of int or None
+        (H, W, C); None where only the files tell.
+    class_names : tuple of str or None
+        Likewise.
+    load : callable
+        Returns the arrays, of which `load_dataset` checks what the loader has not.
+    """
+
+    image_shape: tuple[int, int, int] | None
+    class_names: tuple[str, ...] | None
+    load: Callable[[Request], Arrays]
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes, None where only the files tell."""
+        return None if self.class_names is None else len(self.class_names)
+
+
+def _load_published(request: Request) -> Arrays:
+    name = request.name
+    folder = download.fetch(name, request.root, request.progress)
     arrays = []
     for file in download.SOURCES[name].files:
         path = file.find(folder) or folder / file.name
@@ -82,17 +119,44 @@ def _load_idx(name: str, root: Root, progress: bool) -> Arrays:
     owner = download.published_as(idx_sha256(arrays[1]))
     if owner not in (None, name):
         raise DataError(f"{folder}: expected the files of {name}, found those of {owner}; correct the folder")
-    return arrays[0][..., np.newaxis], arrays[1], arrays[2][..., np.newaxis], arrays[3]
+    return Arrays(*arrays)
 
 
-def _load_digits(name: str, root: Root, progress: bool) -> Arrays:
-    from lenumba.kernels.digits import (
-        draw_digits,
-    )  # compiles on import or first use, so not before it is wanted
+def _load_idx(request: Request) -> Arrays:
+    folder, arrays = request.path, []
+    for stems in (("train-images",), ("train-labels",), ("t10k-images", "test-images"), ("t10k-labels", "test-labels")):
+        rank = 3 if "images" in stems[0] else 1
+        files = [download.IdxFile(stem, (0,) * rank) for stem in stems]
+        path = next((found for file in files if (found := file.find(folder))), None)
+        if path is None:
+            names = " or ".join(file.name for file in files)
+            raise DataError(f"{folder}: expected {names} (or without .gz), found no such file; correct data.root")
+        arrays.append(read_idx(path, rank))
+    return Arrays(*arrays)
 
-    train_images, train_labels = draw_digits(12_000, seed=0)
-    test_images, test_labels = draw_digits(2_000, seed=1)
-    return train_images[..., np.newaxis], train_labels, test_images[..., np.newaxis], test_labels
+
+def _load_npz(request: Request) -> Arrays:
+    return read_npz(request.path)
+
+
+def _load_folder(request: Request) -> Arrays:
+    if request.image_size is None:
+        raise DataError(f"{request.name}: expected [H, W, C] in data.image_size, found none; set data.image_size")
+    return read_folder(request.path, request.image_size)
+
+
+def _load_digits(request: Request) -> Arrays:
+    from lenumba.kernels.digits import draw_digits  # compiles on first use, so not before it is wanted
+
+    return Arrays(*draw_digits(12_000, seed=0), *draw_digits(2_000, seed=1))
+
+
+def _load_bars(request: Request) -> Arrays:
+    return Arrays(*draw_bars(2_000, seed=0), *draw_bars(500, seed=1))
+
+
+def _load_shapes(request: Request) -> Arrays:
+    return Arrays(*draw_shapes(6_000, seed=0), *draw_shapes(1_200, seed=1))
 
 
 _DIGITS = tuple("0123456789")
@@ -101,11 +165,16 @@ _CLOTHES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
-#: Every data set by name. A new one needs an entry here, and if it is IDX files, one in `download.SOURCES`.
+#: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
 DATASETS = {
-    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_idx),
-    "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_idx),
     "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits),
+    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published),
+    "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
+    "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
+    "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes),
+    "folder": DatasetSpec(None, None, _load_folder),
+    "npz": DatasetSpec(None, None, _load_npz),
+    "idx": DatasetSpec(None, None, _load_idx),
 }
 
 
@@ -124,8 +193,10 @@ def dataset_spec(name: str) -> DatasetSpec:
     raise DataError(f"data set: expected one of {', '.join(DATASETS)}, found {name!r}; {remedy}")
 
 
-def load_dataset(name: str, root: Root = None, progress: bool = False) -> Dataset:
-    """Load a data set, downloading it if it is nowhere on this machine.
+def load_dataset(
+    name: str, root: Root = None, progress: bool = False, image_size: tuple[int, int, int] | None = None
+) -> Dataset:
+    """Load a data set, downloading it if it is published and nowhere on this machine.
 
     A download must have the published SHA-256. Files that are already there need not: any IDX files of the
     right format, shape and label range are accepted under these names, and `Dataset.sha256` tells them
@@ -136,9 +207,12 @@ def load_dataset(name: str, root: Root = None, progress: bool = False) -> Datase
     name : str
         A key of `DATASETS`.
     root : path-like, optional
-        The folder with the files; without it they are searched for as `lenumba.engine.download` describes.
+        The folder with the files (for ``npz``, the file). Without it, published data sets are searched for as
+        `lenumba.engine.download` describes; ``folder``, ``npz`` and ``idx`` need it.
     progress : bool
         Draw a progress bar on standard error for each download.
+    image_size : tuple of int, optional
+        (H, W, C) that ``folder`` resizes its pictures to; it needs it.
 
     Returns
     -------
@@ -153,9 +227,56 @@ def load_dataset(name: str, root: Root = None, progress: bool = False) -> Datase
         than the data set's.
     """
     spec = dataset_spec(name)
-    train_images, train_labels, test_images, test_labels = spec.load(name, root, progress)
-    _check_split(f"{name} training", train_images, train_labels, spec)
-    _check_split(f"{name} test", test_images, test_labels, spec)
+    return _assemble(name, spec.load(Request(name, root, progress, image_size)), spec.image_shape, spec.class_names)
+
+
+def dataset_from_arrays(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Make a data set of arrays in memory.
+
+    Parameters
+    ----------
+    train_images, test_images
+        uint8 [N, H, W] or [N, H, W, C].
+    train_labels, test_labels
+        Integers [N] from 0, or one-hot rows [N, K].
+    class_names
+        What each class shows; without them, the classes are called by their numbers.
+
+    Returns
+    -------
+    Dataset
+        Images uint8 [N, H, W, C], labels int64 [N].
+
+    Raises
+    ------
+    DataError
+        If an array has another type or rank, or if the arrays do not fit each other.
+    """
+    names = None if class_names is None else tuple(map(str, class_names))
+    return _assemble("arrays", Arrays(train_images, train_labels, test_images, test_labels), None, names)
+
+
+def _assemble(
+    name: str, arrays: Arrays, image_shape: tuple[int, int, int] | None, class_names: tuple[str, ...] | None
+) -> Dataset:
+    train, test = f"{name} training", f"{name} test"
+    train_images, test_images = as_images(train, arrays.train_images), as_images(test, arrays.test_images)
+    train_labels, train_classes = as_labels(train, arrays.train_labels)
+    test_labels, test_classes = as_labels(test, arrays.test_labels)
+    class_names = class_names or arrays.class_names
+    if class_names is None:
+        class_names = tuple(map(str, range(max(train_classes, test_classes))))
+    if len(class_names) < 2:
+        raise DataError(f"{name}: expected at least 2 classes, found {len(class_names)}; add labels of another class")
+    shape = image_shape or train_images.shape[1:]
+    check_split(train, train_images, train_labels, shape, len(class_names))
+    check_split(test, test_images, test_labels, shape, len(class_names))
     train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
     digest = hashlib.sha256()
     for array in (train_images, train_labels, test_images, test_labels):
@@ -167,105 +288,7 @@ def load_dataset(name: str, root: Root = None, progress: bool = False) -> Datase
         train_labels,
         test_images,
         test_labels,
-        spec.classes,
-        spec.class_names,
+        len(class_names),
+        class_names,
         digest.hexdigest(),
     )
-
-
-def split_validation(count: int, validation: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split the indices of `count` samples at random into a training and a validation part.
-
-    Parameters
-    ----------
-    count : int
-        The number of samples.
-    validation : int or float
-        How many of them to set aside: a number of samples, or a fraction in [0, 1) if it is a float.
-    seed : int
-        At least 0 and below 2**64. The same seed gives the same split on every machine.
-
-    Returns
-    -------
-    train_indices, validation_indices : numpy.ndarray
-        int64 [count - V] and [V], each in ascending order; V may be 0.
-
-    Raises
-    ------
-    DataError
-        If `validation` is negative or not finite, or leaves nothing for training.
-    """
-    size = validation
-    if isinstance(validation, float):
-        size = round(count * validation) if 0 <= validation < 1 else -1
-    if not 0 <= size < count:
-        raise DataError(
-            f"validation split: expected less than all of {count} samples (a count, or a fraction below 1), "
-            f"found {validation}; set aside fewer"
-        )
-    philox = np.random.Philox(key=np.array([seed, _SPLIT_KEY], np.uint64))
-    # NumPy promises the raw stream for ever, but not what Generator.permutation makes of it.
-    order = np.argsort(philox.random_raw(count), kind="stable")
-    return np.sort(order[size:]).astype(np.int64), np.sort(order[:size]).astype(np.int64)
-
-
-def mean_and_std(images: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean and standard deviation of the pixels, scaled to [0, 1], of some images.
-
-    The sums are exact integers, so the result depends on neither the order of the images nor the machine.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        uint8 [N, H, W, C].
-    indices : numpy.ndarray
-        Integers [M]: which images to count, at least one.
-
-    Returns
-    -------
-    mean, std : numpy.ndarray
-        float64 [C], of pixels / 255. The std of a constant channel is given as 1, to divide by.
-
-    Raises
-    ------
-    DataError
-        If there are no indices.
-    """
-    if len(indices) == 0:
-        raise DataError("pixel statistics: expected at least one image, found none; set aside fewer samples")
-    channels = images.shape[-1]
-    histogram = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(indices), 1024):  # bincount widens its input to int64: keep that copy small
-        chunk = images[indices[start : start + 1024]]
-        for channel in range(channels):
-            histogram[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
-    mean, std = np.empty(channels), np.empty(channels)
-    for channel, counts in enumerate(histogram.tolist()):
-        n = sum(counts)
-        total = sum(value * times for value, times in enumerate(counts))
-        squares = sum(value * value * times for value, times in enumerate(counts))
-        mean[channel] = total / (255 * n)
-        std[channel] = ((n * squares - total * total) / (255 * n) ** 2) ** 0.5 or 1.0
-    return mean, std
-
-
-def _check_split(where: str, images: np.ndarray, labels: np.ndarray, spec: DatasetSpec) -> None:
-    if len(images) != len(labels):
-        raise DataError(
-            f"{where}: expected as many images as labels, found {len(images)} images and {len(labels)} "
-            "labels; use files that belong together"
-        )
-    if len(images) == 0:
-        raise DataError(f"{where}: expected at least one sample, found none; use other files")
-    if images.dtype != np.uint8 or images.shape[1:] != spec.image_shape:
-        expected, found = ("×".join(map(str, shape)) for shape in (spec.image_shape, images.shape[1:]))
-        raise DataError(
-            f"{where}: expected uint8 images of {expected}, found {images.dtype} of {found}; "
-            "use files of that shape"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= spec.classes))
-    if len(wrong):
-        raise DataError(
-            f"{where}: expected labels from 0 to {spec.classes - 1}, found {labels[wrong[0]]} "
-            f"at index {wrong[0]}; correct the labels"
-        )

@@ -4,7 +4,7 @@ import os
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,7 +20,9 @@ _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding b
 _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
-def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
+def load_image(
+    path: str | os.PathLike[str], shape: tuple[int, int, int], resample: Literal["lanczos", "bilinear"] = "lanczos"
+) -> np.ndarray:
     """Load a picture and resize it, with antialiasing, to the shape of a network's input.
 
     The EXIF orientation is applied, transparency is laid on white, 16 bits become 8. One channel is the
@@ -32,6 +34,8 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
         A PNG or JPEG file of at most 50 million pixels.
     shape : tuple of int
         (H, W, C), with C = 1 or 3.
+    resample : str
+        The filter, widened where the picture is made smaller.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
 
     height, width, channels = shape
     image = _decode(path, "L" if channels == 1 else "RGB")
-    return np.array(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
+    return np.array(image.resize((width, height), Image.Resampling[resample.upper()])).reshape(shape)
 
 
 def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (28, 28, 1)) -> np.ndarray:
@@ -104,9 +108,7 @@ def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
                     )
                 # Not for JPEG: cameras store previews as further frames, and the first is the photograph.
                 if image.format == "PNG" and getattr(image, "is_animated", False):
-                    raise DataError(
-                        f"{path}: expected a still picture, found an animated PNG; save one frame"
-                    )
+                    raise DataError(f"{path}: expected a still picture, found an animated PNG; save one frame")
                 return _flatten(ImageOps.exif_transpose(image)).convert(mode)
     except DataError:
         raise

@@ -8,7 +8,8 @@ from pydantic_core import core_schema
 from lenumba.engine.faults import nearest
 from lenumba.engine.layers import LAYERS, LIST, Layer, Strictly
 
-DATASETS = ("digits", "mnist", "fashion_mnist")
+DATASETS = ("digits", "mnist", "fashion_mnist", "bars", "shapes", "folder", "npz", "idx")
+OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
 
 LossName = Literal[
     "sparse_categorical_cross_entropy",
@@ -40,9 +41,7 @@ def expand_layer(layer: Any) -> Any:
 
 def _known_dataset(name: str) -> str:
     if name not in DATASETS:
-        raise ValueError(
-            f"expected one of {', '.join(DATASETS)}, found {name[:40]!r}{nearest(name, DATASETS)}"
-        )
+        raise ValueError(f"expected one of {', '.join(DATASETS)}, found {name[:40]!r}{nearest(name, DATASETS)}")
     return name
 
 
@@ -55,9 +54,16 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Data(Strictly):
     """The images and how they are fed to the network."""
 
-    name: Dataset = Field(description="Data set; 'digits' are drawn on the fly and need no download.")
+    name: Dataset = Field(
+        description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'folder' (of pictures), 'npz' and "
+        "'idx' are your own files in data.root."
+    )
     root: Annotated[str, Field(max_length=1024)] | None = Field(
-        None, description="Folder with the data set's files; null: the download cache."
+        None,
+        description="Folder with the data set's files (npz: the file itself); null: the download cache.",
+    )
+    image_size: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
+        None, description="folder: [height, width, channels] that pictures are resized to; 1 channel is grey, 3 RGB."
     )
     batch_size: int = Field(64, ge=1, le=65536, description="Images per training step.")
     validation: Count | Fraction = Field(
@@ -109,9 +115,7 @@ class Optimizer(Strictly):
     nesterov: bool = Field(False, description="sgd: look ahead along the momentum.")
     weight_decay: float = Field(0.0, ge=0, description="Pull of the weights towards zero, per step.")
     beta1: float = Field(0.9, ge=0, lt=1, description="adamw: decay of the gradient's running mean.")
-    beta2: float = Field(
-        0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean."
-    )
+    beta2: float = Field(0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean.")
     epsilon: float = Field(1e-8, gt=0, description="adamw: added to the denominator.")
 
 
@@ -132,6 +136,4 @@ class Train(Strictly):
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training images.")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the weights, the order and the dropout.")
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="CPU threads; null: all cores."
-    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="CPU threads; null: all cores.")

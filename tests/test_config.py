@@ -44,9 +44,7 @@ def fault(text, *overrides):
 
 
 def test_yaml_12_scalars():
-    text = (
-        "a: 1e-3\nb: no\nc: 010\nd: 1:30\ne: ~\nf: 0x1F\ng: '1'\nh: 2020-01-01\ni: true\nj:\nk: .5\nl: 0o17"
-    )
+    text = "a: 1e-3\nb: no\nc: 010\nd: 1:30\ne: ~\nf: 0x1F\ng: '1'\nh: 2020-01-01\ni: true\nj:\nk: .5\nl: 0o17"
     data, _ = load_yaml(text, "x")
     expected = [0.001, "no", 10, "1:30", None, 31, "1", "2020-01-01", True, None, 0.5, 15]
     assert list(data.values()) == expected
@@ -267,7 +265,7 @@ def test_defaults():
 def test_all_faults_at_once_with_their_lines():
     text = MINIMAL.replace("channels: 2", "chanels: 2").replace("units: 10", 'units: "10"')
     text = text.replace("name: digits", "name: digit\n  batch_size: true") + "trian:\n  epochs: 3\n"
-    known = "digits, mnist, fashion_mnist"
+    known = "digits, mnist, fashion_mnist, bars, shapes, folder, npz, idx"
     assert fault(text).splitlines() == [
         f"my.yaml:2: data.name: expected one of {known}, found 'digit' (did you mean 'digits'?)",
         "my.yaml:3: data.batch_size: expected an integer from 1 to 65536, found true",

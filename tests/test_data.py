@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenumba.engine import download
+from lenumba.engine import download, sections
 from lenumba.engine.data import DATASETS, dataset_spec, load_dataset, mean_and_std, split_validation
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256
@@ -79,7 +79,8 @@ def test_digits_come_from_the_generator(monkeypatch):
 
 
 def test_specs_need_no_files():
-    assert set(DATASETS) == {"mnist", "fashion_mnist", "digits"}
+    assert tuple(DATASETS) == sections.DATASETS
+    assert {name for name, spec in DATASETS.items() if spec.image_shape is None} == set(sections.OWN_FILES)
     assert dataset_spec("fashion_mnist").image_shape == (28, 28, 1)
     assert dataset_spec("fashion_mnist").class_names[9] == "Ankle boot"
     with pytest.raises(DataError, match="did you mean mnist"):

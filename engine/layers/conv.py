@@ -79,7 +79,7 @@ class Conv(LayerBase):
         return kernel
 
     def margins(self, shape: Shape) -> Margins:
-        """Return (top, left, bottom, right); 'same' puts the odd pixel at the bottom and right, as ONNX's SAME_UPPER."""
+        """Return (top, left, bottom, right); 'same' puts an odd pixel at the bottom and right, as ONNX's SAME_UPPER."""
         if self.padding == "valid":
             return (0, 0, 0, 0)
         if self.padding == "same":

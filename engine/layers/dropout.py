@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from lenumba.engine.layers.activation import shapes
 from lenumba.engine.layers.base import LayerBase, Name, Node, Shape
 from lenumba.kernels.program import LANES, Call
 
@@ -49,10 +50,3 @@ def epoch_key(seed: int, epoch: int) -> int:
     """Return the key of an epoch's random numbers, −2⁶³ ≤ key < 2⁶³: equal for equal arguments, on every machine."""
     digest = hashlib.blake2b(f"dropout {seed} {epoch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
-
-
-def shapes(node: Node) -> dict[str, int]:
-    """Name the extents and strides as the kernels do."""
-    x, y = node.x, node.y
-    extents = {"C": x.channels, "H": x.height, "W": x.width, "X_ROW": x.row, "X_PLANE": x.plane}
-    return extents | {"Y_ROW": y.row, "Y_PLANE": y.plane}

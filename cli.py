@@ -161,8 +161,8 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
         return
     width = max(len(answer["image"]) for answer in answers)
     for answer in answers:
-        top = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer["top"])
-        click.echo(f"{answer['image']:<{width}}  {top}")
+        listed = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer["top"])
+        click.echo(f"{answer['image']:<{width}}  {listed}")
 
 
 @main.command()

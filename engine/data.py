@@ -119,7 +119,7 @@ def _load_published(request: Request) -> Arrays:
     owner = download.published_as(idx_sha256(arrays[1]))
     if owner not in (None, name):
         raise DataError(f"{folder}: expected the files of {name}, found those of {owner}; correct the folder")
-    return Arrays(*arrays)
+    return Arrays._make([*arrays, None])
 
 
 def _load_idx(request: Request) -> Arrays:
@@ -132,7 +132,7 @@ def _load_idx(request: Request) -> Arrays:
             names = " or ".join(file.name for file in files)
             raise DataError(f"{folder}: expected {names} (or without .gz), found no such file; correct data.root")
         arrays.append(read_idx(path, rank))
-    return Arrays(*arrays)
+    return Arrays._make([*arrays, None])
 
 
 def _load_npz(request: Request) -> Arrays:

@@ -56,8 +56,9 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
                 wanted = " or ".join(", ".join(names) for names in NAMES)
                 found = ", ".join(ascii(name.removesuffix(".npy"))[1:-1][:40] for name in members[:6]) or "none"
                 raise DataError(f"{path}: expected the arrays {wanted}, found {found}; save them under those names")
-            parts = [read_member(archive, name, f"{path}: {name}", name in IMAGES) for name in names]
-            return Arrays(*parts)
+            return Arrays._make(
+                [*(read_member(archive, name, f"{path}: {name}", name in IMAGES) for name in names), None]
+            )
     except DataError:
         raise
     except zipfile.BadZipFile as error:

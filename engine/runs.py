@@ -18,7 +18,7 @@ import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from lenumba.engine.config import LoadedConfig, dump_config
-from lenumba.engine.data import load_dataset
+from lenumba.engine.data import dataset_spec, load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.folders import (
     RUNS,
@@ -159,10 +159,8 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
     config = loaded.config
-    if config.network.input is not None:
-        build_network(
-            loaded, tuple(config.network.input)
-        )  # faults in the layers show before any data are read
+    shape = config.network.input or dataset_spec(config.data.name).image_shape
+    build_network(loaded, shape)  # faults in the layers show before any data are read
     dataset = load_dataset(config.data.name, config.data.root, hooks.download_bar)
     return Trainer(loaded, dataset, hooks.compile)
 

@@ -9,7 +9,7 @@ from lenumba.engine.trainer import build_network
 
 HANDOUT_NOTE = (
     "The handout lists 4·5·5 + 4 + 24·5·5 + 6 + 50·96 + 50 + 10·50 + 10 parameters and prints the sum as 6170; "
-    "its terms add up to 6070, which is what this network has."
+    "its terms add up to 6070, which is what this network has. More slips and their corrections: docs/handout.md."
 )
 
 
@@ -28,22 +28,23 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
         Where a layer does not fit its input.
     """
     config = loaded.config
-    shape = tuple(config.network.input or dataset_spec(config.data.name).image_shape)
+    shape = config.network.input or dataset_spec(config.data.name).image_shape
     network = build_network(loaded, shape)
-    layers = []
-    for unit in network.units:
+    layers: list[dict[str, Any]] = []
+    for number, unit in enumerate(network.units):
+        here, there = network.layout.tensors[number : number + 2]
         channels, height, width = unit.output
         layers.append(
             {
                 "name": unit.name,
-                "type": unit.layer.type,
+                "type": unit.layer.kind,
                 "output_shape": [height, width, channels],
                 "output": describe(unit.output),
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
                 "terms": {parameter.name: size_of(parameter.shape) for parameter in unit.parameters},
                 "parameters": unit.parameter_count,
                 "multiply_adds": unit.layer.multiply_adds(unit.shape),
-                "activation_bytes": 0 if unit.layer.in_place else 4 * channels * height * width,
+                "activation_bytes": 0 if here.start == there.start else 4 * there.size,
             }
         )
     totals = {

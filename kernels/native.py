@@ -111,8 +111,8 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
         open_private_folder(folder)
     except OSError as error:
         log.warning("no program cache: %s; compiling for this run alone", error)
-        code = compile_source(source, folder / "program.py", progress)
-        return load_object(*code, source.signature, cached=False, path=None)
+        compiled = compile_source(source, folder / "program.py", progress)
+        return load_object(*compiled, source.signature, cached=False, path=None)
     path = folder / "program.py"
     entry = folder / "program.o"
     with exclusive(folder / "lock"):
@@ -209,7 +209,7 @@ def load_object(
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     # Numba's calling convention: return slot and exception slot come first, the status is returned.
-    kinds = [CTYPES.get(name, ctypes.c_void_p) for name in signature]
+    kinds: list[Any] = [CTYPES.get(name, ctypes.c_void_p) for name in signature]
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
     function = prototype(engine.get_function_address(symbol))
     slots = (ctypes.c_void_p * 2)()

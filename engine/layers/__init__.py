@@ -3,7 +3,7 @@
 To add one: write its class beside the others and put it into :data:`LayerUnion`.
 """
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from lenumba.engine.layers.dense import Dense, Flatten
 from lenumba.engine.layers.dropout import Dropout
 from lenumba.engine.layers.pool import AveragePool, MaxPool
 
-LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Activation | Dropout
+LayerUnion: TypeAlias = Conv | MaxPool | AveragePool | Flatten | Dense | Activation | Dropout
 Layer = Annotated[LayerUnion, Field(discriminator="type")]
 LAYERS: tuple[type[Any], ...] = get_args(LayerUnion)
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from lenumba.engine.layers.base import ActivationName, LayerBase, Name, Node
-from lenumba.kernels.program import Call
+from lenumba.kernels.program import Call, Place
 
 
 class Activation(LayerBase):
@@ -25,7 +25,7 @@ class Activation(LayerBase):
         """Return dx = dy · f′(y)."""
         if node.dx is None:
             return []
-        pointers = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
+        pointers: list[Place | str] = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
         return [Call("activation_backward", pointers, shapes(node))]
 
 

@@ -1,6 +1,6 @@
 """Convolution."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -21,7 +21,7 @@ from lenumba.engine.layers.base import (
 from lenumba.kernels.program import Call
 from lenumba.kernels.tiling import rows_beside, split, tiles
 
-Padding = (
+Padding: TypeAlias = (
     Literal["valid", "same"]
     | Border
     | Annotated[tuple[Border, Border], LIST]

@@ -33,7 +33,9 @@ class Flatten(LayerBase):
         """Return no call: the values lie in that order already."""
         return []
 
-    backward = forward
+    def backward(self, node: Node) -> list[Call]:
+        """Return no call either."""
+        return []
 
 
 class Dense(LayerBase):

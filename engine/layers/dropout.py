@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lenumba.engine.layers.activation import shapes
 from lenumba.engine.layers.base import LayerBase, Name, Node, Shape
-from lenumba.kernels.program import LANES, Call
+from lenumba.kernels.program import LANES, Call, Place
 
 UNITY = 1 << 24  # the random numbers that decide are whole numbers below this: what float32 holds exactly
 
@@ -30,7 +30,7 @@ class Dropout(LayerBase):
     def forward(self, node: Node) -> list[Call]:
         """Return y = x · mask."""
         threshold = {"THRESHOLD": min(round(self.rate * UNITY), UNITY - 1), "LAYER": node.number}
-        pointers = [node.x.interior, node.y.interior, node.scratch, "key", "first"]
+        pointers: list[Place | str] = [node.x.interior, node.y.interior, node.scratch, "key", "first"]
         return [Call("dropout_forward", pointers, shapes(node) | threshold)]
 
     def evaluate(self, node: Node) -> list[Call]:

@@ -1,14 +1,14 @@
 """Average and max pooling."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from lenumba.engine.layers.base import LIST, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
 from lenumba.kernels.program import Call
 
-SymmetricPadding = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
+SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
 
 
 class Pool(LayerBase):
@@ -52,7 +52,7 @@ class Pool(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return the forward call."""
-        return [Call(f"{self.type}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
+        return [Call(f"{self.kind}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
 
     def backward(self, node: Node) -> list[Call]:
         """Return the input gradient; it is cleared first where windows overlap or leave pixels out."""
@@ -63,7 +63,7 @@ class Pool(LayerBase):
         covered = (node.y.height * sh, node.y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
         calls = [] if covered else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
         shapes = self._shapes(node) | {"OVERLAP": overlap}
-        return [*calls, Call(f"{self.type}_backward", self._backward_pointers(node, dx), shapes)]
+        return [*calls, Call(f"{self.kind}_backward", self._backward_pointers(node, dx), shapes)]
 
     def _backward_pointers(self, node: Node, dx) -> list:
         return [node.dy.interior, dx.padded]

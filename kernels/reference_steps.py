@@ -1,0 +1,143 @@
+"""Plain-loop twins of the activations, the losses and the optimisers' updates; see :mod:`lenumba.kernels.reference`."""
+
+import numpy as np
+
+from lenumba.kernels.jit import reference
+
+# ------------------------------------------------------------- activations; derivatives in terms of y = f(x)
+
+
+@reference
+def relu(x):
+    """max(x, 0)."""
+    return x if x > 0 else 0 * x
+
+
+@reference
+def relu_derivative(y):
+    """1 where y > 0, else 0 (also at 0, where there is no unique derivative)."""
+    return 1.0 if y > 0 else 0.0
+
+
+@reference
+def leaky_relu(x):
+    """x where x > 0, else x / 100."""
+    return x if x > 0 else 0.01 * x
+
+
+@reference
+def leaky_relu_derivative(y):
+    """1 where y > 0, else 0.01."""
+    return 1.0 if y > 0 else 0.01
+
+
+@reference
+def tanh(x):
+    """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
+    return np.tanh(x)
+
+
+@reference
+def tanh_derivative(y):
+    """1 − y²."""
+    return 1 - y * y
+
+
+@reference
+def sigmoid(x):
+    """1 / (1 + e⁻ˣ) (handout 000: σ)."""
+    return 1 / (1 + np.exp(-x))
+
+
+@reference
+def sigmoid_derivative(y):
+    """y · (1 − y) (handout 000: σ′ = σ·(1 − σ))."""
+    return y * (1 - y)
+
+
+@reference
+def activation_forward(function, x):
+    """y = function(x), one value at a time. x[N, C, H, W] → [N, C, H, W]."""
+    y = np.zeros_like(x)
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(H):
+                for j in range(W):
+                    y[n, c, i, j] = function(x[n, c, i, j])
+    return y
+
+
+@reference
+def activation_backward(derivative, y, dy):
+    """∂L/∂x = ∂L/∂y · f′, with f′ computed from y (handout 004: …·f′). y, dy[N, C, H, W] → [N, C, H, W]."""
+    dx = np.zeros_like(y)
+    N, C, H, W = y.shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(H):
+                for j in range(W):
+                    dx[n, c, i, j] = dy[n, c, i, j] * derivative(y[n, c, i, j])
+    return dx
+
+
+# ------------------------------------------------------------------------------------------------------ losses
+
+
+@reference
+def softmax_cross_entropy(z, label, smoothing):
+    """L = −1/N Σ_n Σ_k t_k · log S_k with S = softmax(z), and δ = (S − t) / N (handout 004: δ₂ = S − y).
+
+    t is the one-hot label, smoothed: t_k = (1 − smoothing)·[k = label] + smoothing / K.
+
+    z[N, K], int label[N] → the mean loss, the number of right answers, S[N, K] and δ[N, K].
+    """
+    N, K = z.shape
+    probabilities, dz = np.zeros_like(z), np.zeros_like(z)
+    loss, correct = 0.0, 0
+    for n in range(N):
+        guess = 0
+        for k in range(K):
+            if z[n, k] > z[n, guess]:
+                guess = k
+        correct += 1 if guess == label[n] else 0
+        total = 0.0
+        for k in range(K):
+            total += np.exp(z[n, k] - z[n, guess])  # the largest power is e⁰: nothing overflows
+        for k in range(K):
+            target = smoothing / K + (1 - smoothing if k == label[n] else 0.0)
+            logarithm = z[n, k] - z[n, guess] - np.log(total)
+            loss -= target * logarithm / N
+            probabilities[n, k] = np.exp(logarithm)
+            dz[n, k] = (probabilities[n, k] - target) / N
+    return loss, correct, probabilities, dz
+
+
+# ----------------------------------------------------------------------------------------------------- updates
+
+
+@reference
+def sgd(theta, velocity, gradient, rate, weight_decay, momentum, nesterov):
+    """g ← g + λ·θ; v ← μ·v + g; θ ← θ − η·v, with Nesterov's momentum θ ← θ − η·(g + μ·v).
+
+    For λ = μ = 0 this is handout 004's θ ← θ − λ·Δθ (its λ is the learning rate η). Overwrites theta[n], velocity[n].
+    """
+    for k in range(len(theta)):
+        g = gradient[k] + weight_decay * theta[k]
+        velocity[k] = momentum * velocity[k] + g
+        theta[k] -= rate * (g + momentum * velocity[k] if nesterov else velocity[k])
+
+
+@reference
+def adamw(theta, m, v, gradient, rate, weight_decay, beta1, beta2, epsilon, step):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), step number `step` = 1, 2, ….
+
+    θ ← θ − η·λ·θ; m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²; m̂ = m / (1 − β₁ᵗ); v̂ = v / (1 − β₂ᵗ);
+    θ ← θ − η·m̂ / (√v̂ + ε). Overwrites theta[n], m[n], v[n].
+    """
+    for k in range(len(theta)):
+        m[k] = beta1 * m[k] + (1 - beta1) * gradient[k]
+        v[k] = beta2 * v[k] + (1 - beta2) * gradient[k] ** 2
+        m_hat, v_hat = m[k] / (1 - beta1**step), v[k] / (1 - beta2**step)
+        theta[k] -= rate * weight_decay * theta[k]
+        theta[k] -= rate * m_hat / (np.sqrt(v_hat) + epsilon)

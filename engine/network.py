@@ -90,12 +90,16 @@ class Network:
         return {f"{unit.name}.{parameter.name}": parameter for unit in self.units for parameter in unit.parameters}
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each parameter as a view of a flat float32 vector laid out as this network's."""
-        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
-        return {
-            name: flat[self.offsets[name] : self.offsets[name] + int(np.prod(shape))].reshape(shape)
-            for name, shape in shapes.items()
-        }
+        """Return each parameter as a view of a flat float32 vector laid out as this network's.
+
+        Kernels of the orientation ``convolution`` are views with negative strides: memory holds them rotated.
+        """
+        views = {}
+        for name, parameter in self.parameters.items():
+            offset = self.offsets[name]
+            view = flat[offset : offset + int(np.prod(parameter.shape))].reshape(parameter.shape)
+            views[name] = view[..., ::-1, ::-1] if parameter.flipped else view
+        return views
 
     def decay_mask(self) -> np.ndarray:
         """Return float32 [vectors]: 1 where weight decay applies (trainable kernels), else 0."""
@@ -194,7 +198,7 @@ def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
             raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
         function = activation_of(layer)
         last = index == len(layers) - 1
-        if not (isinstance(layer, Activation) and last and function in loss.fused):
+        if not (isinstance(layer, Activation) and (function == "none" or (last and function in loss.fused))):
             units.append(make_unit(name, index, layer, shape))
             shape = units[-1].output
         if not isinstance(layer, Activation) and function != "none" and not (last and function in loss.fused):
@@ -251,9 +255,11 @@ class Layout:
 
     def __init__(self, network: Network) -> None:
         units = network.units
-        in_place = [
-            unit.layer.in_place and not (k and units[k - 1].layer.reads_output) for k, unit in enumerate(units)
-        ]
+        in_place, needed = [], False  # needed: some backward pass reads what the tensor holds now
+        for unit in units:
+            layer = unit.layer
+            in_place.append(layer.passes_through or (layer.in_place and not needed))
+            needed = layer.reads_output or (layer.passes_through and needed)
         shapes = [network.input_shape, *(unit.output for unit in units)]
         margins = [(0, 0, 0, 0)] * len(shapes)
         self.fills: list[tuple[Tensor, float]] = []

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
-from lenumba.engine.layers.base import ActivationName, LayerBase, Name, Node
+from lenumba.engine.layers.base import ActivationName, Arrays, LayerBase, Name, Node
 from lenumba.kernels.program import Call
 
 
@@ -27,6 +28,22 @@ class Activation(LayerBase):
             return []
         pointers = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
         return [Call("activation_backward", pointers, shapes(node))]
+
+
+    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
+        """Return f(x)."""
+        from lenumba.kernels import reference_steps
+
+        return reference_steps.activation_forward(getattr(reference_steps, self.function), x)
+
+    def plain_backward(
+        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
+    ) -> tuple[np.ndarray, Arrays]:
+        """Return ∂L/∂x = dy · f′(y)."""
+        from lenumba.kernels import reference_steps
+
+        derivative = getattr(reference_steps, f"{self.function}_derivative")
+        return reference_steps.activation_backward(derivative, y, dy), {}
 
 
 def shapes(node: Node) -> dict[str, int]:

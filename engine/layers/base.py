@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lenumba.kernels.program import Call, Place, Tensor
 
 Shape = tuple[int, int, int]  # channels, height, width
 Margins = tuple[int, int, int, int]  # top, left, bottom, right
+Arrays = dict[str, np.ndarray]  # a layer's parameters, or their gradients, by name
 
 ActivationName = Literal["none", "relu", "leaky_relu", "tanh", "sigmoid", "softmax"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
@@ -47,6 +49,8 @@ class Parameter:
         Inputs and outputs of one unit, for the initial distribution; 0 for biases, which start at zero.
     initializer
         Name of the initial distribution.
+    flipped
+        Whether memory holds the kernels rotated by 180°, so that the kernels' correlation is a convolution.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Parameter:
     fan_in: int = 0
     fan_out: int = 0
     initializer: InitializerName = "zeros"
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class LayerBase(Strictly):
 
     margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
     in_place: ClassVar[bool] = False  # whether y may lie where x lies
+    passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
     reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -106,4 +112,14 @@ class LayerBase(Strictly):
 
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""
+        raise NotImplementedError
+
+    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
+        """Return y for x[N, C, H, W], computed by the plain-loop twins."""
+        raise NotImplementedError
+
+    def plain_backward(
+        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
+    ) -> tuple[np.ndarray, Arrays]:
+        """Return ∂L/∂x and the parameters' gradients for dy = ∂L/∂y, computed by the plain-loop twins."""
         raise NotImplementedError

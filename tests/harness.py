@@ -111,6 +111,7 @@ class Rounding:
         rng = np.random.default_rng(0)
         draws = [self._draw(rng) for _ in range(self.DRAWS)]
         self.outputs_tolerance = max(np.abs(draw.outputs - self.exact.outputs).max() for draw in draws)
+        self.outputs_tolerance += self.MARGIN * 4 * UNIT * self.exact.outputs.max()  # softmax itself
         # Images whose two best outputs are so close that rounding may swap them.
         ranked = np.sort(self.exact.outputs, axis=1)
         self.undecided = int((ranked[:, -1] - ranked[:, -2] <= 2 * self.outputs_tolerance).sum())

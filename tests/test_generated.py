@@ -62,27 +62,28 @@ def draw_activation(rng: np.random.Generator) -> dict:
     return {"type": "activation", "function": draw_function(rng)}
 
 
-def draw_layers(rng: np.random.Generator) -> list[dict]:
-    depth = rng.integers(1, 7)
-    before = rng.integers(0, depth)
-    layers = [pick(rng, draw_conv, draw_conv, draw_pool, draw_activation)(rng) for _ in range(before)]
-    layers.append({"type": "flatten"})
-    layers += [pick(rng, draw_dense, draw_activation)(rng) for _ in range(depth - 1 - before)]
-    return [*layers, {"type": "dense", "units": int(rng.integers(2, 18)), "activation": "softmax"}]
-
-
 def draw_network(seed: int):
-    """Draw layers until they fit together."""
+    """Draw layers one by one, each until it fits its input."""
     rng = np.random.default_rng(seed)
-    while True:
-        shape = (int(rng.integers(1, 14)), int(rng.integers(1, 14)), int(pick(rng, 1, 1, 3, rng.integers(1, 18))))
-        layers = draw_layers(rng)
+    shape = (int(rng.integers(1, 14)), int(rng.integers(1, 14)), int(pick(rng, 1, 1, 3, rng.integers(1, 18))))
+    depth = int(rng.integers(1, 7))
+    before = int(rng.integers(0, depth))
+    makers = [(draw_conv, draw_conv, draw_pool, draw_pool, draw_activation)] * before
+    makers += [(draw_dense, draw_activation)] * (depth - 1 - before)
+    last = {"type": "dense", "units": int(rng.integers(2, 18)), "activation": "softmax"}
+    layers: list[dict] = []
+    while len(layers) <= depth:
+        here = {"type": "flatten"} if len(layers) == before else last
+        if len(layers) < depth and len(layers) != before:
+            here = pick(rng, *makers[len(layers) - (len(layers) > before)])(rng)
+        rest = [{"type": "flatten"}, last] if len(layers) < before else [] if here is last else [last]
         try:
-            network = make_network(layers, shape)
+            network = make_network([*layers, here, *rest], shape)
         except ValueError:
             continue
         if sum(unit.layer.multiply_adds(unit.shape) for unit in network.units) <= MULTIPLY_ADDS:
-            return network, layers
+            layers.append(here)
+    return network, layers
 
 
 def test_generated_network_equals_its_float64_twin(generated_seed):

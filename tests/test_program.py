@@ -31,11 +31,11 @@ MOMENTUM = Optimizer("sgd", 1, lambda rate, step: (rate, 1e-3, 0.9), {"NESTEROV"
 def mixed_network():
     """LeNet's shapes with every other activation, both orientations, and a flatten between two activations."""
     layers = [
-        {"type": "conv", "channels": 4, "kernel_size": 5, "activation": "sigmoid"},
+        {"type": "conv", "channels": 4, "kernel_size": 5, "activation": "leaky_relu"},
         {"type": "max_pool", "size": 2},
         {"type": "conv", "channels": 6, "kernel_size": 5, "orientation": "convolution"},
         {"type": "average_pool", "size": 2},
-        {"type": "activation", "function": "leaky_relu"},
+        {"type": "activation", "function": "sigmoid"},
         {"type": "flatten"},
         {"type": "activation", "function": "tanh"},
         {"type": "dense", "units": 10, "activation": "softmax"},

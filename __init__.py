@@ -1,3 +1,80 @@
-"""lenumba: a CPU training engine for small CNNs, compiled by Numba into one program per network."""
+"""lenumba: a CPU training engine for small CNNs, compiled by Numba into one program per network.
+
+>>> import lenumba
+>>> result = lenumba.train("lenet", overrides={"train.epochs": 3})  # doctest: +SKIP
+>>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lenumba.engine.model import Model
+    from lenumba.engine.runs import RunResult
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load", "train"]
+
+
+def train(
+    config: str | Path = "quickstart",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+) -> "RunResult":
+    """Train a network in a new run folder.
+
+    Parameters
+    ----------
+    config
+        A shipped recipe's name or the path of a YAML file.
+    overrides
+        Dotted keys and values that replace those of the configuration, such as ``{"train.epochs": 3}``.
+    out
+        The run folder, new or empty; without it ``runs/<recipe>-NNN``.
+
+    Returns
+    -------
+    RunResult
+        Its `path`, `summary` (test accuracy, speed, …) and `history` (one dict an epoch).
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        With one line for each fault: ConfigError, DataError, DivergedError.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.runs import start_run
+
+    overrides = dict(overrides or {})
+    record = [f"{key}={value}" for key, value in overrides.items()]
+    return start_run(load_config(config, overrides), out=Path(out) if out else None, overrides=record)
+
+
+def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) -> "Model":
+    """Load a trained network.
+
+    Parameters
+    ----------
+    run
+        A run folder, the name of one in ``runs``, or ``"latest"``.
+    checkpoint
+        ``"best"`` (by validation) or ``"last"``.
+    threads
+        Worker threads; None: all cores.
+
+    Returns
+    -------
+    Model
+        With ``predict(images)`` → int64 [N] and ``predict_proba(images)`` → float32 [N, outputs] for images
+        uint8 [N, H, W, C], and ``evaluate()`` on the run's test set.
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        Where there is no such run or its files are damaged.
+    """
+    from lenumba.engine.model import load
+
+    return load(run, checkpoint, threads)

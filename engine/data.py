@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from lenumba.engine import download
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx

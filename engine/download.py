@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx
 

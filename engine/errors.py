@@ -27,3 +27,18 @@ class DivergedError(LenumbaError):
     """The loss became NaN or infinite."""
 
     exit_code = 4
+
+
+class InterruptedRunError(LenumbaError):
+    """A run ended early after a signal, with its checkpoint written.
+
+    Attributes
+    ----------
+    folder
+        The run folder, ready to be resumed.
+    """
+
+    def __init__(self, folder: object, epochs: int, signal: int) -> None:
+        super().__init__(f"interrupted after {epochs} epochs; go on with: lenumba train --resume {folder}")
+        self.folder = folder
+        self.exit_code = 128 + signal

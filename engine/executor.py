@@ -38,9 +38,8 @@ class Executor:
 
     Parameters
     ----------
-    images
-        uint8 [N, H, W, C]: every image that will be asked for; the training and the test set may be given to
-        :meth:`evaluate` apart.
+    network, program, optimizer
+        The network, its compiled program, and the optimiser that it was compiled with.
     mean, deviation
         float64 [C] each: pixels become (value / 255 − mean) / deviation.
     threads

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from lenumba.engine.errors import DataError
 
 if TYPE_CHECKING:

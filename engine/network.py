@@ -121,8 +121,8 @@ class Network:
             generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
             views[name][...] = draw_initial(parameter, generator)
         for unit in self.units:
-            if getattr(unit.layer, "kernel", None) is not None:
-                views[f"{unit.name}.kernel"][...] = np.array(unit.layer.kernel, np.float32)
+            if (given := getattr(unit.layer, "kernel", None)) is not None:
+                views[f"{unit.name}.kernel"][...] = np.array(given, np.float32)
         return flat
 
     @functools.cached_property
@@ -137,7 +137,8 @@ class Network:
             (k for k, unit in enumerate(self.units) if unit.parameters and getattr(unit.layer, "trainable", True)),
             default=len(self.units),
         )
-        forward, backward = [], []
+        forward: list[Step] = []
+        backward: list[Step] = []
         for k, unit in enumerate(self.units):
             places = {p.name: self.offsets[f"{unit.name}.{p.name}"] for p in unit.parameters}
             node = Node(
@@ -156,11 +157,16 @@ class Network:
             if k >= lowest and (calls := unit.layer.backward(node)):
                 backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
         labels = Place("work", layout.labels)
-        pointers = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior, labels]
+        pointers: list[Place | str] = [
+            layout.tensors[-1].interior,
+            layout.output,
+            layout.gradients[-1].interior,
+            labels,
+        ]
         pointers += [Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
         return Plan(
-            name=self.name,
-            title=f"{self.name}: {self.parameter_count} parameters, "
+            name="network",  # not the recipe's: equal networks share their machine code
+            title=f"A network of {self.parameter_count} parameters: {describe(self.input_shape)} → "
             + " → ".join(describe(unit.output) for unit in self.units if unit.parameters),
             input=layout.tensors[0],
             output=layout.output,
@@ -196,7 +202,7 @@ def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
         name = getattr(layer, "name", None) or f"{kind}{counts[kind]}"
         if flat and layer.type not in FLAT_ONLY:
             raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
-        function = activation_of(layer)
+        function: Any = activation_of(layer)
         last = index == len(layers) - 1
         if not (isinstance(layer, Activation) and (function == "none" or (last and function in loss.fused))):
             units.append(make_unit(name, index, layer, shape))

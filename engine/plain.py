@@ -42,7 +42,7 @@ def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndar
     Returns
     -------
     outputs
-        float64 [N, C, H, W] for each unit. The last one is the input of the final activation where the loss computes that.
+        float64 [N, C, H, W] for each unit. The last is the input of the final activation where the loss computes that.
     """
     outputs = []
     x = np.ascontiguousarray(images, np.float64)

@@ -74,7 +74,7 @@ def relu_derivative(y):
 
 @kernel
 def leaky_relu(x):
-    """x where x > 0, else x / 100."""
+    """X where x > 0, else x / 100."""
     return where_greater(x, splat(0.0), x, x * splat(0.01))
 
 
@@ -115,7 +115,7 @@ def sigmoid(x):
 
 @kernel
 def sigmoid_derivative(y):
-    """y · (1 − y)."""
+    """Y · (1 − y)."""
     return y * (splat(1.0) - y)
 
 

@@ -91,10 +91,7 @@ def conv_input_gradient(
         for c in range(C_FROM, C_TO, MAPS):
             for j in range(J_FROM, J_TO, COLS):
                 place = c * X_PLANE + r * X_ROW + j * SW
-                if FIRST:
-                    tile = zero_tile(MAPS, WIDTH)
-                else:
-                    tile = load_tile(dx, place, X_PLANE, MAPS, WIDTH)
+                tile = zero_tile(MAPS, WIDTH) if FIRST else load_tile(dx, place, X_PLANE, MAPS, WIDTH)
                 for m in range(M):
                     for u in range(KH):
                         i = (r - u) // SH

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -110,8 +111,8 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
         open_private_folder(folder)
     except OSError as error:
         log.warning("no program cache: %s; compiling for this run alone", error)
-        code = compile_source(source, folder / "program.py", progress)
-        return load_object(*code, source.signature, cached=False, path=None)
+        compiled = compile_source(source, folder / "program.py", progress)
+        return load_object(*compiled, source.signature, cached=False, path=None)
     path = folder / "program.py"
     entry = folder / "program.o"
     with exclusive(folder / "lock"):
@@ -179,9 +180,13 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     """Execute the program's source as a module, compile its STEPS one by one, then the entry; return machine code."""
     from lenumba.kernels.jit import compile_kernel, object_code
 
-    module: dict[str, Any] = {"__name__": source.name}
-    exec(compile(source.text, str(path), "exec"), module)
-    tasks = [*module.get("STEPS", []), (module[source.entry], source.signature)]
+    # Numba looks functions up by their module's name, so it must be importable and nobody else's.
+    module = types.ModuleType(
+        f"lenumba.kernels._generated_{hashlib.sha256(source.text.encode()).hexdigest()[:16]}"
+    )
+    sys.modules[module.__name__] = module
+    exec(compile(source.text, str(path), "exec"), module.__dict__)
+    tasks = [*getattr(module, "STEPS", []), (getattr(module, source.entry), source.signature)]
     report = progress or (lambda *_: None)
     for done, (function, signature) in enumerate(tasks):
         report(function.__name__.replace("_", " "), done, len(tasks) + 1)
@@ -190,7 +195,9 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     return object_code(overload)
 
 
-def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None) -> Native:
+def load_object(
+    symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None
+) -> Native:
     """Link relocatable object code into this process and return it as a callable."""
     import llvmlite.binding as llvm
 
@@ -202,8 +209,8 @@ def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: b
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     # Numba's calling convention: return slot and exception slot come first, the status is returned.
-    types = [CTYPES.get(name, ctypes.c_void_p) for name in signature]
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
+    kinds: list[Any] = [CTYPES.get(name, ctypes.c_void_p) for name in signature]
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
     function = prototype(engine.get_function_address(symbol))
     slots = (ctypes.c_void_p * 2)()
     address = ctypes.addressof(slots)

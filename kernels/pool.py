@@ -23,7 +23,7 @@ def average_pool_forward(x, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW,
 
 @kernel
 def average_pool_backward(dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
-    """dx of every pixel in a window gets dy / (KH · KW).
+    """Dx of every pixel in a window gets dy / (KH · KW).
 
     Overwrites dx; where windows overlap (OVERLAP) it accumulates.
     """
@@ -55,7 +55,7 @@ def max_pool_forward(x, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_P
 
 @kernel
 def max_pool_backward(x, y, dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
-    """The gradient goes to the element that was the maximum, zero elsewhere (handout 003 §IX).
+    """Send the gradient to the element that was the maximum, zero elsewhere (handout 003 §IX).
 
     Of equal maxima the first in reading order gets it. Overwrites dx; where windows overlap (OVERLAP) it accumulates.
     """

@@ -21,7 +21,7 @@ def relu_derivative(y):
 
 @reference
 def leaky_relu(x):
-    """x where x > 0, else x / 100."""
+    """X where x > 0, else x / 100."""
     return x if x > 0 else 0.01 * x
 
 
@@ -51,13 +51,13 @@ def sigmoid(x):
 
 @reference
 def sigmoid_derivative(y):
-    """y · (1 − y) (handout 000: σ′ = σ·(1 − σ))."""
+    """Y · (1 − y) (handout 000: σ′ = σ·(1 − σ))."""
     return y * (1 - y)
 
 
 @reference
 def activation_forward(function, x):
-    """y = function(x), one value at a time. x[N, C, H, W] → [N, C, H, W]."""
+    """Y = function(x), one value at a time. x[N, C, H, W] → [N, C, H, W]."""
     y = np.zeros_like(x)
     N, C, H, W = x.shape
     for n in range(N):
@@ -118,7 +118,7 @@ def softmax_cross_entropy(z, label, smoothing):
 
 @reference
 def sgd(theta, velocity, gradient, rate, weight_decay, momentum, nesterov):
-    """g ← g + λ·θ; v ← μ·v + g; θ ← θ − η·v, with Nesterov's momentum θ ← θ − η·(g + μ·v).
+    """G ← g + λ·θ; v ← μ·v + g; θ ← θ − η·v, with Nesterov's momentum θ ← θ − η·(g + μ·v).
 
     For λ = μ = 0 this is handout 004's θ ← θ − λ·Δθ (its λ is the learning rate η). Overwrites theta[n], velocity[n].
     """

@@ -1,6 +1,7 @@
 """The SIMD vocabulary: a vector of 16 float32 as a Numba type, its arithmetic, loads and stores.
 
-A vector holds one value for each of 16 images (the lanes), so arithmetic on it has no edge cases. Vectors are loaded and stored at 64-byte boundaries; every activation buffer starts at one.
+A vector holds one value for each of 16 images (the lanes), so arithmetic on it has no edge cases. Vectors are loaded
+and stored at 64-byte boundaries; every activation buffer starts at one.
 """
 
 import operator
@@ -47,7 +48,7 @@ def define_operator(function: Callable, instruction: str) -> None:
     """Let `function` (from the operator module) work on two vectors through an LLVM instruction."""
 
     class Template(ConcreteTemplate):
-        cases = [signature(vector, vector, vector)]
+        cases = (signature(vector, vector, vector),)
 
     infer_global(function)(Template)
     lower_builtin(function, vector, vector)(
@@ -67,7 +68,9 @@ for _function, _instruction in [
 def call_llvm(builder, name: str, *arguments):
     """Call an LLVM intrinsic that maps vectors to a vector."""
     kind = ir.FunctionType(VECTOR, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{LANES}f32"), arguments)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{LANES}f32"), arguments
+    )
 
 
 def broadcast(builder, scalar):

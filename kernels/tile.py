@@ -12,7 +12,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lenumba.kernels.simd import INT64, LANES, VECTOR, broadcast, call_llvm, lane_sum, put_vector, vector, vector_at
+from lenumba.kernels.simd import (
+    INT64,
+    LANES,
+    VECTOR,
+    broadcast,
+    call_llvm,
+    lane_sum,
+    put_vector,
+    vector,
+    vector_at,
+)
+
 
 def literals(*arguments) -> list[int] | None:
     """Return the values of compile-time constants, or None where one is not a constant (yet)."""
@@ -68,7 +79,7 @@ def store_tile(context, pointer, index, plane, tile, MAPS, COLS):
     """Store row m, column j of a tile as vector number index + m·plane + j."""
     if not (sizes := literals(MAPS, COLS)):
         return None
-    maps, cols = sizes
+    cols = sizes[1]
 
     def codegen(context, builder, sig, args):
         pointer, index, plane, tile = args[:4]
@@ -178,7 +189,7 @@ def add_lane_sums(context, pointer, offset, stride, tile, MAPS, COLS):
     """Add the lane sum of row m, column j to float number offset + m·stride + j."""
     if not (sizes := literals(MAPS, COLS)):
         return None
-    maps, cols = sizes
+    cols = sizes[1]
 
     def codegen(context, builder, sig, args):
         pointer, offset, stride, tile = args[:4]

@@ -7,7 +7,7 @@ others (biases, frozen layers). `hyper` is this step's row of hyperparameters, i
 """
 
 from lenumba.kernels.jit import kernel
-from lenumba.kernels.simd import LANES, fma, load, splat, sqrt, store
+from lenumba.kernels.simd import fma, load, splat, sqrt, store
 
 
 @kernel
@@ -23,7 +23,7 @@ def take_gradient(gradients, shards, size, k):
 
 @kernel
 def sgd(theta, state, gradients, decay, hyper, shards, size, first, last, NESTEROV):
-    """g += λ·θ; v ← μ·v + g; θ ← θ − η·v, or θ − η·(g + μ·v) with Nesterov's momentum."""
+    """G += λ·θ; v ← μ·v + g; θ ← θ − η·v, or θ − η·(g + μ·v) with Nesterov's momentum."""
     rate, weight_decay, momentum = splat(-hyper[0]), hyper[1], splat(hyper[2])
     for k in range(first, last):
         g = take_gradient(gradients, shards, size, k)

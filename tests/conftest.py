@@ -51,9 +51,7 @@ def mnist_root() -> Path:
 def write_dataset():
     """A function that writes four small IDX files in MNIST's form and returns their arrays."""
 
-    def write(
-        folder: Path, name="{}-idx{}-ubyte.gz", pack=gzip.compress, **replaced
-    ) -> dict[str, np.ndarray]:
+    def write(folder: Path, name="{}-idx{}-ubyte.gz", pack=gzip.compress, **replaced) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0)
         arrays = {
             "train-images": rng.integers(0, 256, (12, 28, 28), np.uint8),

@@ -95,7 +95,8 @@ class Rounding:
     A sum of n products in float32 is off by about u·√n·√(Σ terms²), u the unit roundoff (rounding errors of random
     sign). `Rounding` adds normal noise of MARGIN times that size to every unit's output, gradient and parameters'
     gradients (4·u of the largest value where a unit has no sums to speak of), and takes the largest deviation of each
-    tensor over DRAWS runs. Decisions that rounding can turn over (ReLU near 0, nearly equal maxima) are thereby turned over, too.
+    tensor over DRAWS runs. Decisions that rounding can turn over (ReLU near 0, nearly equal maxima) are thereby
+    turned over, too.
     """
 
     MARGIN, DRAWS = 2.0, 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from lenumba.engine.layers import pair
 from lenumba.engine.network import Network, Unit
@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 
 FUNCTIONS = {
     "relu": torch.relu,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
+    "leaky_relu": lambda x: functional.leaky_relu(x, 0.01),
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
@@ -23,22 +23,22 @@ def tensor(array: np.ndarray, grad: bool = False) -> torch.Tensor:
 
 def padded(x: torch.Tensor, margins: tuple[int, int, int, int], value: float) -> torch.Tensor:
     top, left, bottom, right = margins
-    return F.pad(x, (left, right, top, bottom), value=value)
+    return functional.pad(x, (left, right, top, bottom), value=value)
 
 
 def torch_unit(unit: Unit, own: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     layer = unit.layer
     if layer.type == "conv":
         kernel = own["kernel"].flip(2, 3) if layer.orientation == "convolution" else own["kernel"]
-        return F.conv2d(padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride))
+        return functional.conv2d(padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride))
     if layer.type == "average_pool":
-        return F.avg_pool2d(padded(x, layer.margins(unit.shape), 0.0), pair(layer.size), layer.steps)
+        return functional.avg_pool2d(padded(x, layer.margins(unit.shape), 0.0), pair(layer.size), layer.steps)
     if layer.type == "max_pool":
-        return F.max_pool2d(padded(x, layer.margins(unit.shape), -torch.inf), pair(layer.size), layer.steps)
+        return functional.max_pool2d(padded(x, layer.margins(unit.shape), -torch.inf), pair(layer.size), layer.steps)
     if layer.type == "flatten":
         return x.flatten(1)
     if layer.type == "dense":
-        return F.linear(x.flatten(1), own["kernel"], own.get("bias"))
+        return functional.linear(x.flatten(1), own["kernel"], own.get("bias"))
     return FUNCTIONS[layer.function](x)
 
 
@@ -50,7 +50,7 @@ def torch_network(network: Network, parameters: dict, images: np.ndarray, labels
         own = {p.name: leaves[f"{unit.name}.{p.name}"] for p in unit.parameters}
         x = torch_unit(unit, own, x)
     z = x.flatten(1)
-    loss = F.cross_entropy(z, torch.tensor(labels), label_smoothing=smoothing)
+    loss = functional.cross_entropy(z, torch.tensor(labels), label_smoothing=smoothing)
     loss.backward()
     gradients = {name: leaf.grad.numpy() for name, leaf in leaves.items()}
     return loss.item(), torch.softmax(z, 1).detach().numpy(), gradients

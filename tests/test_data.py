@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lenumba.engine import download
 from lenumba.engine.data import DATASETS, dataset_spec, load_dataset, mean_and_std, split_validation
 from lenumba.engine.errors import DataError

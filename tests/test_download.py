@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import pytest
+
 from lenumba.engine import download
 from lenumba.engine.download import IdxFile, Source, fetch
 from lenumba.engine.errors import DataError

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx
 

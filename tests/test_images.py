@@ -5,10 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
+
 from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import DataError
 from lenumba.engine.images import load_image, prepare_digit
-from PIL import Image, ImageDraw
 
 
 def draw_strokes(seed: int) -> Image.Image:

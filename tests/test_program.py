@@ -210,9 +210,7 @@ def test_avx2_code_computes_the_same_bits(compiled, tmp_path):
     if not (features.get("avx2") and features.get("fma")):
         pytest.skip("this CPU has no AVX2")
     beyond = ("avx512", "avx10", "evex512", "amx")
-    flags = [
-        ("+" if there and not name.startswith(beyond) else "-") + name for name, there in features.items()
-    ]
+    flags = [("+" if there and not name.startswith(beyond) else "-") + name for name, there in features.items()]
     setting = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(sorted(flags))}
     done = subprocess.run(
         [sys.executable, "-c", HASWELL, os.path.dirname(__file__)],

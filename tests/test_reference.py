@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from peer import FUNCTIONS, padded, tensor
+from torch.nn import functional
 
 from lenumba.kernels import reference, reference_steps
 
@@ -87,7 +87,7 @@ def test_convolution_and_its_gradients_equal_pytorch(size, stride, padding):
     rng = np.random.default_rng(1)
     x, w, b = rng.normal(size=(3, 2, 7, 8)), rng.normal(size=(4, 2, *size)), rng.normal(size=4)
     tx, tw, tb = (tensor(array, grad=True) for array in (x, w, b))
-    ty = F.conv2d(padded(tx, padding, 0.0), tw, tb, stride)
+    ty = functional.conv2d(padded(tx, padding, 0.0), tw, tb, stride)
     dy = rng.normal(size=ty.shape)
     ty.backward(tensor(dy))
     same(reference.conv_forward(x, w, b, stride, padding), ty.detach())
@@ -102,7 +102,7 @@ def test_pooling_and_its_gradient_equal_pytorch(kind, size, stride, padding):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(3, 2, 7, 8))
     tx = tensor(x, grad=True)
-    pool, value = (F.avg_pool2d, 0.0) if kind == "average" else (F.max_pool2d, -torch.inf)
+    pool, value = (functional.avg_pool2d, 0.0) if kind == "average" else (functional.max_pool2d, -torch.inf)
     ty = pool(padded(tx, padding, value), size, stride)
     dy = rng.normal(size=ty.shape)
     ty.backward(tensor(dy))
@@ -114,7 +114,7 @@ def test_dense_and_its_gradients_equal_pytorch():
     rng = np.random.default_rng(3)
     x, w, b, dy = (rng.normal(size=size) for size in [(5, 7), (4, 7), (4,), (5, 4)])
     tx, tw, tb = (tensor(array, grad=True) for array in (x, w, b))
-    ty = F.linear(tx, tw, tb)
+    ty = functional.linear(tx, tw, tb)
     ty.backward(tensor(dy))
     same(reference.dense_forward(x, w, b), ty.detach())
     same(reference.dense_weight_gradient(x, dy), tw.grad)
@@ -139,7 +139,7 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(smoothing):
     rng = np.random.default_rng(5)
     z, label = rng.normal(size=(6, 5)) * 30, rng.integers(0, 5, 6)
     tz = tensor(z, grad=True)
-    expected = F.cross_entropy(tz, torch.tensor(label), label_smoothing=smoothing)
+    expected = functional.cross_entropy(tz, torch.tensor(label), label_smoothing=smoothing)
     expected.backward()
     loss, correct, probabilities, dz = reference_steps.softmax_cross_entropy(z, label, smoothing)
     same(loss, expected.item())
@@ -149,9 +149,7 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(smoothing):
 
 
 def test_softmax_of_huge_values_does_not_overflow():
-    loss, _, probabilities, _ = reference_steps.softmax_cross_entropy(
-        np.array([[1e4, 0.0]]), np.array([1]), 0.0
-    )
+    loss, _, probabilities, _ = reference_steps.softmax_cross_entropy(np.array([[1e4, 0.0]]), np.array([1]), 0.0)
     assert loss == 1e4
     assert np.array_equal(probabilities, [[1, 0]])
 

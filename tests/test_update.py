@@ -66,9 +66,7 @@ def test_update_follows_torch_optim_in_float64(update, kind, optimizer, make_pee
     hyper = optimizer.hyper(rates, 1)
     decaying, others = tensor(theta[: SIZE // 2], grad=True), tensor(theta[SIZE // 2 :], grad=True)
     wanted = 0.0 if optimizer.row(1.0, 1)[1] == 0 else 0.1
-    peer = make_peer(
-        [{"params": [decaying], "weight_decay": wanted}, {"params": [others], "weight_decay": 0.0}]
-    )
+    peer = make_peer([{"params": [decaying], "weight_decay": wanted}, {"params": [others], "weight_decay": 0.0}])
     path, before = 0.0, theta.astype(np.float64)
     for step in range(STEPS):
         gradients[:] = rng.normal(size=SHARDS * SIZE)

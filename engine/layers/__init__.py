@@ -3,7 +3,7 @@
 To add one: write its class beside the others and put it into :data:`LayerUnion`.
 """
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from lenumba.engine.layers.conv import Conv
 from lenumba.engine.layers.dense import Dense, Flatten
 from lenumba.engine.layers.pool import AveragePool, MaxPool
 
-LayerUnion = Conv | MaxPool | AveragePool | Flatten | Dense | Activation
+LayerUnion: TypeAlias = Conv | MaxPool | AveragePool | Flatten | Dense | Activation
 Layer = Annotated[LayerUnion, Field(discriminator="type")]
 LAYERS: tuple[type[Any], ...] = get_args(LayerUnion)
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from lenumba.engine.layers.base import ActivationName, Arrays, LayerBase, Name, Node
-from lenumba.kernels.program import Call
+from lenumba.kernels.program import Call, Place
 
 
 class Activation(LayerBase):
@@ -26,9 +26,13 @@ class Activation(LayerBase):
         """Return dx = dy · f′(y)."""
         if node.dx is None:
             return []
-        pointers = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
+        pointers: list[Place | str] = [
+            node.y.interior,
+            node.dy.interior,
+            node.dx.interior,
+            f"{self.function}_derivative",
+        ]
         return [Call("activation_backward", pointers, shapes(node))]
-
 
     def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
         """Return f(x)."""

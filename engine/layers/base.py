@@ -79,12 +79,17 @@ class Node:
 
 
 class LayerBase(Strictly):
-    """A layer: its configuration, shapes, parameters and kernel calls."""
+    """A layer: its configuration, shapes, parameters and kernel calls; each class adds its own `type`."""
 
     margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
     in_place: ClassVar[bool] = False  # whether y may lie where x lies
     passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
     reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
+
+    @property
+    def kind(self) -> str:
+        """The layer's type, as configurations write it."""
+        return self.type  # type: ignore[attr-defined, no-any-return]
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""

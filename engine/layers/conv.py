@@ -1,6 +1,6 @@
 """Convolution."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -23,7 +23,7 @@ from lenumba.engine.layers.base import (
 from lenumba.kernels.program import Call
 from lenumba.kernels.tiling import rows_beside, split, tiles
 
-Padding = (
+Padding: TypeAlias = (
     Literal["valid", "same"]
     | Border
     | Annotated[tuple[Border, Border], LIST]
@@ -81,7 +81,7 @@ class Conv(LayerBase):
         return kernel
 
     def margins(self, shape: Shape) -> Margins:
-        """Return (top, left, bottom, right); 'same' puts the odd pixel at the bottom and right, as ONNX's SAME_UPPER."""
+        """Return (top, left, bottom, right); 'same' puts an odd pixel at the bottom and right (ONNX's SAME_UPPER)."""
         if self.padding == "valid":
             return (0, 0, 0, 0)
         if self.padding == "same":
@@ -103,9 +103,7 @@ class Conv(LayerBase):
             padded = " with its padding" if (height, width) != shape[1:] else ""
             raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
         if self.kernel is not None and len(self.kernel[0]) != shape[0]:
-            raise ValueError(
-                f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}"
-            )
+            raise ValueError(f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}")
         return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
@@ -113,9 +111,7 @@ class Conv(LayerBase):
         kh, kw = pair(self.kernel_size)
         fan_in, fan_out = shape[0] * kh * kw, self.channels * kh * kw
         flipped = self.orientation == "convolution"
-        kernel = Parameter(
-            "kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer, flipped
-        )
+        kernel = Parameter("kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer, flipped)
         return [kernel, Parameter("bias", (self.channels,))] if self.bias else [kernel]
 
     def multiply_adds(self, shape: Shape) -> int:
@@ -171,7 +167,6 @@ class Conv(LayerBase):
         x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.kernel_size), pair(self.stride)
         sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
         return sizes | {"OH": y.height, "Y_ROW": y.row, "Y_PLANE": y.plane}
-
 
     def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
         """Return y[N, channels, OH, OW] (handout 003 §II–IV)."""

@@ -35,7 +35,9 @@ class Flatten(LayerBase):
         """Return no call: the values lie in that order already."""
         return []
 
-    backward = forward
+    def backward(self, node: Node) -> list[Call]:
+        """Return no call either."""
+        return []
 
     def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
         """Return y[N, C · H · W, 1, 1]."""
@@ -62,7 +64,9 @@ class Dense(LayerBase):
     def output_shape(self, shape: Shape) -> Shape:
         """Return (units, 1, 1)."""
         if shape[1:] != (1, 1):
-            raise ValueError(f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it")
+            raise ValueError(
+                f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it"
+            )
         return (self.units, 1, 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
@@ -110,7 +114,6 @@ class Dense(LayerBase):
                 for rows in split(inputs, min(16, rows_beside(1, node.registers)))
             ]
         return calls
-
 
     def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
         """Return y[N, units, 1, 1] (handout 004: F·W₁ + b₁)."""

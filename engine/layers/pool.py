@@ -1,7 +1,7 @@
 """Average and max pooling."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from lenumba.engine.layers.base import LIST, Arrays, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
 from lenumba.kernels.program import Call
 
-SymmetricPadding = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
+SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
 
 
 class Pool(LayerBase):
@@ -53,7 +53,7 @@ class Pool(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return the forward call."""
-        return [Call(f"{self.type}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
+        return [Call(f"{self.kind}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
 
     def backward(self, node: Node) -> list[Call]:
         """Return the input gradient; it is cleared first where windows overlap or leave pixels out."""
@@ -64,7 +64,7 @@ class Pool(LayerBase):
         covered = (node.y.height * sh, node.y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
         calls = [] if covered else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
         shapes = self._shapes(node) | {"OVERLAP": overlap}
-        return [*calls, Call(f"{self.type}_backward", self._backward_pointers(node, dx), shapes)]
+        return [*calls, Call(f"{self.kind}_backward", self._backward_pointers(node, dx), shapes)]
 
     def _backward_pointers(self, node: Node, dx) -> list:
         return [node.dy.interior, dx.padded]
@@ -78,7 +78,7 @@ class Pool(LayerBase):
         """Return y[N, C, OH, OW]."""
         from lenumba.kernels import reference
 
-        return getattr(reference, f"{self.type}_forward")(x, pair(self.size), self.steps, self.margins(x.shape[1:]))
+        return getattr(reference, f"{self.kind}_forward")(x, pair(self.size), self.steps, self.margins(x.shape[1:]))
 
     def plain_backward(
         self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
@@ -86,7 +86,7 @@ class Pool(LayerBase):
         """Return ∂L/∂x."""
         from lenumba.kernels import reference
 
-        backward = getattr(reference, f"{self.type}_backward")
+        backward = getattr(reference, f"{self.kind}_backward")
         return backward(x, dy, pair(self.size), self.steps, self.margins(x.shape[1:])), {}
 
 

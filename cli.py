@@ -1,0 +1,257 @@
+"""The command line. Each command imports its worker only when it runs, so that --help is quick."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lenumba import __version__
+from lenumba.engine.errors import LenumbaError
+
+RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
+
+
+class Commands(click.Group):
+    """A group that turns errors into one line and the right exit code, and lists commands as they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of their definition."""
+        return list(self.commands)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except LenumbaError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            sys.exit(error.exit_code)
+        except click.exceptions.Exit as error:
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
+            sys.stderr.close()
+            sys.exit(0)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="lenumba")
+def main() -> None:
+    r"""Train small CNNs on the CPU, fast: Numba compiles the whole network into one program.
+
+    \b
+    lenumba train                              drawn digits, nothing to download
+    lenumba train lenet train.epochs=20        a recipe with overrides
+    lenumba evaluate latest                    accuracy, confusion matrix
+    lenumba predict latest digit.png           your own image
+    """
+
+
+@main.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]"
+)
+@click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
+def train(
+    config: str | None,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    out: Path | None,
+    resume: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train a network.
+
+    CONFIG is a recipe's name (see 'lenumba configs') or the path of a YAML file; 'quickstart' if it is left out.
+    OVERRIDES replace values of it, such as train.epochs=20 or network.layers.0.channels=8.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.display import TrainingDisplay
+    from lenumba.engine.folders import find_run
+    from lenumba.engine.runs import resume_run, start_run
+
+    changes = [item for item in (config, *overrides) if item and "=" in item]
+    names = [item for item in (config, *overrides) if item and "=" not in item]
+    if threads is not None:
+        changes.append(f"train.threads={threads}")
+    if len(names) > 1 or (resume and names):
+        raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
+    with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
+        if resume:
+            if out is not None:
+                raise click.UsageError(
+                    "--out and --resume exclude each other: a resumed run stays in its folder"
+                )
+            result = resume_run(find_run(resume), changes, display.hooks)
+        else:
+            loaded = load_config(names[0] if names else "quickstart", changes)
+            result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
+    if as_json:
+        click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        summary = result.summary
+        click.echo(
+            f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
+            f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
+            f"next: lenumba evaluate {result.path}   ·   lenumba predict {result.path} IMAGE.png"
+        )
+
+
+@main.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.argument("overrides", nargs=-1)
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: bool) -> None:
+    """Test a trained network: accuracy, loss, precision and recall of each class, confusion matrix.
+
+    OVERRIDES such as data.root=PATH tell where the data are now.
+    """
+    from lenumba.engine.model import load
+    from lenumba.engine.tables import evaluation_table
+
+    evaluation = load(run, checkpoint, overrides=overrides).evaluate()
+    click.echo(
+        json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation)
+    )
+
+
+@main.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
+    """Recognise pictures: PNG or JPEG of any size, the three most probable classes each.
+
+    Pictures of digits are prepared as MNIST's were: dark ink on light paper is inverted, the digit is cropped, fitted
+    into 20×20 pixels and centred by mass.
+    """
+    import numpy as np
+
+    from lenumba.engine.images import load_image, prepare_digit
+    from lenumba.engine.model import load
+
+    model = load(run, checkpoint)
+    prepare = prepare_digit if model.class_names == tuple("0123456789") else load_image
+    outputs = model.predict_proba(np.stack([prepare(path, model.image_shape) for path in images]))
+    answers = []
+    for path, row in zip(images, outputs, strict=True):
+        if len(row) == 1:
+            row = np.array([1 - row[0], row[0]])
+        top = np.argsort(-row, kind="stable")[:3]
+        answers.append({"image": str(path), "top": [[model.class_names[k], float(row[k])] for k in top]})
+    if as_json:
+        click.echo(json.dumps(answers, ensure_ascii=False))
+        return
+    width = max(len(answer["image"]) for answer in answers)
+    for answer in answers:
+        listed = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer["top"])
+        click.echo(f"{answer['image']:<{width}}  {listed}")
+
+
+@main.command()
+@click.argument("config", default="lenet")
+@click.argument("overrides", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def summary(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer."""
+    from lenumba.engine.config import load_config
+    from lenumba.engine.summary import summarize
+    from lenumba.engine.tables import summary_table
+
+    result = summarize(load_config(config, overrides))
+    click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def configs(context: click.Context) -> None:
+    """List the shipped recipes."""
+    from lenumba.engine.config import recipe_names, recipe_text
+
+    if context.invoked_subcommand is None:
+        for name in recipe_names():
+            click.echo(f"{name:<14} {recipe_text(name).splitlines()[0].lstrip('# ')}")
+
+
+@configs.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a recipe with its comments, to start one's own from."""
+    from lenumba.engine.config import recipe_text
+
+    click.echo(recipe_text(name), nl=False)
+
+
+@main.command()
+@click.argument("config")
+@click.argument("overrides", nargs=-1)
+def check(config: str, overrides: tuple[str, ...]) -> None:
+    """Check a configuration, layers and shapes included, without training."""
+    from lenumba.engine.config import load_config
+    from lenumba.engine.summary import summarize
+
+    loaded = load_config(config, overrides)
+    result = summarize(loaded)
+    click.echo(
+        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {result['parameters']:,} parameters"
+    )
+
+
+@main.command()
+def schema() -> None:
+    """Print the configuration's JSON Schema, for editors that complete and check YAML."""
+    from lenumba.engine.config import config_schema
+
+    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@main.group()
+def data() -> None:
+    """Handle data sets."""
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]"
+)
+def fetch(name: str, root: Path | None) -> None:
+    """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
+    from lenumba.engine.download import fetch
+
+    click.echo(f"{name}: {fetch(name, root, progress=True)}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(as_json: bool) -> None:
+    """List the runs in ./runs."""
+    from lenumba.engine.folders import list_runs, read_json
+    from lenumba.engine.tables import runs_table
+
+    found = [(path.name, read_json(path / "run.json")) for path in list_runs()]
+    if as_json:
+        click.echo(json.dumps([{"run": name, **run} for name, run in found], ensure_ascii=False))
+    else:
+        click.echo(runs_table(found) if found else "no runs in ./runs yet; start one with 'lenumba train'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Checkpoints: safetensors files with a checksum over tensors and state, written so that nothing gets lost."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.errors import DataError
+
+FORMAT_VERSION = 1
+
+
+@contextlib.contextmanager
+def durable(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success make it durable under that name, on failure remove it.
+
+    Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def checksum(tensors: Mapping[str, np.ndarray], state: str) -> str:
+    """Return the SHA-256 over names, shapes and bytes of the tensors and the state's text."""
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].shape}{tensors[name].dtype}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
+
+
+def weights_sha256(parameters: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 over a network's parameters: equal for bit-identical weights."""
+    return checksum(parameters, "")
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able state; the file before stays intact until the new one is durable.
+
+    Raises
+    ------
+    DataError
+        Where the disk is full or fails.
+    """
+    from safetensors.numpy import save_file
+
+    text = json.dumps({"format_version": FORMAT_VERSION, **state}, sort_keys=True)
+    copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    try:
+        with durable(path) as temporary:
+            save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
+    except (OSError, Exception) as error:
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            raise DataError(
+                f"{path}: cannot write the checkpoint ({error}); the one before is intact"
+            ) from None
+        raise
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the tensors and the state of a checkpoint.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing, damaged, of a newer format or no checkpoint of lenumba.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise DataError(
+            f"{path}: damaged or no safetensors file ({reason}); use another checkpoint"
+        ) from None
+    if "state" not in metadata:
+        raise DataError(
+            f"{path}: a safetensors file, but no checkpoint of lenumba; see 'lenumba train --help'"
+        )
+    if checksum(tensors, metadata["state"]) != metadata.get("sha256"):
+        raise DataError(f"{path}: damaged (its SHA-256 does not match); use another checkpoint")
+    state = json.loads(metadata["state"])
+    if (written := state.get("format_version")) != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: written by format {written}, this version reads {FORMAT_VERSION}; update lenumba"
+        )
+    return tensors, state

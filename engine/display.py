@@ -1,0 +1,102 @@
+"""How the command line shows a run while it goes on: one bar on stderr, one line an epoch on stdout."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+from lenumba.engine.runs import Hooks
+from lenumba.engine.trainer import EpochRecord, Trainer
+
+COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
+
+
+class TrainingDisplay:
+    """Shows compilation, epochs and the running epoch's loss, accuracy and speed.
+
+    On a terminal a bar moves; elsewhere there are plain lines only.
+
+    Parameters
+    ----------
+    echo
+        Prints a line on stdout.
+    silent
+        Show nothing.
+    """
+
+    def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
+        self.echo, self.silent = echo, silent
+        self.bar: tqdm | None = None
+        self.terminal = sys.stderr.isatty()
+        if silent:
+            self.hooks = Hooks()
+        else:
+            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, download_bar=True)
+
+    def __enter__(self) -> "TrainingDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.clear()
+        self.echo(text)
+        if self.bar is not None:
+            self.bar.refresh()
+
+    def _compile(self, step: str, done: int, total: int) -> None:
+        if not self.terminal:
+            if done == 0:
+                self.echo("compiling the network; the next start finds it in the cache")
+            return
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}"
+            )
+        self.bar.n = done
+        self.bar.set_description_str(f"compiling {step}")
+
+    def _start(self, trainer: Trainer, folder: Path) -> None:
+        self._close()
+        cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
+        self.echo(
+            f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
+            f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"
+            f"run folder {folder}\n{COLUMNS}"
+        )
+        self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
+        if self.terminal:
+            self.bar = tqdm(
+                total=self.epochs * self.images,
+                initial=trainer.progress.epoch * self.images,
+                unit=" images",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def _watch(self, epoch: int, images: int, loss: float, accuracy: float) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {100 * accuracy:.2f} %", refresh=False)
+            self.bar.update((epoch - 1) * self.images + images - self.bar.n)
+
+    def _epoch(self, record: EpochRecord) -> None:
+        validation = "       –         –"
+        if record.val_loss is not None and record.val_accuracy is not None:
+            validation = f"{record.val_loss:8.4f}  {100 * record.val_accuracy:6.2f} %"
+        self._line(
+            f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
+            f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
+        )

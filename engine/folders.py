@@ -1,0 +1,124 @@
+"""Run folders on disk: making, finding, locking and reading them."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lenumba.engine.checkpoint import durable
+from lenumba.engine.config import LoadedConfig, read_config
+from lenumba.engine.errors import ConfigError, DataError
+
+RUNS = Path("runs")
+
+
+def check_writable(path: Path) -> None:
+    """Raise DataError where a run folder could not be made, before anything is computed."""
+    parent = path
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise DataError(f"{path}: cannot write there; choose another folder with --out")
+    if path != RUNS and path.is_dir() and any(path.iterdir()):
+        raise ConfigError(
+            f"--out {path}: the folder is not empty, and runs are never overwritten; choose a new one"
+        )
+
+
+def make_folder(out: Path | None, name: str) -> Path:
+    """Make the run folder: `out`, or the first free ``runs/<name>-NNN``."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    RUNS.mkdir(exist_ok=True)
+    numbers = [path.name.removeprefix(f"{name}-") for path in RUNS.glob(f"{name}-*")]
+    number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
+    while True:
+        with contextlib.suppress(FileExistsError):
+            (folder := RUNS / f"{name}-{number:03d}").mkdir()
+            return folder
+        number += 1
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder's lock, which dies with its holder; raise DataError where another process has it."""
+    with (folder / ".lock").open("w") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(
+                    f"{folder}: another process is training in it; wait for it or stop it"
+                ) from None
+        yield
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def find_run(name: str) -> Path:
+    """Return the run folder that `name` means: a path, a folder in ``runs``, or ``latest``.
+
+    Raises
+    ------
+    ConfigError
+        Where there is none.
+    """
+    if name == "latest":
+        if not (runs := list_runs()):
+            raise ConfigError(f"no runs in {RUNS.absolute()}; start one with 'lenumba train'")
+        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
+    for path in (Path(name), RUNS / name):
+        if (path / "config.yaml").is_file():
+            return path
+    raise ConfigError(
+        f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them"
+    )
+
+
+def list_runs() -> list[Path]:
+    """Return the run folders in ``runs``, by name."""
+    return sorted(path.parent for path in RUNS.glob("*/config.yaml"))
+
+
+def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Return a run's configuration; its name is the recipe's."""
+    loaded = read_config(folder / "config.yaml", str(folder / "config.yaml"), overrides)
+    name = read_json(folder / "run.json").get("recipe", folder.name)
+    return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's ``metrics.jsonl``."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def keep_history(folder: Path, epochs: int) -> None:
+    """Drop the epochs that came after the checkpoint: they are about to be repeated."""
+    lines = [json.dumps(line) + "\n" for line in read_history(folder) if line["epoch"] <= epochs]
+    write_text(folder / "metrics.jsonl", "".join(lines))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file durably."""
+    with durable(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file durably."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON file's object, or an empty one where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM during a job that must end in good order."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Graceful:
+    """A context in which the first SIGINT or SIGTERM calls `stop`, and a second one leaves at once.
+
+    Outside the main thread, where Python delivers no signals, it changes nothing.
+
+    Attributes
+    ----------
+    signal
+        The number of the signal that came, or None.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop = stop
+        self.signal: int | None = None
+
+    def __enter__(self) -> "Graceful":
+        self.previous = {}
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        self.stop()

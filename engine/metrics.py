@@ -1,0 +1,24 @@
+"""What predictions are worth: accuracy, confusion matrix, precision and recall."""
+
+import numpy as np
+
+
+def predicted_classes(probabilities: np.ndarray) -> np.ndarray:
+    """Return int64 [N], the most probable class of each row of float32 [N, outputs]; one output is a yes or no."""
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] >= 0.5).astype(np.int64)
+    return probabilities.argmax(axis=1)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return int64 [classes, classes]: images of class i (row) that were taken for class j (column)."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def precision_and_recall(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 [classes] each: right among those taken for a class, and among those of the class.
+
+    A class that was never predicted (or never occurs) gets 0.
+    """
+    right = np.diag(confusion).astype(float)
+    return right / np.maximum(confusion.sum(axis=0), 1), right / np.maximum(confusion.sum(axis=1), 1)

@@ -1,0 +1,316 @@
+"""Runs: training into a run folder, resuming there, and the record of it."""
+
+import contextlib
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
+from lenumba.engine.config import LoadedConfig, dump_config
+from lenumba.engine.data import dataset_spec, load_dataset
+from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
+from lenumba.engine.folders import (
+    RUNS,
+    check_writable,
+    keep_history,
+    load_run_config,
+    locked,
+    make_folder,
+    read_history,
+    read_json,
+    write_json,
+    write_text,
+)
+from lenumba.engine.interrupts import Graceful
+from lenumba.engine.metrics import predicted_classes
+from lenumba.engine.trainer import EpochRecord, Progress, Trainer, build_network
+
+CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
+
+
+@dataclass
+class Hooks:
+    """How a caller follows a run; each is called from the main thread.
+
+    Attributes
+    ----------
+    compile
+        ``compile(step, done, total)`` while the program is compiled.
+    watch
+        ``watch(epoch, images_done, mean_loss, accuracy)`` about 20 times a second.
+    epoch
+        ``epoch(record, images)`` after each epoch.
+    start
+        ``start(trainer, folder)`` before the first epoch.
+    download_bar
+        Whether a download draws a progress bar.
+    """
+
+    compile: Callable[[str, int, int], None] | None = None
+    watch: Callable[[int, int, float, float], None] | None = None
+    epoch: Callable[[EpochRecord], None] | None = None
+    start: Callable[[Trainer, Path], None] | None = None
+    download_bar: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run brought.
+
+    Attributes
+    ----------
+    path
+        The run folder.
+    summary
+        The contents of its ``run.json``.
+    history
+        One dict an epoch, the lines of its ``metrics.jsonl``.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    history: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of right answers on the test set."""
+        return self.summary["test_accuracy"]
+
+
+def start_run(
+    loaded: LoadedConfig,
+    *,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    hooks: Hooks | None = None,
+) -> RunResult:
+    """Train a configuration in a new run folder.
+
+    Parameters
+    ----------
+    out
+        The run folder, which must be new or empty; without it ``runs/<recipe>-NNN`` with the next free number.
+    overrides
+        How the configuration was changed on the command line, for the record.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Before the folder is made, so that a mistake leaves none behind.
+    DivergedError
+        When the loss is not finite any more; the folder keeps the last finite checkpoint.
+    InterruptedRunError
+        After SIGINT or SIGTERM, when the checkpoint is written.
+    """
+    hooks = hooks or Hooks()
+    started = time.monotonic()
+    check_writable(out or RUNS)
+    trainer = make_trainer(loaded, hooks)
+    folder = make_folder(out, loaded.name)
+    with locked(folder):
+        (folder / "config.yaml").write_text(dump_config(loaded.config), encoding="utf-8")
+        facts = describe_run(trainer, loaded, overrides)
+        return carry_on(trainer, folder, facts, started, hooks)
+
+
+def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
+    """Go on with an interrupted run, or train a finished one for more epochs (override ``train.epochs``).
+
+    The result is bit-identical to that of a run that was never interrupted.
+
+    Raises
+    ------
+    ConfigError
+        Where an override changes the network.
+    DataError
+        Where the folder is no run, its checkpoint is damaged, another process trains in it, or the data differ.
+    """
+    hooks = hooks or Hooks()
+    started = time.monotonic()
+    loaded = load_run_config(folder, overrides)
+    with locked(folder):
+        tensors, state = load_checkpoint(folder / "last.safetensors")
+        trainer = make_trainer(loaded, hooks)
+        if state["data_sha256"] != trainer.dataset.sha256:
+            raise DataError(
+                f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them"
+            )
+        restore(trainer, tensors, state, folder)
+        keep_history(folder, trainer.progress.epoch)
+        if overrides:
+            write_text(folder / "config.yaml", dump_config(loaded.config))
+        before = read_json(folder / "run.json")
+        facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
+        started -= before.get("wall_s", 0.0)
+        return carry_on(trainer, folder, facts, started, hooks)
+
+
+def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
+    """Check the configuration, read the data and compile the network, in this order."""
+    config = loaded.config
+    shape = config.network.input or dataset_spec(config.data.name).image_shape
+    build_network(loaded, shape)  # faults in the layers show before any data are read
+    dataset = load_dataset(config.data.name, config.data.root, hooks.download_bar)
+    return Trainer(loaded, dataset, hooks.compile)
+
+
+def carry_on(
+    trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks
+) -> RunResult:
+    """Train to the last epoch, keeping the folder up to date, then read the test set once."""
+    saved = time.monotonic()
+    status = {"status": "running", **facts}
+    write_json(folder / "run.json", status)
+    if hooks.start:
+        hooks.start(trainer, folder)
+    try:
+        with (
+            Graceful(trainer.stop) as interruption,
+            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
+        ):
+            if trainer.progress.epoch == 0 and trainer.progress.batch == 0:
+                save(trainer, folder)
+            for record in trainer.epochs(hooks.watch):
+                metrics.write(json.dumps(record.as_dict()) + "\n")
+                metrics.flush()
+                if hooks.epoch:
+                    hooks.epoch(record)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    save(trainer, folder)
+                    saved = time.monotonic()
+            save(trainer, folder)
+    except DivergedError as error:
+        write_json(
+            folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started}
+        )
+        raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
+    if interruption.signal is not None:
+        write_json(
+            folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started}
+        )
+        raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
+    test_loss, outputs = trainer.test()
+    history = read_history(folder)
+    best = trainer.network.views(trainer.best_theta)
+    summary = {
+        "status": "finished",
+        "test_accuracy": float((predicted_classes(outputs) == trainer.dataset.test_labels).mean()),
+        "test_loss": test_loss,
+        "epochs": trainer.progress.epoch,
+        "best_epoch": trainer.progress.best_epoch,
+        "images_per_second": median([line["images_per_second"] for line in history[1:] or history]),
+        "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
+        "best_weights_sha256": weights_sha256(best),
+        **facts,
+        "wall_s": time.monotonic() - started,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+    write_json(folder / "run.json", summary)
+    return RunResult(folder, summary, history)
+
+
+# ------------------------------------------------------------------------------------------- checkpoints of a run
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write `best.safetensors` and `last.safetensors`."""
+    network, executor = trainer.network, trainer.executor
+    state = {
+        "progress": asdict(trainer.progress),
+        "seed": trainer.config.train.seed,
+        "mean": trainer.mean.tolist(),
+        "deviation": trainer.deviation.tolist(),
+        "data_sha256": trainer.dataset.sha256,
+        "class_names": list(trainer.dataset.class_names),
+        "image_shape": list(trainer.dataset.image_shape),
+    }
+    best = {name: view.copy() for name, view in network.views(trainer.best_theta).items()}
+    save_checkpoint(folder / "best.safetensors", best, state)
+    tensors = {name: view.copy() for name, view in network.views(executor.theta).items()}
+    for number in range(trainer.optimizer.states):
+        slot = executor.state[number * network.size : (number + 1) * network.size]
+        tensors |= {f"optimizer.{number}.{name}": view.copy() for name, view in network.views(slot).items()}
+    tensors |= {f"best.{name}": view for name, view in best.items()}
+    save_checkpoint(folder / "last.safetensors", tensors, state)
+
+
+def restore(
+    trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
+) -> None:
+    """Put a checkpoint's tensors and position into a trainer."""
+    network, executor = trainer.network, trainer.executor
+    fill_parameters(network.views(executor.theta), tensors, folder)
+    fill_parameters(network.views(trainer.best_theta), tensors, folder, "best.")
+    for number in range(trainer.optimizer.states):
+        slot = executor.state[number * network.size : (number + 1) * network.size]
+        fill_parameters(network.views(slot), tensors, folder, f"optimizer.{number}.")
+    trainer.progress = Progress(**state["progress"])
+
+
+def fill_parameters(
+    views: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray], where: Path, prefix: str = ""
+) -> None:
+    """Copy tensors into views of the same names and shapes, or raise ConfigError listing what does not fit."""
+    wrong = []
+    for name, view in views.items():
+        found = tensors.get(prefix + name)
+        if found is None or found.shape != view.shape:
+            shape = "nothing" if found is None else "×".join(map(str, found.shape))
+            wrong.append(f"{prefix}{name} expected {'×'.join(map(str, view.shape))}, found {shape}")
+        else:
+            view[...] = found
+    if wrong:
+        raise ConfigError(f"{where}: the checkpoint is of another network: {'; '.join(wrong)}")
+
+
+# ------------------------------------------------------------------------------------------------------------ facts
+
+
+def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what run.json tells beside the results."""
+    return {
+        "recipe": loaded.name,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": trainer.network.parameter_count,
+        "multiply_adds": sum(unit.layer.multiply_adds(unit.shape) for unit in trainer.network.units),
+        "train_images": len(trainer.train_indices),
+        "validation_images": len(trainer.val_indices),
+        "compile_s": trainer.compile_seconds,
+        "compiled": not trainer.cached,
+        "threads": trainer.executor.threads,
+        "seed": trainer.config.train.seed,
+        "data_sha256": trainer.dataset.sha256,
+        "overrides": list(overrides),
+        "versions": {
+            "lenumba": version("lenumba"),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
+        },
+        "cpu": cpu_name(),
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_rss_mb() -> float:
+    """Return the process's peak resident memory in MB (10⁶ bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,79 @@
+"""Results as text: the tables that the command line shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lenumba.engine.model import Evaluation
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """Return aligned columns; the first `left` are flush left, the others flush right."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """Return accuracy, loss, each class's precision and recall, and the confusion matrix."""
+    names = evaluation.class_names
+    classes = table(
+        ["class", "images", "precision", "recall"],
+        [
+            [name, total, f"{precision:.4f}", f"{recall:.4f}"]
+            for name, total, precision, recall in zip(
+                names, evaluation.confusion.sum(axis=1), evaluation.precision, evaluation.recall, strict=True
+            )
+        ],
+    )
+    matrix = table(
+        ["true \\ predicted", *names],
+        [[name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True)],
+    )
+    return (
+        f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images\n\n"
+        f"{classes}\n\n{matrix}"
+    )
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return a network's layers with shapes, parameters, multiply-adds and memory."""
+    rows = [["input", "", "×".join(map(str, summary["input_shape"])), "", "", ""]]
+    for layer in summary["layers"]:
+        terms = " + ".join(str(size) for size in layer["terms"].values())
+        parameters = f"{layer['parameters']:,}" if layer["parameters"] else ""
+        work = f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else ""
+        memory = f"{layer['activation_bytes']:,}" if layer["activation_bytes"] else ""
+        rows.append([layer["name"], terms, layer["output"], parameters, work, memory])
+    totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
+    rows.append(["total", "", "", *totals])
+    text = table(
+        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
+        rows,
+        left=2,
+    )
+    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
+    return text + (f"\n{summary['note']}" if "note" in summary else "")
+
+
+def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return past runs (name and ``run.json``) as a table."""
+    rows = []
+    for name, run in runs:
+        accuracy = f"{100 * run['test_accuracy']:.2f} %" if "test_accuracy" in run else ""
+        speed = f"{run['images_per_second']:,.0f}" if "images_per_second" in run else ""
+        started = str(run.get("started", ""))[:16].replace("T", " ")
+        cells = [run.get("status", "?"), run.get("epochs", ""), run.get("seed", ""), accuracy, speed]
+        rows.append([name, *cells, started, " ".join(run.get("overrides", []))])
+    return table(
+        ["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"],
+        rows,
+        2,
+    )

@@ -1,0 +1,283 @@
+"""Training: from a configuration and a data set to epochs, one record each. No files, no printing."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.config import LoadedConfig
+from lenumba.engine.data import Dataset, mean_and_std, split_validation
+from lenumba.engine.errors import DataError, DivergedError
+from lenumba.engine.executor import Executor
+from lenumba.engine.metrics import predicted_classes
+from lenumba.engine.network import LayerError, Network
+from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.schedules import learning_rates
+
+ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch brought; `learning_rate` is its last step's, `seconds` and speed are of training alone."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return asdict(self)
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `epoch` epochs are complete, and `batch` batches of the next one.
+
+    `loss_sum` and `correct` are that epoch's sums so far, `best_epoch` (0: none yet) the best by validation.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    correct: float = 0.0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+
+
+def available_threads() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Network:
+    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
+    config = loaded.config
+    try:
+        return Network(config.network.layers, image_shape, loss=config.loss_name, name=loaded.name)
+    except LayerError as error:
+        raise loaded.error(f"network.layers.{error.index}", str(error)) from None
+
+
+def planar(images: np.ndarray) -> np.ndarray:
+    """Return uint8 [N, C, H, W] of [N, H, W, C], without a copy where there is one channel."""
+    if images.shape[3] == 1:
+        return np.ascontiguousarray(images).reshape(len(images), 1, *images.shape[1:3])
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+class Trainer:
+    """One training run in memory.
+
+    Parameters
+    ----------
+    loaded
+        The configuration.
+    dataset
+        Its data.
+    on_compile
+        Called as ``on_compile(step, done, total)`` while the program is compiled.
+
+    Attributes
+    ----------
+    network, executor
+        The network; its parameters and optimiser state are ``executor.theta`` and ``executor.state``.
+    progress
+        Where the run stands.
+    best_theta
+        float32 [network.size]: the parameters after the best epoch.
+    compile_seconds
+        Time to compile or load the program.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit.
+    DataError
+        Where the data do not fit the configuration.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        dataset: Dataset,
+        on_compile: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.loaded, self.config = loaded, loaded.config
+        self.dataset = dataset
+        data, train = self.config.data, self.config.train
+        self.network = build_network(loaded, dataset.image_shape)
+        check_fit(loaded, self.network, dataset)
+        count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
+        self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
+        if len(self.train_indices) < data.batch_size:
+            raise DataError(
+                f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
+                f"found {len(self.train_indices)}; lower data.batch_size"
+            )
+        if data.normalize == "mean_std":
+            mean, deviation = mean_and_std(dataset.train_images, self.train_indices)
+        else:
+            mean, deviation = np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
+        self.mean, self.deviation = mean, deviation
+        self.optimizer = make_optimizer(self.config.optimizer)
+        start = time.perf_counter()
+        program = self.network.compile(self.optimizer, on_compile)
+        self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
+        self.executor = Executor(
+            self.network,
+            program,
+            self.optimizer,
+            mean=mean,
+            deviation=deviation,
+            threads=train.threads or available_threads(),
+            smoothing=self.config.loss.label_smoothing,
+        )
+        self.executor.theta[:] = self.network.initial_parameters(train.seed)
+        self.best_theta = self.executor.theta.copy()
+        self.progress = Progress()
+        self.images = planar(dataset.train_images)
+        self.stopped = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; the last one may be smaller."""
+        return -(-len(self.train_indices) // self.config.data.batch_size)
+
+    def stop(self) -> None:
+        """End :meth:`epochs` after the running batch; what is done so far stays in `progress` and the executor."""
+        self.stopped = True
+        self.executor.stop()
+
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """Return int64 [train images], this epoch's order (epochs count from 0): a function of seed and epoch."""
+        philox = np.random.Philox(key=np.array([self.config.train.seed, ORDER_KEY + epoch], np.uint64))
+        return self.train_indices[np.argsort(philox.random_raw(len(self.train_indices)), kind="stable")]
+
+    def epochs(self, watch: Callable[[int, int, float, float], None] | None = None) -> Iterator[EpochRecord]:
+        """Train from where the run stands, yielding a record after each epoch.
+
+        Parameters
+        ----------
+        watch
+            Called about 20 times a second as ``watch(epoch, images_done, mean_loss, accuracy)``.
+
+        Raises
+        ------
+        DivergedError
+            When the loss or a parameter is not finite any more; it names epoch and step.
+        """
+        while self.progress.epoch < self.config.train.epochs and not self.stopped:
+            start = time.perf_counter()
+            already = self.progress.batch
+            if not self._train_epoch(watch):
+                return
+            seconds = time.perf_counter() - start
+            record = self._finish_epoch(
+                seconds, len(self.train_indices) - already * self.config.data.batch_size
+            )
+            if record is None:
+                return
+            yield record
+
+    def _train_epoch(self, watch: Callable[[int, int, float, float], None] | None) -> bool:
+        """Train on the rest of the current epoch; False if :meth:`stop` ended it early."""
+        progress, steps, size = self.progress, self.steps_per_epoch, self.config.data.batch_size
+        first = progress.epoch * steps
+        rates = learning_rates(
+            self.config.schedule,
+            self.config.optimizer.learning_rate,
+            first,
+            first + steps,
+            steps,
+            self.config.train.epochs,
+        )
+        self.learning_rate = float(rates[-1])
+
+        def report(batches: int, loss_sum: float, correct: float) -> None:
+            done = min(batches * size, len(self.train_indices))
+            if watch and done:
+                watch(progress.epoch + 1, done, loss_sum / done, correct / done)
+
+        done, totals = self.executor.train(
+            self.images,
+            self.dataset.train_labels,
+            self.epoch_order(progress.epoch),
+            size,
+            self.optimizer.hyper(rates, first + 1),
+            first_batch=progress.batch,
+            totals=np.array([progress.loss_sum, progress.correct]),
+            watch=report,
+        )
+        if not np.isfinite(totals[0]) or not np.isfinite(self.executor.theta).all():
+            raise DivergedError(
+                f"training diverged: the loss is not finite at epoch {progress.epoch + 1}, step {first + done}; "
+                "lower optimizer.learning_rate"
+            )
+        progress.batch, progress.loss_sum, progress.correct = done, float(totals[0]), float(totals[1])
+        return done == steps
+
+    def _finish_epoch(self, seconds: float, trained: int) -> EpochRecord | None:
+        """Validate and count the epoch; None if :meth:`stop` came in between (the validation is repeated then)."""
+        progress, count = self.progress, len(self.train_indices)
+        val_loss, val_accuracy = None, None
+        if len(self.val_indices):
+            val_loss, outputs = self.executor.evaluate(
+                self.images, self.dataset.train_labels, self.val_indices
+            )
+            right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
+            val_accuracy = float(right.mean())
+        if self.stopped:
+            return None
+        record = EpochRecord(
+            epoch=progress.epoch + 1,
+            train_loss=progress.loss_sum / count,
+            train_accuracy=progress.correct / count,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=self.learning_rate,
+            seconds=seconds,
+            images_per_second=trained / max(seconds, 1e-9),
+        )
+        accuracy, loss = val_accuracy or 0.0, val_loss if val_loss is not None else float("inf")
+        if val_loss is None or (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss):
+            progress.best_epoch, progress.best_accuracy, progress.best_loss = record.epoch, accuracy, loss
+            self.best_theta[:] = self.executor.theta
+        progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
+        return record
+
+    def test(self) -> tuple[float, np.ndarray]:
+        """Return the best parameters' mean loss on the test set and float32 [N, outputs]."""
+        last = self.executor.theta.copy()
+        self.executor.theta[:] = self.best_theta
+        images, labels = planar(self.dataset.test_images), self.dataset.test_labels
+        result = self.executor.evaluate(images, labels, np.arange(len(labels)))
+        self.executor.theta[:] = last
+        return result
+
+
+def check_fit(loaded: LoadedConfig, network: Network, dataset: Dataset) -> None:
+    """Raise where the network's outputs or the configured input size do not fit the data set."""
+    height, width, channels = dataset.image_shape
+    wanted = loaded.config.network.input
+    if wanted is not None and tuple(wanted) != dataset.image_shape:
+        raise DataError(
+            f"{dataset.name}: expected {'×'.join(map(str, wanted))} images (network.input), "
+            f"found {height}×{width}×{channels}; change network.input or the data set"
+        )
+    if network.outputs != dataset.classes:
+        index = len(loaded.config.network.layers) - 1
+        raise loaded.error(
+            f"network.layers.{index}",
+            f"expected {dataset.classes} outputs for the {dataset.classes} classes of {dataset.name}, "
+            f"found {network.outputs}",
+        )

@@ -67,7 +67,7 @@ def backward(
         The gradient of every parameter (of frozen layers, too), and for each unit ∂L/∂y, y being its output.
     """
     gradients: dict[str, np.ndarray] = {}
-    deltas = []
+    deltas: list[np.ndarray] = []
     inputs = [np.ascontiguousarray(images, np.float64), *outputs]
     dy = dz.reshape(outputs[-1].shape)
     for k, unit in reversed(list(enumerate(network.units))):

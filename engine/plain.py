@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lenumba.engine.network import Network, Unit
+from lenumba.engine.twins import TWINS
+from lenumba.kernels import reference_steps
 
 
 class Outcome(NamedTuple):
@@ -47,7 +49,7 @@ def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndar
     outputs = []
     x = np.ascontiguousarray(images, np.float64)
     for unit in network.units:
-        x = unit.layer.plain_forward(own(unit, parameters), x)
+        x = TWINS[unit.layer.kind].forward(unit.layer, own(unit, parameters), x)
         outputs.append(x)
     return outputs
 
@@ -72,15 +74,14 @@ def backward(
     dy = dz.reshape(outputs[-1].shape)
     for k, unit in reversed(list(enumerate(network.units))):
         deltas.insert(0, dy)
-        dy, own_gradients = unit.layer.plain_backward(own(unit, parameters), inputs[k], outputs[k], dy)
+        twin = TWINS[unit.layer.kind]
+        dy, own_gradients = twin.backward(unit.layer, own(unit, parameters), inputs[k], outputs[k], dy)
         gradients |= {f"{unit.name}.{name}": gradient for name, gradient in own_gradients.items()}
     return {name: gradients[name] for name in network.parameters}, deltas
 
 
 def judge(network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> Outcome:
     """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]."""
-    from lenumba.kernels import reference_steps
-
     twin = getattr(reference_steps, network.loss.kernel)
     return Outcome(*twin(z[:, :, 0, 0], np.asarray(labels, np.int64), float(smoothing)))
 

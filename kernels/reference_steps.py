@@ -96,21 +96,68 @@ def softmax_cross_entropy(z, label, smoothing):
     probabilities, dz = np.zeros_like(z), np.zeros_like(z)
     loss, correct = 0.0, 0
     for n in range(N):
-        guess = 0
-        for k in range(K):
-            if z[n, k] > z[n, guess]:
-                guess = k
-        correct += 1 if guess == label[n] else 0
+        high = z[n, 0]
+        for k in range(1, K):
+            high = max(high, z[n, k])
         total = 0.0
         for k in range(K):
-            total += np.exp(z[n, k] - z[n, guess])  # the largest power is e⁰: nothing overflows
+            total += np.exp(z[n, k] - high)  # the largest power is e⁰: nothing overflows
         for k in range(K):
             target = smoothing / K + (1 - smoothing if k == label[n] else 0.0)
-            logarithm = z[n, k] - z[n, guess] - np.log(total)
+            logarithm = z[n, k] - high - np.log(total)
             loss -= target * logarithm / N
             probabilities[n, k] = np.exp(logarithm)
             dz[n, k] = (probabilities[n, k] - target) / N
+        correct += 1 if is_right(z, n, label[n]) else 0
     return loss, correct, probabilities, dz
+
+
+@reference
+def is_right(p, n, label):
+    """Return whether row n of the outputs p[N, K] stands for class `label`; a single output of ½ or more for 1."""
+    if p.shape[1] == 1:
+        return (p[n, 0] >= 0.5) == (label == 1)
+    guess = 0
+    for k in range(p.shape[1]):
+        if p[n, k] > p[n, guess]:
+            guess = k
+    return guess == label
+
+
+@reference
+def sigmoid_cross_entropy(z, label, smoothing):
+    """L = 1/(N·K) Σ −t·log a − (1 − t)·log(1 − a) with a = σ(z), and δ = (a − t) / (N·K) (handout 000: a − y).
+
+    t is the label for a single output, else one-hot, smoothed: t = (1 − smoothing)·y + smoothing / 2.
+    Both logarithms come from log(1 + e^−|z|), so that none is taken of 0. Arguments as for softmax_cross_entropy.
+    """
+    N, K = z.shape
+    a, dz = np.zeros_like(z), np.zeros_like(z)
+    loss, correct = 0.0, 0
+    for n in range(N):
+        for k in range(K):
+            y = label[n] if K == 1 else (1 if k == label[n] else 0)
+            t = (1 - smoothing) * y + smoothing / 2
+            a[n, k] = sigmoid(z[n, k])
+            loss += (max(z[n, k], 0) - z[n, k] * t + np.log1p(np.exp(-abs(z[n, k])))) / (N * K)
+            dz[n, k] = (a[n, k] - t) / (N * K)
+        correct += 1 if is_right(a, n, label[n]) else 0
+    return loss, correct, a, dz
+
+
+@reference
+def squared_error(z, label, smoothing):
+    """L = 1/(N·K) Σ (z − t)² and δ = 2·(z − t) / (N·K); t as above, never smoothed. The outputs are z itself."""
+    N, K = z.shape
+    dz = np.zeros_like(z)
+    loss, correct = 0.0, 0
+    for n in range(N):
+        for k in range(K):
+            t = label[n] if K == 1 else (1 if k == label[n] else 0)
+            loss += (z[n, k] - t) ** 2 / (N * K)
+            dz[n, k] = 2 * (z[n, k] - t) / (N * K)
+        correct += 1 if is_right(z, n, label[n]) else 0
+    return loss, correct, z, dz
 
 
 # ----------------------------------------------------------------------------------------------------- updates

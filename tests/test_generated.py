@@ -6,7 +6,6 @@ The suite compiles a few; ``pytest tests/test_generated.py --networks 500`` runs
 import numpy as np
 from harness import (
     STILL,
-    Rounding,
     make_executor,
     make_network,
     normalized,
@@ -14,6 +13,7 @@ from harness import (
     random_parameters,
     run_program,
 )
+from rounding import Rounding
 
 MULTIPLY_ADDS = 150_000  # per image: larger networks only take longer
 BATCHES = (1, 15, 16, 17, 33, 70)

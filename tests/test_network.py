@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
-from harness import lenet, make_network, random_batch, random_parameters, run_twin
+from harness import lenet, make_network, random_batch, random_parameters
 from peer import torch_network
+from rounding import run_twin
 from test_generated import draw_network
 
 from lenumba.engine import plain
+from lenumba.engine.layers import LAYERS
 from lenumba.engine.network import LayerError
+from lenumba.engine.twins import TWINS
 
 FLATTEN = {"type": "flatten"}
 SOFTMAX = {"type": "dense", "units": 3, "activation": "softmax"}
@@ -125,3 +128,7 @@ def test_twin_gradients_equal_finite_differences(seed):
                 moved[name][place] += step
                 sides.append(plain.loss_and_gradients(network, moved, images, labels, 0.1)[0])
             assert (sides[0] - sides[1]) / (2 * h) == pytest.approx(gradient[place], abs=1e-8)
+
+
+def test_every_layer_has_a_twin():
+    assert {layer.model_fields["type"].default for layer in LAYERS} == set(TWINS)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from harness import (
     STILL,
-    Rounding,
     lenet,
     make_executor,
     make_network,
@@ -20,6 +19,7 @@ from harness import (
     run_program,
 )
 from peer import torch_network
+from rounding import Rounding
 
 from lenumba.engine import executor as executor_module
 from lenumba.engine import plain

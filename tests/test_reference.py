@@ -148,6 +148,26 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(smoothing):
     same(dz, tz.grad)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", "squared_error"])
+def test_elementwise_losses_equal_pytorch(name, outputs):
+    rng = np.random.default_rng(6)
+    z, label = rng.normal(size=(6, outputs)) * 3, rng.integers(0, max(outputs, 2), 6)
+    hot = label[:, None] if outputs == 1 else np.eye(outputs)[label]
+    smoothing = 0.1 if name == "sigmoid_cross_entropy" else 0.0
+    target = torch.tensor((1 - smoothing) * hot + smoothing / 2)
+    tz = tensor(z, grad=True)
+    peer = functional.binary_cross_entropy_with_logits if smoothing else functional.mse_loss
+    expected = peer(tz, target)
+    expected.backward()
+    loss, correct, values, dz = getattr(reference_steps, name)(z, label, smoothing)
+    same(loss, expected.item())
+    same(values, torch.sigmoid(tz).detach() if smoothing else z)
+    same(dz, tz.grad)
+    answers = values[:, 0] >= 0.5 if outputs == 1 else values.argmax(1)
+    assert correct == (answers == label).sum()
+
+
 def test_softmax_of_huge_values_does_not_overflow():
     loss, _, probabilities, _ = reference_steps.softmax_cross_entropy(np.array([[1e4, 0.0]]), np.array([1]), 0.0)
     assert loss == 1e4
@@ -206,7 +226,8 @@ BOUNDS = """
 import numpy as np
 import sys
 sys.path.insert(0, sys.argv[1])
-from harness import make_network, random_batch, random_parameters, run_twin
+from harness import make_network, random_batch, random_parameters
+from rounding import run_twin
 from lenumba.kernels.jit import reference
 
 try:

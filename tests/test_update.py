@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from harness import UNIT
 from peer import tensor
+from rounding import UNIT
 
 from lenumba.engine.executor import aligned
 from lenumba.engine.optimizers import HYPER_COLUMNS, adamw, sgd

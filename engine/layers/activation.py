@@ -2,10 +2,9 @@
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from lenumba.engine.layers.base import ActivationName, Arrays, LayerBase, Name, Node
+from lenumba.engine.layers.base import ActivationName, LayerBase, Name, Node
 from lenumba.kernels.program import Call, Place
 
 
@@ -26,28 +25,8 @@ class Activation(LayerBase):
         """Return dx = dy · f′(y)."""
         if node.dx is None:
             return []
-        pointers: list[Place | str] = [
-            node.y.interior,
-            node.dy.interior,
-            node.dx.interior,
-            f"{self.function}_derivative",
-        ]
+        pointers: list[Place | str] = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
         return [Call("activation_backward", pointers, shapes(node))]
-
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return f(x)."""
-        from lenumba.kernels import reference_steps
-
-        return reference_steps.activation_forward(getattr(reference_steps, self.function), x)
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x = dy · f′(y)."""
-        from lenumba.kernels import reference_steps
-
-        derivative = getattr(reference_steps, f"{self.function}_derivative")
-        return reference_steps.activation_backward(derivative, y, dy), {}
 
 
 def shapes(node: Node) -> dict[str, int]:

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lenumba.kernels.program import Call, Place, Tensor
 
 Shape = tuple[int, int, int]  # channels, height, width
 Margins = tuple[int, int, int, int]  # top, left, bottom, right
-Arrays = dict[str, np.ndarray]  # a layer's parameters, or their gradients, by name
 
 ActivationName = Literal["none", "relu", "leaky_relu", "tanh", "sigmoid", "softmax"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
@@ -117,14 +115,4 @@ class LayerBase(Strictly):
 
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""
-        raise NotImplementedError
-
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return y for x[N, C, H, W], computed by the plain-loop twins."""
-        raise NotImplementedError
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x and the parameters' gradients for dy = ∂L/∂y, computed by the plain-loop twins."""
         raise NotImplementedError

@@ -2,13 +2,11 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from lenumba.engine.layers.base import (
     LIST,
     ActivationName,
-    Arrays,
     Border,
     InitializerName,
     LayerBase,
@@ -103,7 +101,9 @@ class Conv(LayerBase):
             padded = " with its padding" if (height, width) != shape[1:] else ""
             raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
         if self.kernel is not None and len(self.kernel[0]) != shape[0]:
-            raise ValueError(f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}")
+            raise ValueError(
+                f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}"
+            )
         return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
@@ -167,29 +167,6 @@ class Conv(LayerBase):
         x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.kernel_size), pair(self.stride)
         sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
         return sizes | {"OH": y.height, "Y_ROW": y.row, "Y_PLANE": y.plane}
-
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return y[N, channels, OH, OW] (handout 003 §II–IV)."""
-        from lenumba.kernels.reference import conv_forward
-
-        bias = parameters.get("bias", np.zeros(self.channels, x.dtype))
-        return conv_forward(x, self.turned(parameters["kernel"]), bias, pair(self.stride), self.margins(x.shape[1:]))
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x and the gradients of kernel and bias (handout 004)."""
-        from lenumba.kernels.reference import conv_bias_gradient, conv_input_gradient, conv_weight_gradient
-
-        stride, margins = pair(self.stride), self.margins(x.shape[1:])
-        dx = conv_input_gradient(dy, self.turned(parameters["kernel"]), x.shape[2:], stride, margins)
-        dw = conv_weight_gradient(x, dy, pair(self.kernel_size), stride, margins)
-        gradients = {"kernel": self.turned(dw)}
-        return dx, gradients | ({"bias": conv_bias_gradient(dy)} if self.bias else {})
-
-    def turned(self, kernel: np.ndarray) -> np.ndarray:
-        """Rotate a kernel by 180° where the orientation asks for it: all kernels compute correlations."""
-        return np.ascontiguousarray(kernel[:, :, ::-1, ::-1]) if self.orientation == "convolution" else kernel
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

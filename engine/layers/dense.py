@@ -2,12 +2,10 @@
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from lenumba.engine.layers.base import (
     ActivationName,
-    Arrays,
     InitializerName,
     LayerBase,
     Name,
@@ -39,16 +37,6 @@ class Flatten(LayerBase):
         """Return no call either."""
         return []
 
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return y[N, C · H · W, 1, 1]."""
-        return x.reshape(len(x), -1, 1, 1)
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x: dy in the shape of the maps."""
-        return dy.reshape(x.shape), {}
-
 
 class Dense(LayerBase):
     """Dense (fully connected) layer: every output depends on every input."""
@@ -64,9 +52,7 @@ class Dense(LayerBase):
     def output_shape(self, shape: Shape) -> Shape:
         """Return (units, 1, 1)."""
         if shape[1:] != (1, 1):
-            raise ValueError(
-                f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it"
-            )
+            raise ValueError(f"a dense layer needs a flat input, found {shape[1]}×{shape[2]} maps; put 'flatten' before it")
         return (self.units, 1, 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
@@ -114,24 +100,6 @@ class Dense(LayerBase):
                 for rows in split(inputs, min(16, rows_beside(1, node.registers)))
             ]
         return calls
-
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return y[N, units, 1, 1] (handout 004: F·W₁ + b₁)."""
-        from lenumba.kernels.reference import dense_forward
-
-        bias = parameters.get("bias", np.zeros(self.units, x.dtype))
-        return dense_forward(x[:, :, 0, 0], parameters["kernel"], bias)[:, :, None, None]
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x and the gradients of kernel and bias (handout 004)."""
-        from lenumba.kernels.reference import dense_bias_gradient, dense_input_gradient, dense_weight_gradient
-
-        x, dy = x[:, :, 0, 0], dy[:, :, 0, 0]
-        gradients = {"kernel": dense_weight_gradient(x, dy)}
-        gradients |= {"bias": dense_bias_gradient(dy)} if self.bias else {}
-        return dense_input_gradient(dy, parameters["kernel"])[:, :, None, None], gradients
 
 
 def padded_row(inputs: int) -> int:

@@ -3,10 +3,9 @@
 import math
 from typing import Annotated, Literal, TypeAlias
 
-import numpy as np
 from pydantic import Field
 
-from lenumba.engine.layers.base import LIST, Arrays, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
+from lenumba.engine.layers.base import LIST, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
 from lenumba.kernels.program import Call
 
 SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
@@ -73,21 +72,6 @@ class Pool(LayerBase):
         x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.size), self.steps
         sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
         return sizes | {"OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
-
-    def plain_forward(self, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-        """Return y[N, C, OH, OW]."""
-        from lenumba.kernels import reference
-
-        return getattr(reference, f"{self.kind}_forward")(x, pair(self.size), self.steps, self.margins(x.shape[1:]))
-
-    def plain_backward(
-        self, parameters: Arrays, x: np.ndarray, y: np.ndarray, dy: np.ndarray
-    ) -> tuple[np.ndarray, Arrays]:
-        """Return ∂L/∂x."""
-        from lenumba.kernels import reference
-
-        backward = getattr(reference, f"{self.kind}_backward")
-        return backward(x, dy, pair(self.size), self.steps, self.margins(x.shape[1:])), {}
 
 
 class AveragePool(Pool):

@@ -149,7 +149,7 @@ class Executor:
         """
         blocks = -(-len(order) // LANES)
         results = aligned(2 * blocks, np.float64)
-        outputs = np.zeros((len(order), self.network.outputs), np.float32)
+        outputs = aligned(len(order) * self.network.outputs).reshape(-1, self.network.outputs)
         self.control[:] = 0
         self._run(
             min(self.threads, blocks), lambda: None,

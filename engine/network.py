@@ -160,7 +160,12 @@ class Network:
             if k >= lowest and (calls := unit.layer.backward(node)):
                 backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
         labels = Place("work", layout.labels)
-        pointers: list[Place | str] = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior, labels]
+        pointers: list[Place | str] = [
+            layout.tensors[-1].interior,
+            layout.output,
+            layout.gradients[-1].interior,
+            labels,
+        ]
         pointers += [Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
         return Plan(
             name="network",  # not the recipe's: equal networks share their machine code

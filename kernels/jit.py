@@ -39,6 +39,15 @@ def kernel(function: Callable) -> Callable:
     return njit(**FLAGS)(function)
 
 
+def reference(function: Callable) -> Callable:
+    """Compile a plain-loop twin when it is first called, in exact IEEE arithmetic of whatever dtype it is given.
+
+    No flag lets LLVM fuse or reorder, so float64 results are those of the same loops in Python (`.py_func`).
+    NUMBA_BOUNDSCHECK=1 checks every index.
+    """
+    return njit(error_model="numpy", fastmath=False)(function)
+
+
 def compile_kernel(function: Any, signature: Sequence[str]) -> Any:
     """Type and lower a kernel for the argument types in `signature` (keys of :data:`TYPES`); return its overload."""
     argument_types = tuple(TYPES[name] for name in signature)

@@ -2,11 +2,39 @@
 
 import gzip
 import os
+import shutil
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+CACHE = "NUMBA_CACHE_DIR"
+OWN_CACHE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--networks", type=int, default=6, help="how many random networks to compile and check")
+    parser.addoption("--first-network", type=int, default=0, help="the first one's seed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a program cache of its own, unless one is given; subprocesses inherit it."""
+    if CACHE not in os.environ:
+        os.environ[CACHE] = config.stash.setdefault(OWN_CACHE, tempfile.mkdtemp(prefix="lenumba-tests-"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OWN_CACHE in config.stash:
+        shutil.rmtree(config.stash[OWN_CACHE], ignore_errors=True)
+        del os.environ[CACHE]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "generated_seed" in metafunc.fixturenames:
+        first, count = metafunc.config.getoption("--first-network"), metafunc.config.getoption("--networks")
+        metafunc.parametrize("generated_seed", range(first, first + count))
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +51,7 @@ def mnist_root() -> Path:
 def write_dataset():
     """A function that writes four small IDX files in MNIST's form and returns their arrays."""
 
-    def write(
-        folder: Path, name="{}-idx{}-ubyte.gz", pack=gzip.compress, **replaced
-    ) -> dict[str, np.ndarray]:
+    def write(folder: Path, name="{}-idx{}-ubyte.gz", pack=gzip.compress, **replaced) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0)
         arrays = {
             "train-images": rng.integers(0, 256, (12, 28, 28), np.uint8),

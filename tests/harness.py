@@ -1,0 +1,80 @@
+"""What the tests of compiled programs share: small networks, and gradients read off a program."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from lenumba.engine.executor import Executor
+from lenumba.engine.layers import Layer
+from lenumba.engine.network import Network
+from lenumba.engine.optimizers import Optimizer
+from lenumba.kernels.native import Native
+
+STILL = Optimizer("sgd", 1, lambda rate, step: (0.0, 0.0, 0.0), {"NESTEROV": False})  # leaves the gradient in state
+
+
+def make_network(layers: list[dict[str, Any]], shape: tuple[int, int, int], name: str = "network") -> Network:
+    return Network(TypeAdapter(list[Layer]).validate_python(layers), shape, name=name)
+
+
+def lenet(function: str = "relu", pool: str = "average_pool", **conv: Any) -> Network:
+    layers = [
+        {"type": "conv", "channels": 4, "kernel_size": 5, "activation": function, **conv},
+        {"type": pool, "size": 2},
+        {"type": "conv", "channels": 6, "kernel_size": 5, "activation": function, **conv},
+        {"type": pool, "size": 2},
+        {"type": "flatten"},
+        {"type": "dense", "units": 50, "activation": function},
+        {"type": "dense", "units": 10, "activation": "softmax"},
+    ]
+    return make_network(layers, (28, 28, 1), "lenet")
+
+
+class Result(NamedTuple):
+    loss: float
+    correct: int
+    outputs: np.ndarray  # probabilities [N, outputs]
+    gradients: dict[str, np.ndarray]
+
+
+def make_executor(
+    network: Network, program: Native, theta: np.ndarray, threads: int = 1, smoothing: float = 0.0, optimizer=STILL
+) -> Executor:
+    channels = network.input_shape[0]
+    executor = Executor(
+        network, program, optimizer, mean=np.linspace(0.1, 0.3, channels), deviation=np.linspace(0.3, 0.4, channels),
+        threads=threads, smoothing=smoothing,
+    )  # fmt: skip
+    executor.theta[:] = theta
+    return executor
+
+
+def random_batch(network: Network, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (size, *network.input_shape), np.uint8), rng.integers(0, network.outputs, size)
+
+
+def random_parameters(network: Network, seed: int = 0) -> np.ndarray:
+    """Initial parameters whose biases are not zero, so that a forgotten bias shows."""
+    flat = network.initial_parameters(seed)
+    rng = np.random.default_rng(seed)
+    for name, view in network.views(flat).items():
+        if name.endswith("bias"):
+            view[...] = rng.uniform(-0.3, 0.3, view.shape)
+    return flat
+
+
+def run_program(executor: Executor, images: np.ndarray, labels: np.ndarray) -> Result:
+    """One batch through a compiled program: the batch's mean gradient stays in the state of an optimiser at rest."""
+    order = np.arange(len(images))
+    _, totals = executor.train(images, labels, order, len(images), STILL.hyper(np.zeros(1), 1))
+    _, outputs = executor.evaluate(images, labels, order)
+    network = executor.network
+    gradients = {name: view.astype(np.float64) for name, view in network.views(executor.state).items()}
+    return Result(totals[0] / len(images), int(totals[1]), outputs, gradients)
+
+
+def normalized(executor: Executor, images: np.ndarray) -> np.ndarray:
+    scale, shift = executor.scale.astype(np.float64), executor.shift.astype(np.float64)
+    return images * scale[:, None, None] + shift[:, None, None]

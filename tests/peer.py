@@ -1,0 +1,56 @@
+"""The same networks in PyTorch, float64: an implementation that shares nothing with this one."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lenumba.engine.layers import pair
+from lenumba.engine.network import Network, Unit
+
+torch.set_num_threads(1)
+
+FUNCTIONS = {
+    "relu": torch.relu,
+    "leaky_relu": lambda x: functional.leaky_relu(x, 0.01),
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def tensor(array: np.ndarray, grad: bool = False) -> torch.Tensor:
+    return torch.tensor(np.ascontiguousarray(array, np.float64), requires_grad=grad)
+
+
+def padded(x: torch.Tensor, margins: tuple[int, int, int, int], value: float) -> torch.Tensor:
+    top, left, bottom, right = margins
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+def torch_unit(unit: Unit, own: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    layer = unit.layer
+    if layer.type == "conv":
+        kernel = own["kernel"].flip(2, 3) if layer.orientation == "convolution" else own["kernel"]
+        return functional.conv2d(padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride))
+    if layer.type == "average_pool":
+        return functional.avg_pool2d(padded(x, layer.margins(unit.shape), 0.0), pair(layer.size), layer.steps)
+    if layer.type == "max_pool":
+        return functional.max_pool2d(padded(x, layer.margins(unit.shape), -torch.inf), pair(layer.size), layer.steps)
+    if layer.type == "flatten":
+        return x.flatten(1)
+    if layer.type == "dense":
+        return functional.linear(x.flatten(1), own["kernel"], own.get("bias"))
+    return FUNCTIONS[layer.function](x)
+
+
+def torch_network(network: Network, parameters: dict, images: np.ndarray, labels: np.ndarray, smoothing=0.0):
+    """Return the mean loss, the probabilities and the gradients."""
+    leaves = {name: tensor(array, grad=True) for name, array in parameters.items()}
+    x = tensor(images)
+    for unit in network.units:
+        own = {p.name: leaves[f"{unit.name}.{p.name}"] for p in unit.parameters}
+        x = torch_unit(unit, own, x)
+    z = x.flatten(1)
+    loss = functional.cross_entropy(z, torch.tensor(labels), label_smoothing=smoothing)
+    loss.backward()
+    gradients = {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+    return loss.item(), torch.softmax(z, 1).detach().numpy(), gradients

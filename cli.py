@@ -57,12 +57,8 @@ def main() -> None:
 @main.command()
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit."
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]"
-)
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
 @click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
@@ -94,9 +90,7 @@ def train(
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
         if resume:
             if out is not None:
-                raise click.UsageError(
-                    "--out and --resume exclude each other: a resumed run stays in its folder"
-                )
+                raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
             result = resume_run(find_run(resume), changes, display.hooks)
         else:
             loaded = load_config(names[0] if names else "quickstart", changes)
@@ -126,9 +120,7 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     from lenumba.engine.tables import evaluation_table
 
     evaluation = load(run, checkpoint, overrides=overrides).evaluate()
-    click.echo(
-        json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation)
-    )
+    click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
 @main.command(epilog=RUN_HELP)
@@ -229,9 +221,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]"
-)
+@click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
     """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
     from lenumba.engine.download import fetch

@@ -61,9 +61,7 @@ class TrainingDisplay:
                 self.echo("compiling the network; the next start finds it in the cache")
             return
         if self.bar is None:
-            self.bar = tqdm(
-                total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}"
-            )
+            self.bar = tqdm(total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}")
         self.bar.n = done
         self.bar.set_description_str(f"compiling {step}")
 

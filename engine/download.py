@@ -143,9 +143,7 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
     """
     source = SOURCES.get(dataset_name)
     if source is None:
-        raise DataError(
-            f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these"
-        )
+        raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if root is not None:
         return _complete_folder(source, dataset_name, Path(root).expanduser(), "data.root")
     if elsewhere := os.environ.get("LENUMBA_DATA"):
@@ -161,9 +159,7 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
 
 def published_as(sha256: str) -> str | None:
     """Return the name of the data set that has a published file with this SHA-256, or None."""
-    return next(
-        (name for name, source in SOURCES.items() if sha256 in (f.sha256 for f in source.files)), None
-    )
+    return next((name for name, source in SOURCES.items() if sha256 in (f.sha256 for f in source.files)), None)
 
 
 def _complete_folder(source: Source, dataset_name: str, folder: Path, setting: str) -> Path:
@@ -194,9 +190,7 @@ def _download_missing(source: Source, dataset_name: str, folder: Path, progress:
         except requests.HTTPError as error:
             failures.append(f"{mirror} (HTTP status {getattr(error.response, 'status_code', '?')})")
         except (requests.RequestException, _MirrorError, ValueError) as error:
-            failures.append(
-                f"{mirror} ({error if isinstance(error, _MirrorError) else type(error).__name__})"
-            )
+            failures.append(f"{mirror} ({error if isinstance(error, _MirrorError) else type(error).__name__})")
         except OSError as error:
             raise DataError(
                 f"{folder}: expected a folder to write downloads to, found: {error.strerror}; make it "

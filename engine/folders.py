@@ -22,9 +22,7 @@ def check_writable(path: Path) -> None:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise DataError(f"{path}: cannot write there; choose another folder with --out")
     if path != RUNS and path.is_dir() and any(path.iterdir()):
-        raise ConfigError(
-            f"--out {path}: the folder is not empty, and runs are never overwritten; choose a new one"
-        )
+        raise ConfigError(f"--out {path}: the folder is not empty, and runs are never overwritten; choose a new one")
 
 
 def make_folder(out: Path | None, name: str) -> Path:
@@ -52,9 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise DataError(
-                    f"{folder}: another process is training in it; wait for it or stop it"
-                ) from None
+                raise DataError(f"{folder}: another process is training in it; wait for it or stop it") from None
         yield
     (folder / ".lock").unlink(missing_ok=True)
 
@@ -74,9 +70,7 @@ def find_run(name: str) -> Path:
     for path in (Path(name), RUNS / name):
         if (path / "config.yaml").is_file():
             return path
-    raise ConfigError(
-        f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them"
-    )
+    raise ConfigError(f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them")
 
 
 def list_runs() -> list[Path]:

@@ -124,9 +124,7 @@ class Model:
             dataset = load_dataset(data.name, data.root)
             images, labels = dataset.test_images, dataset.test_labels
         images = self._as_images(images)
-        loss, outputs = self.executor.evaluate(
-            planar(images), labels.astype(np.int64), np.arange(len(images))
-        )
+        loss, outputs = self.executor.evaluate(planar(images), labels.astype(np.int64), np.arange(len(images)))
         predicted = predicted_classes(outputs)
         confusion = confusion_matrix(labels, predicted, len(self.class_names))
         precision, recall = precision_and_recall(confusion)
@@ -148,9 +146,7 @@ class Model:
         return images
 
 
-def load(
-    run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()
-) -> Model:
+def load(run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()) -> Model:
     """Load a trained network.
 
     Parameters

@@ -143,9 +143,7 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         tensors, state = load_checkpoint(folder / "last.safetensors")
         trainer = make_trainer(loaded, hooks)
         if state["data_sha256"] != trainer.dataset.sha256:
-            raise DataError(
-                f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them"
-            )
+            raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
         if overrides:
@@ -165,9 +163,7 @@ def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     return Trainer(loaded, dataset, hooks.compile)
 
 
-def carry_on(
-    trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks
-) -> RunResult:
+def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
     saved = time.monotonic()
     status = {"status": "running", **facts}
@@ -191,14 +187,10 @@ def carry_on(
                     saved = time.monotonic()
             save(trainer, folder)
     except DivergedError as error:
-        write_json(
-            folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started}
-        )
+        write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
     if interruption.signal is not None:
-        write_json(
-            folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started}
-        )
+        write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
     test_loss, outputs = trainer.test()
     history = read_history(folder)
@@ -245,9 +237,7 @@ def save(trainer: Trainer, folder: Path) -> None:
     save_checkpoint(folder / "last.safetensors", tensors, state)
 
 
-def restore(
-    trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
-) -> None:
+def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path) -> None:
     """Put a checkpoint's tensors and position into a trainer."""
     network, executor = trainer.network, trainer.executor
     fill_parameters(network.views(executor.theta), tensors, folder)

@@ -182,9 +182,7 @@ class Trainer:
             if not self._train_epoch(watch):
                 return
             seconds = time.perf_counter() - start
-            record = self._finish_epoch(
-                seconds, len(self.train_indices) - already * self.config.data.batch_size
-            )
+            record = self._finish_epoch(seconds, len(self.train_indices) - already * self.config.data.batch_size)
             if record is None:
                 return
             yield record
@@ -231,9 +229,7 @@ class Trainer:
         progress, count = self.progress, len(self.train_indices)
         val_loss, val_accuracy = None, None
         if len(self.val_indices):
-            val_loss, outputs = self.executor.evaluate(
-                self.images, self.dataset.train_labels, self.val_indices
-            )
+            val_loss, outputs = self.executor.evaluate(self.images, self.dataset.train_labels, self.val_indices)
             right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
             val_accuracy = float(right.mean())
         if self.stopped:

@@ -44,14 +44,14 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="lenumba")
 def main() -> None:
-    r"""Train small CNNs on the CPU, fast: Numba compiles the whole network into one program.
+    """Train small CNNs on the CPU, fast: Numba compiles the whole network into one program.
 
     \b
     lenumba train                              drawn digits, nothing to download
     lenumba train lenet train.epochs=20        a recipe with overrides
     lenumba evaluate latest                    accuracy, confusion matrix
     lenumba predict latest digit.png           your own image
-    """
+    """  # noqa: D301 (click wants the control character to leave the lines as they are)
 
 
 @main.command()

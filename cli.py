@@ -1,14 +1,20 @@
 """The command line. Each command imports its worker only when it runs, so that --help is quick."""
 
+import contextlib
 import json
+import os
+import shlex
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lenumba import __version__
-from lenumba.engine.errors import LenumbaError
+from lenumba.engine.errors import DataError, LenumbaError
+from lenumba.engine.interrupts import Terminated, leave
 
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
@@ -22,23 +28,60 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
+        prepare_streams()
+        main_thread = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGTERM, leave) if main_thread else None
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
+            super().main(*args, **{**kwargs, "standalone_mode": False})
+            code = 0
         except LenumbaError as error:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
-            sys.exit(error.exit_code)
-        except click.exceptions.Exit as error:
-            sys.exit(error.exit_code)
+            code = error.exit_code
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+            code = error.exit_code
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+                error.show()
+            else:
+                context = getattr(error, "ctx", None)
+                hint = f" (see '{context.command_path} --help')" if context else ""
+                click.echo(f"error: {' '.join(error.format_message().split())}{hint}", err=True)
+        finally:
+            if main_thread:
+                signal.signal(signal.SIGTERM, previous)
+            settle_output()
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what click would answer in words of its own becomes an error of ours first."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as signalled:
+            error = LenumbaError("interrupted")
+            error.exit_code = 128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)
+            raise error from None
         except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
-            sys.stderr.close()
-            sys.exit(0)
+            return None
+        except OSError as failure:
+            where = f"{failure.filename}: " if failure.filename else ""
+            raise DataError(f"{where}{failure.strerror or failure}") from None
+
+
+def prepare_streams() -> None:
+    """Make output never fail for a closed descriptor, or for a character that the terminal's encoding lacks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: take its descriptor, or the next file opened would get it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        with contextlib.suppress(AttributeError):
+            getattr(sys, name).reconfigure(errors="replace")
+
+
+def settle_output() -> None:
+    """Flush stdout; where its reader has gone, drop what is left, which Python would complain about at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

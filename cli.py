@@ -141,11 +141,11 @@ def train(
     if as_json:
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
     elif not quiet:
-        summary = result.summary
+        summary, path = result.summary, shlex.quote(str(result.path))
         click.echo(
             f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
-            f"next: lenumba evaluate {result.path}   ·   lenumba predict {result.path} IMAGE.png"
+            f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
         )
 
 

@@ -1,15 +1,9 @@
 """Runs: training into a run folder, resuming there, and the record of it."""
 
-import contextlib
 import json
-import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +14,7 @@ from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_
 from lenumba.engine.config import LoadedConfig, dump_config
 from lenumba.engine.data import dataset_spec, load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
+from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
     RUNS,
     check_writable,
@@ -262,45 +257,3 @@ def fill_parameters(
             view[...] = found
     if wrong:
         raise ConfigError(f"{where}: the checkpoint is of another network: {'; '.join(wrong)}")
-
-
-# ------------------------------------------------------------------------------------------------------------ facts
-
-
-def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what run.json tells beside the results."""
-    return {
-        "recipe": loaded.name,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": trainer.network.parameter_count,
-        "multiply_adds": sum(unit.layer.multiply_adds(unit.shape) for unit in trainer.network.units),
-        "train_images": len(trainer.train_indices),
-        "validation_images": len(trainer.val_indices),
-        "compile_s": trainer.compile_seconds,
-        "compiled": not trainer.cached,
-        "threads": trainer.executor.threads,
-        "seed": trainer.config.train.seed,
-        "data_sha256": trainer.dataset.sha256,
-        "overrides": list(overrides),
-        "versions": {
-            "lenumba": version("lenumba"),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
-        },
-        "cpu": cpu_name(),
-    }
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def peak_rss_mb() -> float:
-    """Return the process's peak resident memory in MB (10⁶ bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

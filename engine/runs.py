@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
-from lenumba.engine.config import LoadedConfig, dump_config
+from lenumba.engine.config import Config, LoadedConfig, dump_config
 from lenumba.engine.data import dataset_spec, load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
@@ -83,6 +83,14 @@ class RunResult:
         return self.summary["test_accuracy"]
 
 
+def portable(config: Config) -> Config:
+    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
+    if config.data.root is None:
+        return config
+    root = str(Path(config.data.root).expanduser().absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
+
+
 def start_run(
     loaded: LoadedConfig,
     *,
@@ -114,7 +122,7 @@ def start_run(
     trainer = make_trainer(loaded, hooks)
     folder = make_folder(out, loaded.name)
     with locked(folder):
-        (folder / "config.yaml").write_text(dump_config(loaded.config), encoding="utf-8")
+        (folder / "config.yaml").write_text(dump_config(portable(loaded.config)), encoding="utf-8")
         facts = describe_run(trainer, loaded, overrides)
         return carry_on(trainer, folder, facts, started, hooks)
 
@@ -142,7 +150,7 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
         if overrides:
-            write_text(folder / "config.yaml", dump_config(loaded.config))
+            write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         before = read_json(folder / "run.json")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
         started -= before.get("wall_s", 0.0)

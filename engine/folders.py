@@ -12,17 +12,25 @@ from lenumba.engine.config import LoadedConfig, read_config
 from lenumba.engine.errors import ConfigError, DataError
 
 RUNS = Path("runs")
+LOCK = ".lock"
 
 
-def check_writable(path: Path) -> None:
-    """Raise DataError where a run folder could not be made, before anything is computed."""
+def check_writable(out: Path | None) -> None:
+    """Raise DataError or ConfigError where a run folder could not be made, before anything is computed."""
+    path = out or RUNS
     parent = path
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise DataError(f"{path}: cannot write there; choose another folder with --out")
-    if path != RUNS and path.is_dir() and any(path.iterdir()):
-        raise ConfigError(f"--out {path}: the folder is not empty, and runs are never overwritten; choose a new one")
+    if out is not None:
+        check_empty(out)
+
+
+def check_empty(out: Path) -> None:
+    """Raise ConfigError where a folder has files other than the lock that its new run holds."""
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+        raise ConfigError(f"--out {out}: the folder is not empty, and runs are never overwritten; choose a new one")
 
 
 def make_folder(out: Path | None, name: str) -> Path:

@@ -16,7 +16,6 @@ from lenumba.engine.data import dataset_spec, load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
-    RUNS,
     check_writable,
     keep_history,
     load_run_config,
@@ -118,7 +117,7 @@ def start_run(
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
-    check_writable(out or RUNS)
+    check_writable(out)
     trainer = make_trainer(loaded, hooks)
     folder = make_folder(out, loaded.name)
     with locked(folder):

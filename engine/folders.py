@@ -51,16 +51,34 @@ def make_folder(out: Path | None, name: str) -> Path:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder's lock, which dies with its holder; raise DataError where another process has it."""
-    with (folder / ".lock").open("w") as file:
+    path = folder / LOCK
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write there ({error.strerror}); make the folder writable") from None
+    with file:
         with contextlib.suppress(ImportError):
             import fcntl
 
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                taken = not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat())
             except OSError:
-                raise DataError(f"{folder}: another process is training in it; wait for it or stop it") from None
-        yield
-    (folder / ".lock").unlink(missing_ok=True)
+                taken = True
+            if taken:  # also where the holder removed the file while we opened it: it guards nothing any more
+                raise DataError(f"{folder}: another process is training in it; wait for it or stop it")
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote; the caller holds the lock."""
+    for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors"):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def find_run(name: str) -> Path:

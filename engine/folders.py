@@ -116,7 +116,15 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    history = []
+    # Only a whole line is an epoch: the last one may be half-written.
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+            history.append({**record, "epoch": int(record["epoch"])})
+        except (ValueError, TypeError, KeyError):
+            raise DataError(f"{path}:{number}: expected an epoch as JSON, found damage; remove the line") from None
+    return history
 
 
 def keep_history(folder: Path, epochs: int) -> None:
@@ -139,6 +147,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON file's object, or an empty one where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}

@@ -240,12 +240,12 @@ def show(name: str) -> None:
 def check(config: str, overrides: tuple[str, ...]) -> None:
     """Check a configuration, layers and shapes included, without training."""
     from lenumba.engine.config import load_config
-    from lenumba.engine.summary import summarize
+    from lenumba.engine.trainer import check_network
 
     loaded = load_config(config, overrides)
-    result = summarize(loaded)
+    network = check_network(loaded)
     click.echo(
-        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {result['parameters']:,} parameters"
+        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
     )
 
 

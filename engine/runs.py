@@ -12,7 +12,7 @@ import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from lenumba.engine.config import Config, LoadedConfig, dump_config
-from lenumba.engine.data import dataset_spec, load_dataset
+from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
@@ -28,7 +28,7 @@ from lenumba.engine.folders import (
 )
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.trainer import EpochRecord, Progress, Trainer, build_network
+from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network
 
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
 
@@ -158,10 +158,9 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    config = loaded.config
-    shape = config.network.input or dataset_spec(config.data.name).image_shape
-    build_network(loaded, shape)  # faults in the layers show before any data are read
-    dataset = load_dataset(config.data.name, config.data.root, hooks.download_bar)
+    check_network(loaded)
+    data = loaded.config.data
+    dataset = load_dataset(data.name, data.root, hooks.download_bar)
     return Trainer(loaded, dataset, hooks.compile)
 
 

@@ -16,6 +16,7 @@ from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
+    check_empty,
     check_writable,
     keep_history,
     load_run_config,
@@ -119,11 +120,13 @@ def start_run(
     started = time.monotonic()
     check_writable(out)
     trainer = make_trainer(loaded, hooks)
-    folder = make_folder(out, loaded.name)
-    with locked(folder):
-        (folder / "config.yaml").write_text(dump_config(portable(loaded.config)), encoding="utf-8")
+    with Graceful(trainer.stop) as interruption, locked(folder := make_folder(out, loaded.name)):
+        check_empty(folder)  # again: another process may have been quicker while this one compiled
         facts = describe_run(trainer, loaded, overrides)
-        return carry_on(trainer, folder, facts, started, hooks)
+        save(trainer, folder)
+        # Last, as it makes the folder a run: whatever interrupts this, each run has a checkpoint to resume from.
+        write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
+        return carry_on(trainer, folder, facts, started, hooks, interruption)
 
 
 def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
@@ -152,8 +155,10 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         before = read_json(folder / "run.json")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
+        facts["started"] = before.get("started", facts["started"])
         started -= before.get("wall_s", 0.0)
-        return carry_on(trainer, folder, facts, started, hooks)
+        with Graceful(trainer.stop) as interruption:
+            return carry_on(trainer, folder, facts, started, hooks, interruption)
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
@@ -164,7 +169,14 @@ def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     return Trainer(loaded, dataset, hooks.compile)
 
 
-def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks) -> RunResult:
+def carry_on(
+    trainer: Trainer,
+    folder: Path,
+    facts: dict[str, Any],
+    started: float,
+    hooks: Hooks,
+    interruption: Graceful,
+) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
     saved = time.monotonic()
     status = {"status": "running", **facts}
@@ -172,12 +184,7 @@ def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: flo
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with (
-            Graceful(trainer.stop) as interruption,
-            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
-        ):
-            if trainer.progress.epoch == 0 and trainer.progress.batch == 0:
-                save(trainer, folder)
+        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
             for record in trainer.epochs(hooks.watch):
                 metrics.write(json.dumps(record.as_dict()) + "\n")
                 metrics.flush()
@@ -190,10 +197,11 @@ def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: flo
     except DivergedError as error:
         write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
-    if interruption.signal is not None:
+    if interruption.signal is None:
+        test_loss, outputs = trainer.test()
+    if interruption.signal is not None:  # it may have come during the test, which is repeated then
         write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
-    test_loss, outputs = trainer.test()
     history = read_history(folder)
     best = trainer.network.views(trainer.best_theta)
     summary = {
@@ -202,7 +210,7 @@ def carry_on(trainer: Trainer, folder: Path, facts: dict[str, Any], started: flo
         "test_loss": test_loss,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,
-        "images_per_second": median([line["images_per_second"] for line in history[1:] or history]),
+        "images_per_second": median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(best),
         **facts,

@@ -187,10 +187,12 @@ class Executor:
             yield
         except BaseException:
             self.stop()
+            for thread in threads:
+                if thread.ident is None:  # the others would wait for it at the barrier for ever
+                    thread.start()
             raise
         finally:
             for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+                thread.join()
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost

@@ -233,6 +233,11 @@ class Trainer:
             val_accuracy = float(right.mean())
         if self.stopped:
             return None
+        if val_loss is not None and not np.isfinite(val_loss):
+            raise DivergedError(
+                f"training diverged: the validation loss is not finite after epoch {progress.epoch + 1}; "
+                "lower optimizer.learning_rate"
+            )
         record = EpochRecord(
             epoch=progress.epoch + 1,
             train_loss=progress.loss_sum / count,

@@ -31,6 +31,7 @@ from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network
 
+RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
 
 
@@ -137,15 +138,18 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     Raises
     ------
     ConfigError
-        Where an override changes the network.
+        Where an override changes more than the length of the run, the threads or the data's folder, or the network is
+        not the checkpoint's.
     DataError
         Where the folder is no run, its checkpoint is damaged, another process trains in it, or the data differ.
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
+    check_overrides(overrides)
     loaded = load_run_config(folder, overrides)
     with locked(folder):
         tensors, state = load_checkpoint(folder / "last.safetensors")
+        check_checkpoint(loaded, tensors, state, folder)
         trainer = make_trainer(loaded, hooks)
         if state["data_sha256"] != trainer.dataset.sha256:
             raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
@@ -159,6 +163,16 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         started -= before.get("wall_s", 0.0)
         with Graceful(trainer.stop) as interruption:
             return carry_on(trainer, folder, facts, started, hooks, interruption)
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ConfigError where an override would make the run another one, half-way through."""
+    for item in overrides:
+        key = item.partition("=")[0]
+        if "=" in item and key not in RESUMABLE:
+            raise ConfigError(
+                f"override {key}: a resumed run keeps it; only {', '.join(RESUMABLE)} may change, or start a new run"
+            )
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
@@ -244,6 +258,19 @@ def save(trainer: Trainer, folder: Path) -> None:
         tensors |= {f"optimizer.{number}.{name}": view.copy() for name, view in network.views(slot).items()}
     tensors |= {f"best.{name}": view for name, view in best.items()}
     save_checkpoint(folder / "last.safetensors", tensors, state)
+
+
+def check_checkpoint(
+    loaded: LoadedConfig, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
+) -> None:
+    """Raise ConfigError where a checkpoint does not fit its run's configuration, before anything is compiled."""
+    network = check_network(loaded)
+    fill_parameters(network.views(np.zeros(network.size, np.float32)), tensors, folder)
+    epochs, done = loaded.config.train.epochs, state["progress"]["epoch"]
+    if epochs < done:
+        raise loaded.error(
+            "train.epochs", f"expected at least the {done} epochs that {folder} has done, found {epochs}"
+        )
 
 
 def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path) -> None:

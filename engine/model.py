@@ -84,6 +84,8 @@ class Model:
         self.class_names = tuple(state["class_names"])
         self.image_shape: tuple[int, int, int] = tuple(state["image_shape"])  # type: ignore[assignment]
         self.network = build_network(self.loaded, self.image_shape)
+        parameters = np.zeros(self.network.size, np.float32)
+        fill_parameters(self.network.views(parameters), tensors, folder)  # a misfit shows before it is compiled for
         optimizer = make_optimizer(config.optimizer)
         self.executor = Executor(
             self.network,
@@ -94,7 +96,7 @@ class Model:
             threads=threads or available_threads(),
             smoothing=config.loss.label_smoothing,
         )
-        fill_parameters(self.network.views(self.executor.theta), tensors, folder)
+        self.executor.theta[:] = parameters
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.

@@ -121,14 +121,27 @@ class Model:
 
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
         """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
-        if images is None or labels is None:
+        if images is None and labels is None:
             data = self.loaded.config.data
             dataset = load_dataset(data.name, data.root)
             images, labels = dataset.test_images, dataset.test_labels
+        if images is None or labels is None:
+            raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
-        loss, outputs = self.executor.evaluate(planar(images), labels.astype(np.int64), np.arange(len(images)))
+        labels = np.asarray(labels)
+        classes = len(self.class_names)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"labels: expected {len(images)} whole numbers, one for each image, "
+                f"found {labels.dtype} {list(labels.shape)}"
+            )
+        labels = labels.astype(np.int64)
+        # The compiled program uses them as indices, unchecked.
+        if labels.min() < 0 or labels.max() >= classes:
+            raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
+        loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         predicted = predicted_classes(outputs)
-        confusion = confusion_matrix(labels, predicted, len(self.class_names))
+        confusion = confusion_matrix(labels, predicted, classes)
         precision, recall = precision_and_recall(confusion)
         accuracy = float((predicted == labels).mean())
         return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)

@@ -124,19 +124,18 @@ def train(
     from lenumba.engine.folders import find_run
     from lenumba.engine.runs import resume_run, start_run
 
-    changes = [item for item in (config, *overrides) if item and "=" in item]
-    names = [item for item in (config, *overrides) if item and "=" not in item]
+    name, changes = split_arguments(config, overrides)
     if threads is not None:
         changes.append(f"train.threads={threads}")
-    if len(names) > 1 or (resume and names):
-        raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
+    if resume and name:
+        raise click.UsageError(f"unexpected argument {name!r}: a resumed run has its configuration")
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
         if resume:
             if out is not None:
                 raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
             result = resume_run(find_run(resume), changes, display.hooks)
         else:
-            loaded = load_config(names[0] if names else "quickstart", changes)
+            loaded = load_config(name or "quickstart", changes)
             result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
     if as_json:
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
@@ -147,6 +146,15 @@ def train(
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
             f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
         )
+
+
+def split_arguments(config: str | None, overrides: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """Return the configuration's name, where one is given, and the overrides. A file may have '=' in its name."""
+    given = [item for item in (config, *overrides) if item is not None]
+    names = [item for item in given if "=" not in item or Path(item).is_file()]
+    if len(names) > 1:
+        raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
+    return (names[0] if names else None), [item for item in given if item not in names]
 
 
 @main.command(epilog=RUN_HELP)
@@ -201,16 +209,17 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 
 
 @main.command()
-@click.argument("config", default="lenet")
+@click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def summary(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer."""
+def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG."""
     from lenumba.engine.config import load_config
     from lenumba.engine.summary import summarize
     from lenumba.engine.tables import summary_table
 
-    result = summarize(load_config(config, overrides))
+    name, changes = split_arguments(config, overrides)
+    result = summarize(load_config(name or "lenet", changes))
     click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
 
 

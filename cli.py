@@ -127,15 +127,15 @@ def train(
     name, changes = split_arguments(config, overrides)
     if threads is not None:
         changes.append(f"train.threads={threads}")
-    if resume and name:
+    if resume is not None and name is not None:
         raise click.UsageError(f"unexpected argument {name!r}: a resumed run has its configuration")
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
-        if resume:
+        if resume is not None:
             if out is not None:
                 raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
             result = resume_run(find_run(resume), changes, display.hooks)
         else:
-            loaded = load_config(name or "quickstart", changes)
+            loaded = load_config("quickstart" if name is None else name, changes)
             result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
     if as_json:
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
@@ -219,7 +219,7 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
     from lenumba.engine.tables import summary_table
 
     name, changes = split_arguments(config, overrides)
-    result = summarize(load_config(name or "lenet", changes))
+    result = summarize(load_config("lenet" if name is None else name, changes))
     click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
 
 

@@ -276,9 +276,12 @@ def data() -> None:
 @click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
     """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
-    from lenumba.engine.download import fetch
+    from lenumba.engine.download import SOURCES, download, fetch
 
-    click.echo(f"{name}: {fetch(name, root, progress=True)}")
+    if name not in SOURCES:
+        raise click.UsageError(f"no data set {name!r} to download; there are {', '.join(SOURCES)}")
+    folder = fetch(name, progress=True) if root is None else download(name, root, progress=True)
+    click.echo(f"{name}: {folder}")
 
 
 @main.command()

@@ -151,7 +151,14 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
         # With none of the files it may be meant for other data sets; with some of them, one was forgotten.
         if any(len(source.missing(place)) < 4 for place in (folder / dataset_name, folder)):
             return _complete_folder(source, dataset_name, folder, "LENUMBA_DATA")
-    folder = cache_folder(dataset_name)
+    return download(dataset_name, cache_folder(dataset_name), progress)
+
+
+def download(dataset_name: str, folder: Path, progress: bool = False) -> Path:
+    """Download into `folder` those of a data set's files that it lacks, and return it; raises as :func:`fetch` does."""
+    source = SOURCES.get(dataset_name)
+    if source is None:
+        raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if source.missing(folder):
         _download_missing(source, dataset_name, folder, progress)
     return folder
@@ -210,8 +217,8 @@ def _download(mirror: str, file: IdxFile, dataset_name: str, folder: Path, progr
     temporary = folder / f".{file.name}.{secrets.token_hex(4)}.part"
     try:
         with _BoundedFile(temporary, file) as output:
-            download = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
-            download(f"{mirror.rstrip('/')}/{file.name}", output, None)
+            transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
+            transfer(f"{mirror.rstrip('/')}/{file.name}", output, None)
             output.sync()
         _verify(temporary, file, dataset_name)
         os.replace(temporary, folder / file.name)

@@ -32,7 +32,7 @@ class Commands(click.Group):
         main_thread = threading.current_thread() is threading.main_thread()
         previous = signal.signal(signal.SIGTERM, leave) if main_thread else None
         try:
-            super().main(*args, **{**kwargs, "standalone_mode": False})
+            super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
             code = 0
         except LenumbaError as error:
             for line in str(error).splitlines():

@@ -138,3 +138,16 @@ def spawn(place):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def wait_for_epoch():
+    """Read a training process's output until it has shown an epoch."""
+
+    def wait(process: subprocess.Popen, epoch: int) -> None:
+        for line in process.stdout:
+            if line.split()[:1] == [str(epoch)]:
+                return
+        pytest.fail(f"the training ended before epoch {epoch}: {process.stderr.read()}")
+
+    return wait

@@ -30,17 +30,19 @@ def test_checkpoint_reads_back_bit_for_bit(tmp_path):
 def test_every_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "x"
     save_checkpoint(path, tensors(), {"progress": {"epoch": 3}})
-    content = path.read_bytes()
+    content, refused = path.read_bytes(), 0
     for place in range(len(content)):
         for mask in (1, 128):
             path.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
             try:
                 found, state = load_checkpoint(path)
-            except DataError as error:
-                assert "\n" not in str(error)
-            else:  # spaces around the JSON of the header carry nothing
-                assert state["progress"] == {"epoch": 3}
-                assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in tensors().items()}
+            except DataError:
+                refused += 1
+                continue
+            # Spaces around the JSON of the header carry nothing: all that may pass unnoticed.
+            assert state["progress"] == {"epoch": 3}
+            assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in tensors().items()}
+    assert refused > 1.9 * len(content)
 
 
 @pytest.mark.parametrize(("command", "name"), COMMANDS)
@@ -106,6 +108,7 @@ def test_write_that_fails_leaves_the_one_before(tmp_path):
     save_checkpoint(path, tensors(), {"number": 1})
     text = f"""
 import resource
+from pathlib import Path
 import numpy as np
 from lenumba.engine.checkpoint import save_checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, {resource.RLIM_INFINITY}))

@@ -154,12 +154,12 @@ def test_confusion_precision_and_recall_of_a_case_made_by_hand():
 
 
 def test_best_parameters_are_those_of_the_best_epoch(place):
-    result = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=0.4", "train.epochs=25"]))
+    result = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=2", "train.epochs=25"]))
     scores = [(line["val_accuracy"], -line["val_loss"]) for line in result.history]
     best = result.summary["best_epoch"]
     assert scores[best - 1] == max(scores)
     assert best < 25  # such a rate makes the validation loss go up and down, or this would show nothing
-    until = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=0.4", f"train.epochs={best}"]))
+    until = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=2", f"train.epochs={best}"]))
     assert until.summary["weights_sha256"] == result.summary["best_weights_sha256"]
     assert until.summary["test_accuracy"] == result.summary["test_accuracy"]
 

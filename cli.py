@@ -1,14 +1,20 @@
 """The command line. Each command imports its worker only when it runs, so that --help is quick."""
 
+import contextlib
 import json
+import os
+import shlex
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lenumba import __version__
-from lenumba.engine.errors import LenumbaError
+from lenumba.engine.errors import DataError, LenumbaError
+from lenumba.engine.interrupts import Terminated, leave
 
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
@@ -22,47 +28,80 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
+        prepare_streams()
+        main_thread = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGTERM, leave) if main_thread else None
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
+            super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
+            code = 0
         except LenumbaError as error:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
-            sys.exit(error.exit_code)
-        except click.exceptions.Exit as error:
-            sys.exit(error.exit_code)
+            code = error.exit_code
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+            code = error.exit_code
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+                error.show()
+            else:
+                context = getattr(error, "ctx", None)
+                hint = f" (see '{context.command_path} --help')" if context else ""
+                click.echo(f"error: {' '.join(error.format_message().split())}{hint}", err=True)
+        finally:
+            if main_thread:
+                signal.signal(signal.SIGTERM, previous)
+            settle_output()
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what click would answer in words of its own becomes an error of ours first."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as signalled:
+            error = LenumbaError("interrupted")
+            error.exit_code = 128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)
+            raise error from None
         except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
-            sys.stderr.close()
-            sys.exit(0)
+            return None
+        except OSError as failure:
+            where = f"{failure.filename}: " if failure.filename else ""
+            raise DataError(f"{where}{failure.strerror or failure}") from None
+
+
+def prepare_streams() -> None:
+    """Make output never fail for a closed descriptor, or for a character that the terminal's encoding lacks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: take its descriptor, or the next file opened would get it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        with contextlib.suppress(AttributeError):
+            getattr(sys, name).reconfigure(errors="replace")
+
+
+def settle_output() -> None:
+    """Flush stdout; where its reader has gone, drop what is left, which Python would complain about at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="lenumba")
 def main() -> None:
-    r"""Train small CNNs on the CPU, fast: Numba compiles the whole network into one program.
+    """Train small CNNs on the CPU, fast: Numba compiles the whole network into one program.
 
     \b
     lenumba train                              drawn digits, nothing to download
     lenumba train lenet train.epochs=20        a recipe with overrides
     lenumba evaluate latest                    accuracy, confusion matrix
     lenumba predict latest digit.png           your own image
-    """
+    """  # noqa: D301 (click wants the control character to leave the lines as they are)
 
 
 @main.command()
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit."
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]"
-)
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
 @click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
@@ -85,31 +124,37 @@ def train(
     from lenumba.engine.folders import find_run
     from lenumba.engine.runs import resume_run, start_run
 
-    changes = [item for item in (config, *overrides) if item and "=" in item]
-    names = [item for item in (config, *overrides) if item and "=" not in item]
+    name, changes = split_arguments(config, overrides)
     if threads is not None:
         changes.append(f"train.threads={threads}")
-    if len(names) > 1 or (resume and names):
-        raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
+    if resume is not None and name is not None:
+        raise click.UsageError(f"unexpected argument {name!r}: a resumed run has its configuration")
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
-        if resume:
+        if resume is not None:
             if out is not None:
-                raise click.UsageError(
-                    "--out and --resume exclude each other: a resumed run stays in its folder"
-                )
+                raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
             result = resume_run(find_run(resume), changes, display.hooks)
         else:
-            loaded = load_config(names[0] if names else "quickstart", changes)
+            loaded = load_config("quickstart" if name is None else name, changes)
             result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
     if as_json:
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
     elif not quiet:
-        summary = result.summary
+        summary, path = result.summary, shlex.quote(str(result.path))
         click.echo(
             f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
-            f"next: lenumba evaluate {result.path}   ·   lenumba predict {result.path} IMAGE.png"
+            f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
         )
+
+
+def split_arguments(config: str | None, overrides: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """Return the configuration's name, where one is given, and the overrides. A file may have '=' in its name."""
+    given = [item for item in (config, *overrides) if item is not None]
+    names = [item for item in given if "=" not in item or Path(item).is_file()]
+    if len(names) > 1:
+        raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
+    return (names[0] if names else None), [item for item in given if item not in names]
 
 
 @main.command(epilog=RUN_HELP)
@@ -126,9 +171,7 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     from lenumba.engine.tables import evaluation_table
 
     evaluation = load(run, checkpoint, overrides=overrides).evaluate()
-    click.echo(
-        json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation)
-    )
+    click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
 @main.command(epilog=RUN_HELP)
@@ -166,16 +209,17 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 
 
 @main.command()
-@click.argument("config", default="lenet")
+@click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def summary(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer."""
+def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG."""
     from lenumba.engine.config import load_config
     from lenumba.engine.summary import summarize
     from lenumba.engine.tables import summary_table
 
-    result = summarize(load_config(config, overrides))
+    name, changes = split_arguments(config, overrides)
+    result = summarize(load_config("lenet" if name is None else name, changes))
     click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
 
 
@@ -205,12 +249,12 @@ def show(name: str) -> None:
 def check(config: str, overrides: tuple[str, ...]) -> None:
     """Check a configuration, layers and shapes included, without training."""
     from lenumba.engine.config import load_config
-    from lenumba.engine.summary import summarize
+    from lenumba.engine.trainer import check_network
 
     loaded = load_config(config, overrides)
-    result = summarize(loaded)
+    network = check_network(loaded)
     click.echo(
-        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {result['parameters']:,} parameters"
+        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
     )
 
 
@@ -229,14 +273,15 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]"
-)
+@click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
     """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
-    from lenumba.engine.download import fetch
+    from lenumba.engine.download import SOURCES, download, fetch
 
-    click.echo(f"{name}: {fetch(name, root, progress=True)}")
+    if name not in SOURCES:
+        raise click.UsageError(f"no data set {name!r} to download; there are {', '.join(SOURCES)}")
+    folder = fetch(name, progress=True) if root is None else download(name, root, progress=True)
+    click.echo(f"{name}: {folder}")
 
 
 @main.command()

@@ -71,11 +71,9 @@ def save_checkpoint(path: Path, tensors: Mapping[str, np.ndarray], state: Mappin
     try:
         with durable(path) as temporary:
             save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
-    except (OSError, Exception) as error:
+    except Exception as error:
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise DataError(
-                f"{path}: cannot write the checkpoint ({error}); the one before is intact"
-            ) from None
+            raise DataError(f"{path}: cannot write the checkpoint ({error}); the one before is intact") from None
         raise
 
 
@@ -97,18 +95,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise DataError(
-            f"{path}: damaged or no safetensors file ({reason}); use another checkpoint"
-        ) from None
+        raise DataError(f"{path}: damaged or no safetensors file ({reason}); use another checkpoint") from None
     if "state" not in metadata:
-        raise DataError(
-            f"{path}: a safetensors file, but no checkpoint of lenumba; see 'lenumba train --help'"
-        )
+        raise DataError(f"{path}: a safetensors file, but no checkpoint of lenumba; use one from a run folder")
+    with contextlib.suppress(ValueError, AttributeError):
+        # Before the checksum, whose definition may be another one in a newer format.
+        if (written := json.loads(metadata["state"]).get("format_version")) != FORMAT_VERSION:
+            raise DataError(f"{path}: written by format {written}, this version reads {FORMAT_VERSION}; update lenumba")
     if checksum(tensors, metadata["state"]) != metadata.get("sha256"):
         raise DataError(f"{path}: damaged (its SHA-256 does not match); use another checkpoint")
-    state = json.loads(metadata["state"])
-    if (written := state.get("format_version")) != FORMAT_VERSION:
-        raise DataError(
-            f"{path}: written by format {written}, this version reads {FORMAT_VERSION}; update lenumba"
-        )
-    return tensors, state
+    return tensors, json.loads(metadata["state"])

@@ -1,5 +1,6 @@
 """How the command line shows a run while it goes on: one bar on stderr, one line an epoch on stdout."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ class TrainingDisplay:
     """
 
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
-        self.echo, self.silent = echo, silent
+        self._print, self.silent = echo, silent
         self.bar: tqdm | None = None
         self.terminal = sys.stderr.isatty()
         if silent:
@@ -48,6 +49,11 @@ class TrainingDisplay:
             self.bar.close()
             self.bar = None
 
+    def echo(self, text: str) -> None:
+        """Print a line; one that nobody can read any more must not end the training."""
+        with contextlib.suppress(OSError):
+            self._print(text)
+
     def _line(self, text: str) -> None:
         if self.bar is not None:
             self.bar.clear()
@@ -61,9 +67,7 @@ class TrainingDisplay:
                 self.echo("compiling the network; the next start finds it in the cache")
             return
         if self.bar is None:
-            self.bar = tqdm(
-                total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}"
-            )
+            self.bar = tqdm(total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}")
         self.bar.n = done
         self.bar.set_description_str(f"compiling {step}")
 

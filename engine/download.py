@@ -143,9 +143,7 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
     """
     source = SOURCES.get(dataset_name)
     if source is None:
-        raise DataError(
-            f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these"
-        )
+        raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if root is not None:
         return _complete_folder(source, dataset_name, Path(root).expanduser(), "data.root")
     if elsewhere := os.environ.get("LENUMBA_DATA"):
@@ -153,7 +151,14 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
         # With none of the files it may be meant for other data sets; with some of them, one was forgotten.
         if any(len(source.missing(place)) < 4 for place in (folder / dataset_name, folder)):
             return _complete_folder(source, dataset_name, folder, "LENUMBA_DATA")
-    folder = cache_folder(dataset_name)
+    return download(dataset_name, cache_folder(dataset_name), progress)
+
+
+def download(dataset_name: str, folder: Path, progress: bool = False) -> Path:
+    """Download into `folder` those of a data set's files that it lacks, and return it; raises as :func:`fetch` does."""
+    source = SOURCES.get(dataset_name)
+    if source is None:
+        raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if source.missing(folder):
         _download_missing(source, dataset_name, folder, progress)
     return folder
@@ -161,9 +166,7 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
 
 def published_as(sha256: str) -> str | None:
     """Return the name of the data set that has a published file with this SHA-256, or None."""
-    return next(
-        (name for name, source in SOURCES.items() if sha256 in (f.sha256 for f in source.files)), None
-    )
+    return next((name for name, source in SOURCES.items() if sha256 in (f.sha256 for f in source.files)), None)
 
 
 def _complete_folder(source: Source, dataset_name: str, folder: Path, setting: str) -> Path:
@@ -194,9 +197,7 @@ def _download_missing(source: Source, dataset_name: str, folder: Path, progress:
         except requests.HTTPError as error:
             failures.append(f"{mirror} (HTTP status {getattr(error.response, 'status_code', '?')})")
         except (requests.RequestException, _MirrorError, ValueError) as error:
-            failures.append(
-                f"{mirror} ({error if isinstance(error, _MirrorError) else type(error).__name__})"
-            )
+            failures.append(f"{mirror} ({error if isinstance(error, _MirrorError) else type(error).__name__})")
         except OSError as error:
             raise DataError(
                 f"{folder}: expected a folder to write downloads to, found: {error.strerror}; make it "
@@ -216,8 +217,8 @@ def _download(mirror: str, file: IdxFile, dataset_name: str, folder: Path, progr
     temporary = folder / f".{file.name}.{secrets.token_hex(4)}.part"
     try:
         with _BoundedFile(temporary, file) as output:
-            download = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
-            download(f"{mirror.rstrip('/')}/{file.name}", output, None)
+            transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
+            transfer(f"{mirror.rstrip('/')}/{file.name}", output, None)
             output.sync()
         _verify(temporary, file, dataset_name)
         os.replace(temporary, folder / file.name)

@@ -1,5 +1,7 @@
 """Errors that a user can cause: one line each, with the exit code that the command line returns."""
 
+import shlex
+
 
 class LenumbaError(Exception):
     """Base of every error that a user can cause.
@@ -39,6 +41,7 @@ class InterruptedRunError(LenumbaError):
     """
 
     def __init__(self, folder: object, epochs: int, signal: int) -> None:
-        super().__init__(f"interrupted after {epochs} epochs; go on with: lenumba train --resume {folder}")
+        resume = f"lenumba train --resume {shlex.quote(str(folder))}"
+        super().__init__(f"interrupted after {epochs} epoch{'s' * (epochs != 1)}; go on with: {resume}")
         self.folder = folder
         self.exit_code = 128 + signal

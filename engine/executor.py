@@ -78,7 +78,7 @@ class Executor:
             network.layout.fill(work)
 
     def stop(self) -> None:
-        """Ask the running call to end after its batch. Safe from any thread and from a signal handler."""
+        """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
         self.control[STOP] = 1
 
     def train(
@@ -123,7 +123,6 @@ class Executor:
             self.gradients = aligned(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
         results = aligned(8 * shards, np.float64)
-        self.control[:] = 0
         self.control[PROGRESS] = first_batch
         self._run(
             self.threads,
@@ -132,7 +131,7 @@ class Executor:
             last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
             totals=totals, key=key,
         )  # fmt: skip
-        return int(self.control[PROGRESS]), totals
+        return self.done, totals
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
         """Run the network forward.
@@ -150,7 +149,6 @@ class Executor:
         blocks = -(-len(order) // LANES)
         results = aligned(2 * blocks, np.float64)
         outputs = aligned(len(order) * self.network.outputs).reshape(-1, self.network.outputs)
-        self.control[:] = 0
         self._run(
             min(self.threads, blocks), lambda: None,
             training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
@@ -193,8 +191,12 @@ class Executor:
             yield
         except BaseException:
             self.stop()
+            for thread in threads:
+                if thread.ident is None:  # the others would wait for it at the barrier for ever
+                    thread.start()
             raise
         finally:
             for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+                thread.join()
+            self.done = int(self.control[PROGRESS])
+            self.control[:] = 0  # not before a call: a stop that came just then would be lost

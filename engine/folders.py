@@ -12,19 +12,25 @@ from lenumba.engine.config import LoadedConfig, read_config
 from lenumba.engine.errors import ConfigError, DataError
 
 RUNS = Path("runs")
+LOCK = ".lock"
 
 
-def check_writable(path: Path) -> None:
-    """Raise DataError where a run folder could not be made, before anything is computed."""
+def check_writable(out: Path | None) -> None:
+    """Raise DataError or ConfigError where a run folder could not be made, before anything is computed."""
+    path = out or RUNS
     parent = path
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise DataError(f"{path}: cannot write there; choose another folder with --out")
-    if path != RUNS and path.is_dir() and any(path.iterdir()):
-        raise ConfigError(
-            f"--out {path}: the folder is not empty, and runs are never overwritten; choose a new one"
-        )
+    if out is not None:
+        check_empty(out)
+
+
+def check_empty(out: Path) -> None:
+    """Raise ConfigError where a folder has files other than the lock that its new run holds."""
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+        raise ConfigError(f"--out {out}: the folder is not empty, and runs are never overwritten; choose a new one")
 
 
 def make_folder(out: Path | None, name: str) -> Path:
@@ -45,18 +51,34 @@ def make_folder(out: Path | None, name: str) -> Path:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder's lock, which dies with its holder; raise DataError where another process has it."""
-    with (folder / ".lock").open("w") as file:
+    path = folder / LOCK
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write there ({error.strerror}); make the folder writable") from None
+    with file:
         with contextlib.suppress(ImportError):
             import fcntl
 
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                taken = not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat())
             except OSError:
-                raise DataError(
-                    f"{folder}: another process is training in it; wait for it or stop it"
-                ) from None
-        yield
-    (folder / ".lock").unlink(missing_ok=True)
+                taken = True
+            if taken:  # also where the holder removed the file while we opened it: it guards nothing any more
+                raise DataError(f"{folder}: another process is training in it; wait for it or stop it")
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote; the caller holds the lock."""
+    for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors"):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def find_run(name: str) -> Path:
@@ -74,9 +96,7 @@ def find_run(name: str) -> Path:
     for path in (Path(name), RUNS / name):
         if (path / "config.yaml").is_file():
             return path
-    raise ConfigError(
-        f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them"
-    )
+    raise ConfigError(f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them")
 
 
 def list_runs() -> list[Path]:
@@ -96,7 +116,15 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    history = []
+    # Only a whole line is an epoch: the last one may be half-written.
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+            history.append({**record, "epoch": int(record["epoch"])})
+        except (ValueError, TypeError, KeyError):
+            raise DataError(f"{path}:{number}: expected an epoch as JSON, found damage; remove the line") from None
+    return history
 
 
 def keep_history(folder: Path, epochs: int) -> None:
@@ -119,6 +147,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON file's object, or an empty one where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}

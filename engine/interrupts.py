@@ -8,6 +8,15 @@ from types import FrameType, TracebackType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, made an exception as Ctrl-C is, so that what cleans up after the one does after the other."""
+
+
+def leave(number: int, frame: FrameType | None = None) -> None:
+    """Handle a signal by leaving at once, as Python does for SIGINT alone."""
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
 class Graceful:
     """A context in which the first SIGINT or SIGTERM calls `stop`, and a second one leaves at once.
 
@@ -37,6 +46,6 @@ class Graceful:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            leave(number)
         self.signal = number
         self.stop()

@@ -84,6 +84,8 @@ class Model:
         self.class_names = tuple(state["class_names"])
         self.image_shape: tuple[int, int, int] = tuple(state["image_shape"])  # type: ignore[assignment]
         self.network = build_network(self.loaded, self.image_shape)
+        parameters = np.zeros(self.network.size, np.float32)
+        fill_parameters(self.network.views(parameters), tensors, folder)  # a misfit shows before it is compiled for
         optimizer = make_optimizer(config.optimizer)
         self.executor = Executor(
             self.network,
@@ -94,7 +96,7 @@ class Model:
             threads=threads or available_threads(),
             smoothing=config.loss.label_smoothing,
         )
-        fill_parameters(self.network.views(self.executor.theta), tensors, folder)
+        self.executor.theta[:] = parameters
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.
@@ -119,16 +121,27 @@ class Model:
 
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
         """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
-        if images is None or labels is None:
+        if images is None and labels is None:
             data = self.loaded.config.data
             dataset = load_dataset(data.name, data.root)
             images, labels = dataset.test_images, dataset.test_labels
+        if images is None or labels is None:
+            raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
-        loss, outputs = self.executor.evaluate(
-            planar(images), labels.astype(np.int64), np.arange(len(images))
-        )
+        labels = np.asarray(labels)
+        classes = len(self.class_names)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"labels: expected {len(images)} whole numbers, one for each image, "
+                f"found {labels.dtype} {list(labels.shape)}"
+            )
+        labels = labels.astype(np.int64)
+        # The compiled program uses them as indices, unchecked.
+        if labels.min() < 0 or labels.max() >= classes:
+            raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
+        loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         predicted = predicted_classes(outputs)
-        confusion = confusion_matrix(labels, predicted, len(self.class_names))
+        confusion = confusion_matrix(labels, predicted, classes)
         precision, recall = precision_and_recall(confusion)
         accuracy = float((predicted == labels).mean())
         return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
@@ -148,9 +161,7 @@ class Model:
         return images
 
 
-def load(
-    run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()
-) -> Model:
+def load(run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()) -> Model:
     """Load a trained network.
 
     Parameters

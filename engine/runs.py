@@ -1,15 +1,9 @@
 """Runs: training into a run folder, resuming there, and the record of it."""
 
-import contextlib
 import json
-import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
-from lenumba.engine.config import LoadedConfig, dump_config
-from lenumba.engine.data import dataset_spec, load_dataset
+from lenumba.engine.config import Config, LoadedConfig, dump_config
+from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
+from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
-    RUNS,
+    check_empty,
     check_writable,
     keep_history,
     load_run_config,
@@ -34,8 +29,9 @@ from lenumba.engine.folders import (
 )
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.trainer import EpochRecord, Progress, Trainer, build_network
+from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network
 
+RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
 
 
@@ -88,6 +84,14 @@ class RunResult:
         return self.summary["test_accuracy"]
 
 
+def portable(config: Config) -> Config:
+    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
+    if config.data.root is None:
+        return config
+    root = str(Path(config.data.root).expanduser().absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
+
+
 def start_run(
     loaded: LoadedConfig,
     *,
@@ -115,13 +119,15 @@ def start_run(
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
-    check_writable(out or RUNS)
+    check_writable(out)
     trainer = make_trainer(loaded, hooks)
-    folder = make_folder(out, loaded.name)
-    with locked(folder):
-        (folder / "config.yaml").write_text(dump_config(loaded.config), encoding="utf-8")
+    with Graceful(trainer.stop) as interruption, locked(folder := make_folder(out, loaded.name)):
+        check_empty(folder)  # again: another process may have been quicker while this one compiled
         facts = describe_run(trainer, loaded, overrides)
-        return carry_on(trainer, folder, facts, started, hooks)
+        save(trainer, folder)
+        # Last, as it makes the folder a run: whatever interrupts this, each run has a checkpoint to resume from.
+        write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
+        return carry_on(trainer, folder, facts, started, hooks, interruption)
 
 
 def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
@@ -132,41 +138,58 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     Raises
     ------
     ConfigError
-        Where an override changes the network.
+        Where an override changes more than the length of the run, the threads or the data's folder, or the network is
+        not the checkpoint's.
     DataError
         Where the folder is no run, its checkpoint is damaged, another process trains in it, or the data differ.
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
+    check_overrides(overrides)
     loaded = load_run_config(folder, overrides)
     with locked(folder):
         tensors, state = load_checkpoint(folder / "last.safetensors")
+        check_checkpoint(loaded, tensors, state, folder)
         trainer = make_trainer(loaded, hooks)
         if state["data_sha256"] != trainer.dataset.sha256:
-            raise DataError(
-                f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them"
-            )
+            raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
         if overrides:
-            write_text(folder / "config.yaml", dump_config(loaded.config))
+            write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         before = read_json(folder / "run.json")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
+        facts["started"] = before.get("started", facts["started"])
         started -= before.get("wall_s", 0.0)
-        return carry_on(trainer, folder, facts, started, hooks)
+        with Graceful(trainer.stop) as interruption:
+            return carry_on(trainer, folder, facts, started, hooks, interruption)
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ConfigError where an override would make the run another one, half-way through."""
+    for item in overrides:
+        key = item.partition("=")[0]
+        if "=" in item and key not in RESUMABLE:
+            raise ConfigError(
+                f"override {key}: a resumed run keeps it; only {', '.join(RESUMABLE)} may change, or start a new run"
+            )
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    config = loaded.config
-    shape = config.network.input or dataset_spec(config.data.name).image_shape
-    build_network(loaded, shape)  # faults in the layers show before any data are read
-    dataset = load_dataset(config.data.name, config.data.root, hooks.download_bar)
+    check_network(loaded)
+    data = loaded.config.data
+    dataset = load_dataset(data.name, data.root, hooks.download_bar)
     return Trainer(loaded, dataset, hooks.compile)
 
 
 def carry_on(
-    trainer: Trainer, folder: Path, facts: dict[str, Any], started: float, hooks: Hooks
+    trainer: Trainer,
+    folder: Path,
+    facts: dict[str, Any],
+    started: float,
+    hooks: Hooks,
+    interruption: Graceful,
 ) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
     saved = time.monotonic()
@@ -175,12 +198,7 @@ def carry_on(
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with (
-            Graceful(trainer.stop) as interruption,
-            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
-        ):
-            if trainer.progress.epoch == 0 and trainer.progress.batch == 0:
-                save(trainer, folder)
+        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
             for record in trainer.epochs(hooks.watch):
                 metrics.write(json.dumps(record.as_dict()) + "\n")
                 metrics.flush()
@@ -191,16 +209,13 @@ def carry_on(
                     saved = time.monotonic()
             save(trainer, folder)
     except DivergedError as error:
-        write_json(
-            folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started}
-        )
+        write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
-    if interruption.signal is not None:
-        write_json(
-            folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started}
-        )
+    if interruption.signal is None:
+        test_loss, outputs = trainer.test()
+    if interruption.signal is not None:  # it may have come during the test, which is repeated then
+        write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
-    test_loss, outputs = trainer.test()
     history = read_history(folder)
     best = trainer.network.views(trainer.best_theta)
     summary = {
@@ -209,7 +224,7 @@ def carry_on(
         "test_loss": test_loss,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,
-        "images_per_second": median([line["images_per_second"] for line in history[1:] or history]),
+        "images_per_second": median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(best),
         **facts,
@@ -245,9 +260,20 @@ def save(trainer: Trainer, folder: Path) -> None:
     save_checkpoint(folder / "last.safetensors", tensors, state)
 
 
-def restore(
-    trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
+def check_checkpoint(
+    loaded: LoadedConfig, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
 ) -> None:
+    """Raise ConfigError where a checkpoint does not fit its run's configuration, before anything is compiled."""
+    network = check_network(loaded)
+    fill_parameters(network.views(np.zeros(network.size, np.float32)), tensors, folder)
+    epochs, done = loaded.config.train.epochs, state["progress"]["epoch"]
+    if epochs < done:
+        raise loaded.error(
+            "train.epochs", f"expected at least the {done} epochs that {folder} has done, found {epochs}"
+        )
+
+
+def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path) -> None:
     """Put a checkpoint's tensors and position into a trainer."""
     network, executor = trainer.network, trainer.executor
     fill_parameters(network.views(executor.theta), tensors, folder)
@@ -272,45 +298,3 @@ def fill_parameters(
             view[...] = found
     if wrong:
         raise ConfigError(f"{where}: the checkpoint is of another network: {'; '.join(wrong)}")
-
-
-# ------------------------------------------------------------------------------------------------------------ facts
-
-
-def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what run.json tells beside the results."""
-    return {
-        "recipe": loaded.name,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": trainer.network.parameter_count,
-        "multiply_adds": sum(unit.layer.multiply_adds(unit.shape) for unit in trainer.network.units),
-        "train_images": len(trainer.train_indices),
-        "validation_images": len(trainer.val_indices),
-        "compile_s": trainer.compile_seconds,
-        "compiled": not trainer.cached,
-        "threads": trainer.executor.threads,
-        "seed": trainer.config.train.seed,
-        "data_sha256": trainer.dataset.sha256,
-        "overrides": list(overrides),
-        "versions": {
-            "lenumba": version("lenumba"),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
-        },
-        "cpu": cpu_name(),
-    }
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def peak_rss_mb() -> float:
-    """Return the process's peak resident memory in MB (10⁶ bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

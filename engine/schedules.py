@@ -17,9 +17,7 @@ def constant(schedule: Any, epochs: float) -> Curve:
 def step(schedule: Any, epochs: float) -> Curve:
     """Multiply by `step_factor` every `step_epochs` epochs."""
     # The small constant keeps a drop that falls on a step boundary from being lost to rounding.
-    return lambda progress: (
-        schedule.step_factor ** math.floor(progress * epochs / schedule.step_epochs + 1e-9)
-    )
+    return lambda progress: schedule.step_factor ** math.floor(progress * epochs / schedule.step_epochs + 1e-9)
 
 
 def cosine(schedule: Any, epochs: float) -> Curve:
@@ -43,9 +41,7 @@ def one_cycle(schedule: Any, epochs: float) -> Curve:
 SCHEDULES = {"constant": constant, "step": step, "cosine": cosine, "one_cycle": one_cycle}
 
 
-def learning_rates(
-    schedule: Any, peak: float, first: int, last: int, steps_per_epoch: int, epochs: int
-) -> np.ndarray:
+def learning_rates(schedule: Any, peak: float, first: int, last: int, steps_per_epoch: int, epochs: int) -> np.ndarray:
     """Return the learning rates of steps `first` … `last` − 1 of a whole run.
 
     Parameters

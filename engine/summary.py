@@ -47,10 +47,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
                 "activation_bytes": 0 if here.start == there.start else 4 * there.size,
             }
         )
-    totals = {
-        key: sum(layer[key] for layer in layers)
-        for key in ("parameters", "multiply_adds", "activation_bytes")
-    }
+    totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
     summary = {
         "name": loaded.name,
         "input_shape": list(shape),

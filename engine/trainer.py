@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.config import LoadedConfig
-from lenumba.engine.data import Dataset, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
 from lenumba.engine.metrics import predicted_classes
@@ -115,8 +115,7 @@ class Trainer:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network = build_network(loaded, dataset.image_shape)
-        check_fit(loaded, self.network, dataset)
+        self.network = check_network(loaded)
         count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
         self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
         if len(self.train_indices) < data.batch_size:
@@ -182,9 +181,7 @@ class Trainer:
             if not self._train_epoch(watch):
                 return
             seconds = time.perf_counter() - start
-            record = self._finish_epoch(
-                seconds, len(self.train_indices) - already * self.config.data.batch_size
-            )
+            record = self._finish_epoch(seconds, len(self.train_indices) - already * self.config.data.batch_size)
             if record is None:
                 return
             yield record
@@ -231,13 +228,16 @@ class Trainer:
         progress, count = self.progress, len(self.train_indices)
         val_loss, val_accuracy = None, None
         if len(self.val_indices):
-            val_loss, outputs = self.executor.evaluate(
-                self.images, self.dataset.train_labels, self.val_indices
-            )
+            val_loss, outputs = self.executor.evaluate(self.images, self.dataset.train_labels, self.val_indices)
             right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
             val_accuracy = float(right.mean())
         if self.stopped:
             return None
+        if val_loss is not None and not np.isfinite(val_loss):
+            raise DivergedError(
+                f"training diverged: the validation loss is not finite after epoch {progress.epoch + 1}; "
+                "lower optimizer.learning_rate"
+            )
         record = EpochRecord(
             epoch=progress.epoch + 1,
             train_loss=progress.loss_sum / count,
@@ -265,19 +265,34 @@ class Trainer:
         return result
 
 
-def check_fit(loaded: LoadedConfig, network: Network, dataset: Dataset) -> None:
-    """Raise where the network's outputs or the configured input size do not fit the data set."""
-    height, width, channels = dataset.image_shape
-    wanted = loaded.config.network.input
+def check_network(loaded: LoadedConfig) -> Network:
+    """Return the network of a configuration; needs no data.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit, or the input size or the outputs do not fit the data set.
+    """
+    config = loaded.config
+    dataset = dataset_spec(config.data.name)
+    wanted = config.network.input
+    network = build_network(loaded, wanted or dataset.image_shape)
     if wanted is not None and tuple(wanted) != dataset.image_shape:
-        raise DataError(
-            f"{dataset.name}: expected {'×'.join(map(str, wanted))} images (network.input), "
-            f"found {height}×{width}×{channels}; change network.input or the data set"
+        raise loaded.error(
+            "network.input",
+            f"expected {describe_size(dataset.image_shape)}, the size of the images of {config.data.name}, "
+            f"found {describe_size(wanted)}; change it or data.name",
         )
     if network.outputs != dataset.classes:
         index = len(loaded.config.network.layers) - 1
         raise loaded.error(
             f"network.layers.{index}",
-            f"expected {dataset.classes} outputs for the {dataset.classes} classes of {dataset.name}, "
+            f"expected {dataset.classes} outputs for the {dataset.classes} classes of {config.data.name}, "
             f"found {network.outputs}",
         )
+    return network
+
+
+def describe_size(shape: Sequence[int]) -> str:
+    """Write (height, width, channels) as people do."""
+    return "×".join(map(str, shape))

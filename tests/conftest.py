@@ -4,6 +4,8 @@ import gzip
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -67,3 +69,112 @@ def write_dataset():
         return arrays
 
     return write
+
+
+TINY = """\
+data: {name: digits, samples: 640, validation: 128, batch_size: 32}
+network:
+  layers:
+    - {type: average_pool, size: 4}
+    - flatten
+    - {type: dense, units: 10, activation: softmax}
+optimizer: {name: sgd, learning_rate: 0.1}
+train: {epochs: 3}
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program_cache(tmp_path_factory):
+    """One program cache for all tests and their subprocesses, as compiling takes seconds."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("programs")))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty working directory but for tiny.yaml, a network that is quick to compile and train."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A finished run of tiny.yaml, not to be changed."""
+    from lenumba.engine.config import read_config
+    from lenumba.engine.runs import start_run
+
+    out = tmp_path_factory.mktemp("finished") / "tiny-001"
+    start_run(read_config(TINY, "tiny.yaml"), out=out)
+    return out
+
+
+@pytest.fixture
+def run(place, finished_run) -> Path:
+    """A copy of the finished run, as runs/tiny-001 of the working directory."""
+    shutil.copytree(finished_run, "runs/tiny-001")
+    return Path("runs/tiny-001")
+
+
+@pytest.fixture
+def lenumba(place):
+    """Call the command line in this process; returns exit_code, stdout and stderr."""
+    from click.testing import CliRunner
+
+    from lenumba.cli import main
+
+    def call(*arguments, **options):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def refused(lenumba, place):
+    """Call a command that must fail: one line on stderr, nothing on stdout, no run folder; returns the line."""
+
+    def call(code: int, *arguments) -> str:
+        before = sorted(place.glob("runs/*"))
+        result = lenumba(*arguments)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1, result.stderr
+        assert sorted(place.glob("runs/*")) == before
+        return result.stderr
+
+    return call
+
+
+@pytest.fixture
+def spawn(place):
+    """Start a command line as a process; with `patch`, Python text that runs before it."""
+    started = []
+
+    def start(*arguments, patch="", **options) -> subprocess.Popen:
+        text = f"{patch}\nfrom lenumba.cli import main\nmain()"
+        command = [sys.executable, "-c", text, *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, **(pipes | options)))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def wait_for_epoch():
+    """Read a training process's output until it has shown an epoch."""
+
+    def wait(process: subprocess.Popen, epoch: int) -> None:
+        for line in process.stdout:
+            if line.split()[:1] == [str(epoch)]:
+                return
+        pytest.fail(f"the training ended before epoch {epoch}: {process.stderr.read()}")
+
+    return wait

@@ -1,0 +1,108 @@
+"""How the modules depend on one another, seen from their source text and from what a process imports."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lenumba
+
+ROOT = Path(lenumba.__file__).parent
+FILES = [ROOT / "__init__.py", ROOT / "cli.py", *(ROOT / "engine").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
+ALL = [*FILES, *(ROOT / "configs").glob("*.py"), *(ROOT / "tests").glob("*.py")]
+HEAVY = ("numba", "numpy", "pydantic", "llvmlite")
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def below(names: set[str], package: str) -> list[str]:
+    return sorted(name for name in names if name == package or name.startswith(f"{package}."))
+
+
+def test_there_are_files_to_look_at():
+    assert {"cli.py", "engine/trainer.py", "kernels/jit.py"} <= set(map(relative, FILES))
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_imports_flow_one_way(path):
+    names, part = imported(path), relative(path).partition("/")[0]
+    forbidden = {"kernels": ["lenumba.engine", "lenumba.cli"], "engine": ["lenumba.cli"]}.get(part, [])
+    assert [name for package in forbidden for name in below(names, package)] == []
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if not relative(p).startswith("kernels/")], ids=relative)
+def test_numba_stays_below_kernels(path):
+    assert below(imported(path), "numba") == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_only_one_module_calls_njit(path):
+    calls = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil"}
+    uses = [name for name in below(imported(path), "numba") if name.rpartition(".")[2] in calls]
+    attributes = [n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)]
+    uses += [name for name in attributes if name in calls]
+    assert uses == (["numba.njit"] if relative(path) == "kernels/jit.py" else [])
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if relative(p) != "cli.py"], ids=relative)
+def test_nothing_but_the_command_line_prints(path):
+    names = [node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)]
+    assert "print" not in names
+    assert below(imported(path), "click") == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=relative)
+def test_files_are_short_enough_to_read(path):
+    limit = 320 if path in FILES else 520
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Run the command line in a process of its own and return the top-level modules that it has imported."""
+    text = (
+        "import sys\nfrom lenumba.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", text, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments):
+    found = modules_after(*arguments)
+    assert "click" in found
+    assert [name for name in HEAVY if name in found] == []
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    text = "import sys, lenumba; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split()
+    assert "lenumba" in found
+    assert [name for name in HEAVY if name in found] == []
+
+
+def test_warm_training_evaluation_and_prediction_never_import_numba(place, run):
+    assert importlib.util.find_spec("numba") is not None
+    for arguments in (["train", "tiny.yaml", "train.epochs=1", "-q"], ["evaluate", str(run), "--json"]):
+        found = modules_after(*arguments)
+        assert {"numpy", "llvmlite"} <= found
+        assert "numba" not in found

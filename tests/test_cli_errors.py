@@ -1,0 +1,215 @@
+"""What bad input gets: one line on stderr, the promised exit code, no traceback and no run folder."""
+
+import gzip
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenumba.engine.config import recipe_text
+
+LAYERS = "network.layers"
+CONV = "{type: conv, channels: 2, kernel_size: 29}"
+DENSE = "{type: dense, units: 10, activation: softmax}"
+LENET = recipe_text("lenet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], ["nonsense", "lenumba --help"]),
+        (["train", "--nonsense"], ["--nonsense", "train --help"]),
+        (["train", "--threads", "0"], ["--threads", "0"]),
+        (["train", "quickstart", "lenet"], ["'lenet'", "train.epochs=20"]),
+        (["train", ""], ["no recipe ''"]),
+        (["train", "lennet"], ["'lennet'", "did you mean 'lenet'"]),
+        (["train", "absent.yaml"], ["no file 'absent.yaml'"]),
+        (["train", "tiny.yaml", "train.epohcs=3"], ["train.epohcs", "epochs"]),
+        (["train", "tiny.yaml", "train.epochs=many"], ["train.epochs", "many"]),
+        (["train", "tiny.yaml", "train.epochs=true"], ["train.epochs", "true"]),
+        (["train", "tiny.yaml", "=3"], ["=3", "dotted.key=value"]),
+        (["train", "tiny.yaml", f"{LAYERS}.9.units=3"], [f"{LAYERS}.9.units", "index below 3"]),
+        (["train", "tiny.yaml", f"{LAYERS}=[{CONV}, flatten, {DENSE}]"], [f"{LAYERS}.0", "29×29", "28×28"]),
+        (["train", "tiny.yaml", f"{LAYERS}.0.size=5"], [f"{LAYERS}.0", "5×5", "28×28", "does not divide"]),
+        (["train", "tiny.yaml", f"{LAYERS}=[{DENSE}]"], [f"{LAYERS}.0", "flatten"]),
+        (["train", "tiny.yaml", f"{LAYERS}.2.units=9"], [f"{LAYERS}.2", "10 outputs", "9"]),
+        (["train", "tiny.yaml", "network.input=[32, 32, 1]"], ["network.input", "28×28×1", "32×32×1"]),
+        (["check", "lenet", "network.input=[32, 32, 1]"], ["network.input", "28×28×1", "32×32×1"]),
+        (["check", "lenet", f"{LAYERS}.6.units=9"], ["lenet.yaml:", f"{LAYERS}.6", "10 outputs", "mnist"]),
+        (["summary", "lenet", f"{LAYERS}.1.size=5"], [f"{LAYERS}.1", "does not divide"]),
+        (["configs", "show", "quikstart"], ["did you mean 'quickstart'"]),
+        (["train", "--resume", "absent"], ["absent", "lenumba runs"]),
+        (["train", "--resume", "latest"], ["no runs in", "lenumba train"]),
+        (["train", "--resume", "latest", "lenet"], ["'lenet'"]),
+        (["train", "--resume", "latest", "--out", "x"], ["--out", "--resume"]),
+        (["evaluate"], ["RUN"]),
+        (["evaluate", "absent"], ["absent", "no run folder"]),
+        (["evaluate", "latest", "--checkpoint", "first"], ["first", "best"]),
+        (["predict", "latest"], ["IMAGES"]),
+        (["predict", "absent", "x.png"], ["absent"]),
+        (["data", "fetch", "digits"], ["'digits'", "mnist, fashion_mnist"]),
+    ],
+)
+def test_usage_and_configuration_faults_exit_with_2(refused, arguments, words):
+    line = refused(2, *arguments)
+    assert [word for word in words if word not in line] == []
+
+
+def test_lines_of_a_file_are_named(refused):
+    Path("wrong.yaml").write_text(LENET.replace("momentum", "x").replace("batch_size: 64", "batch_size: none"))
+    assert refused(2, "train", "wrong.yaml").startswith("error: wrong.yaml:6: data.batch_size: ")
+
+
+def test_every_fault_of_a_file_has_a_line(lenumba):
+    result = lenumba("check", "lenet", "train.epochs=0", "data.batch=1", "optimizer.name=adam")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("error: override ") for line in lines)
+
+
+def test_folder_that_is_not_empty_is_never_trained_into(refused, run):
+    contents = {path: path.read_bytes() for path in run.iterdir()}
+    assert "not empty" in refused(2, "train", "tiny.yaml", "--out", run)
+    assert {path: path.read_bytes() for path in run.iterdir()} == contents
+
+
+def test_runs_itself_is_no_run_folder_when_it_has_runs(refused, run):
+    assert "not empty" in refused(2, "train", "tiny.yaml", "--out", "runs")
+
+
+def test_empty_folder_is_taken(lenumba):
+    Path("empty").mkdir()
+    assert lenumba("train", "tiny.yaml", "train.epochs=1", "--out", "empty").exit_code == 0
+    assert Path("empty/best.safetensors").is_file()
+
+
+def test_missing_data_folder_exits_with_3(refused):
+    assert "absent" in refused(3, "train", "lenet", "data.root=absent")
+
+
+@pytest.mark.parametrize("shape", [(12, 32, 32), (12, 27, 28)])
+def test_images_of_another_size_exit_with_3(refused, write_dataset, place, shape):
+    write_dataset(place / "data", train_images=np.zeros(shape, np.uint8))
+    line = refused(3, "train", "lenet", "data.root=data")
+    assert "28×28×1" in line
+    assert f"{shape[1]}×{shape[2]}×1" in line
+
+
+def test_damaged_data_exit_with_3(refused, write_dataset, place):
+    write_dataset(place / "data")
+    path = place / "data" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert path.name in refused(3, "train", "lenet", "data.root=data")
+
+
+def test_fewer_images_than_a_batch_exit_with_3(refused, write_dataset, place):
+    write_dataset(place / "data")
+    line = refused(3, "train", "lenet", "data.root=data", "data.validation=2")
+    assert "batch of 64" in line
+    assert "found 10" in line
+
+
+def test_wrong_configuration_is_refused_before_data_are_looked_for(refused):
+    assert "absent" not in refused(2, "train", "lenet", "data.root=absent", f"{LAYERS}.6.units=9")
+
+
+@pytest.mark.parametrize("out", ["tiny.yaml", "tiny.yaml/run"])
+def test_out_that_cannot_be_a_folder_exits_with_3(refused, out):
+    assert "tiny.yaml" in refused(3, "train", "tiny.yaml", "--out", out)
+
+
+def test_name_too_long_for_a_folder_exits_with_3(refused):
+    refused(3, "train", "tiny.yaml", "--out", "x" * 300)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
+def test_folder_that_cannot_be_written_exits_with_3(refused, run):
+    Path("closed").mkdir(mode=0o500)
+    assert "cannot write there" in refused(3, "train", "tiny.yaml", "--out", "closed/run")
+    run.chmod(0o500)
+    assert "cannot write there" in refused(3, "train", "--resume", run)
+    run.chmod(0o700)
+
+
+def test_folder_without_write_access_is_refused_before_training(refused, monkeypatch):
+    monkeypatch.setattr("lenumba.engine.folders.os.access", lambda *_: False)
+    assert "cannot write there" in refused(3, "train", "tiny.yaml")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
+def test_pictures_that_are_none_exit_with_3(refused, run, content):
+    if content is not None:
+        Path("x.png").write_bytes(content)
+    assert refused(3, "predict", run, "x.png").startswith("error: x.png: ")
+
+
+def test_data_are_downloaded_from_the_mirror_that_is_named(lenumba, place, monkeypatch):
+    published = place / "published"
+    published.mkdir()
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 60_000), ("t10k", 10_000)):
+        labels = b"\0\0\x08\x01" + count.to_bytes(4, "big") + rng.integers(0, 10, count, np.uint8).tobytes()
+        images = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (count, 28, 28)) + bytes(count * 784)
+        (published / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels, 1))
+        (published / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images, 1))
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=published))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    monkeypatch.setenv("LENUMBA_MIRROR", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv("NO_PROXY", "*")
+    try:
+        result = lenumba("data", "fetch", "fashion_mnist", "--root", "data/here")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "fashion_mnist: data/here\n"
+    for path in published.iterdir():
+        assert (place / "data" / "here" / path.name).read_bytes() == path.read_bytes()
+
+
+def shell(line: str) -> subprocess.CompletedProcess:
+    """Run a line of bash with 'lenumba' as a command; its exit code is the first failing one of a pipe."""
+    text = f'lenumba() {{ "{sys.executable}" -m lenumba.cli "$@"; }}; set -o pipefail; {line}'
+    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, errors="replace")
+
+
+def test_reader_that_goes_away_does_not_end_the_training(place):
+    result = shell("lenumba train tiny.yaml train.epochs=40 | head -1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\n") == 1
+    assert len(Path("runs/tiny-001/metrics.jsonl").read_text().splitlines()) == 40
+
+
+@pytest.mark.parametrize("command", ["schema", "summary --json", "configs show lenet"])
+def test_reader_that_goes_away_is_no_fault(place, command):
+    result = shell(f"lenumba {command} | true")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_training_with_closed_streams(place, closed):
+    result = shell(f"lenumba train tiny.yaml train.epochs=1 {closed}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert Path("runs/tiny-001/best.safetensors").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_exits_with_3(place):
+    result = shell("lenumba schema > /dev/full")
+    assert result.returncode == 3
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_terminal_without_unicode_gets_question_marks(place):
+    result = shell("PYTHONIOENCODING=koi8-r lenumba summary")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "12?12?4" in result.stdout

@@ -16,6 +16,7 @@ from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.schedules import learning_rates
+from lenumba.kernels.program import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
 
@@ -69,10 +70,12 @@ def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Ne
 
 
 def planar(images: np.ndarray) -> np.ndarray:
-    """Return uint8 [N, C, H, W] of [N, H, W, C], without a copy where there is one channel."""
-    if images.shape[3] == 1:
-        return np.ascontiguousarray(images).reshape(len(images), 1, *images.shape[1:3])
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    """Return a copy uint8 [N, C, H, W] of [N, H, W, C] with 16 more readable bytes behind it, as `pack` needs."""
+    planes = images.transpose(0, 3, 1, 2)
+    memory = np.zeros(planes.size + LANES, np.uint8)
+    copy = memory[: planes.size].reshape(planes.shape)
+    copy[...] = planes
+    return copy
 
 
 class Trainer:

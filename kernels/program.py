@@ -229,7 +229,10 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
     arguments = ", ".join(STEP_ARGUMENTS)
     x = plan.input
     labels, valid = plan.labels, Place("work", plan.labels.offset + LANES)
-    shapes = f"C={x.channels}, H={x.height}, W={x.width}, X_ROW={x.row}, X_PLANE={x.plane}"
+    height, width = x.height, x.width
+    if x.row == x.width:  # no margins between rows: an image is one long row
+        height, width = 1, x.height * x.width
+    shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}, COUNT={min(width, LANES)}"
     lines = ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):"]
     lines += [f"    pack(images, labels, order, first, count, scale, shift, {x.interior}, {labels}, {valid}, {shapes})"]
     lines += [f"    {step.name}({arguments})" for step in forward]

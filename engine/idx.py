@@ -112,22 +112,14 @@ def _read(file: BinaryIO, rank: int, where: str) -> np.ndarray:
         content = np.empty(size, np.uint8)
         found = _fill(member or file, content.data)
         if found < size:
-            raise DataError(
-                f"{where}: expected {size} bytes after the header, found {found}; get the file again"
-            )
+            raise DataError(f"{where}: expected {size} bytes after the header, found {found}; get the file again")
         # Asking for one byte more is also what makes zlib verify the checksum.
         if (member or file).read(1):
-            raise DataError(
-                f"{where}: expected {size} bytes after the header, found more; get the file again"
-            )
+            raise DataError(f"{where}: expected {size} bytes after the header, found more; get the file again")
         if member and not member.at_end_of_file():
-            raise DataError(
-                f"{where}: expected one gzip member, found more bytes after it; get the file again"
-            )
+            raise DataError(f"{where}: expected one gzip member, found more bytes after it; get the file again")
     except EOFError:
-        raise DataError(
-            f"{where}: expected a whole gzip file, found a truncated one; get the file again"
-        ) from None
+        raise DataError(f"{where}: expected a whole gzip file, found a truncated one; get the file again") from None
     except zlib.error as error:
         raise DataError(
             f"{where}: expected intact gzip data, found corrupt ones ({error}); get the file again"
@@ -164,13 +156,10 @@ def _parse_header(header: bytes, rank: int, where: str) -> tuple[int, ...]:
         swapped = {rank, magic[3]} in ({1, 3}, {1, 4})
         remedy = "are the files for images and labels swapped?" if swapped else "use a file of that rank"
         raise DataError(
-            f"{where}: expected {expected} (IDX rank {rank}), found what looks like {found} "
-            f"(rank {magic[3]}); {remedy}"
+            f"{where}: expected {expected} (IDX rank {rank}), found what looks like {found} (rank {magic[3]}); {remedy}"
         )
     if len(header) < 4 + 4 * rank:
-        raise DataError(
-            f"{where}: expected {4 + 4 * rank} bytes of header, found {len(header)}; get the file again"
-        )
+        raise DataError(f"{where}: expected {4 + 4 * rank} bytes of header, found {len(header)}; get the file again")
     return struct.unpack(f">{rank}I", header[4:])
 
 
@@ -178,18 +167,13 @@ def _check_size(size: int, room: int, compressed: bool, shape: tuple[int, ...], 
     """Refuse dimensions that the file cannot hold; `size` is a Python int, which does not overflow."""
     dimensions = "×".join(map(str, shape))
     if size == 0:
-        raise DataError(
-            f"{where}: expected at least one sample, found the dimensions {dimensions}; use another file"
-        )
+        raise DataError(f"{where}: expected at least one sample, found the dimensions {dimensions}; use another file")
     if size > _MAX_BYTES:
         raise DataError(
-            f"{where}: expected at most {_MAX_BYTES} bytes, found the dimensions {dimensions}; "
-            "use fewer samples"
+            f"{where}: expected at most {_MAX_BYTES} bytes, found the dimensions {dimensions}; use fewer samples"
         )
     if not compressed and size != room:
-        raise DataError(
-            f"{where}: expected {size} bytes ({dimensions}) after the header, found {room}; get it again"
-        )
+        raise DataError(f"{where}: expected {size} bytes ({dimensions}) after the header, found {room}; get it again")
     if compressed and size > room * _MAX_EXPANSION:
         raise DataError(
             f"{where}: expected {size} bytes ({dimensions}), found a gzip file too small to hold them; "

@@ -4,7 +4,7 @@ import os
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +20,8 @@ _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding b
 _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
-def load_image(
-    path: str | os.PathLike[str], shape: tuple[int, int, int], resample: Literal["lanczos", "bilinear"] = "lanczos"
-) -> np.ndarray:
-    """Load a picture and resize it, with antialiasing, to the shape of a network's input.
+def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
+    """Load a picture and resize it (bilinear, antialiased) to the shape of a network's input.
 
     The EXIF orientation is applied, transparency is laid on white, 16 bits become 8. One channel is the
     luminance. The proportions are not kept.
@@ -34,8 +32,6 @@ def load_image(
         A PNG or JPEG file of at most 50 million pixels.
     shape : tuple of int
         (H, W, C), with C = 1 or 3.
-    resample : str
-        The filter, widened where the picture is made smaller.
 
     Returns
     -------
@@ -51,7 +47,7 @@ def load_image(
 
     height, width, channels = shape
     image = _decode(path, "L" if channels == 1 else "RGB")
-    return np.array(image.resize((width, height), Image.Resampling[resample.upper()])).reshape(shape)
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
 def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (28, 28, 1)) -> np.ndarray:

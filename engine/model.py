@@ -123,7 +123,7 @@ class Model:
         """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
         if images is None and labels is None:
             data = self.loaded.config.data
-            dataset = load_dataset(data.name, data.root)
+            dataset = load_dataset(data.name, data.root, image_size=data.image_size)
             images, labels = dataset.test_images, dataset.test_labels
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")

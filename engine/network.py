@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
+from lenumba.engine.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.losses import Loss, loss_for
 from lenumba.engine.optimizers import Optimizer
 from lenumba.kernels.native import Native, get_program, vector_registers
-from lenumba.kernels.program import LANES, Call, Place, Plan, Step, Tensor, program_source
+from lenumba.kernels.program import LANES, Call, Place, Plan, Step, program_source
 
-MARGIN = 32  # floats between gradient buffers: 128 bytes, two cache lines
 FLAT_ONLY = ("dense", "activation", "dropout", "flatten")
 
 
@@ -129,9 +129,9 @@ class Network:
         return flat
 
     @functools.cached_property
-    def layout(self) -> "Layout":
+    def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
-        return Layout(self)
+        return Layout([unit.layer for unit in self.units], [self.input_shape, *(unit.output for unit in self.units)])
 
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""
@@ -160,13 +160,8 @@ class Network:
             if k >= lowest and (calls := unit.layer.backward(node)):
                 backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
         labels = Place("work", layout.labels)
-        pointers: list[Place | str] = [
-            layout.tensors[-1].interior,
-            layout.output,
-            layout.gradients[-1].interior,
-            labels,
-        ]
-        pointers += [Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
+        pointers: list[Place | str] = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior]
+        pointers += [labels, Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
         return Plan(
             name="network",  # not the recipe's: equal networks share their machine code
             title=f"A network of {self.parameter_count} parameters: {describe(self.input_shape)} → "
@@ -252,11 +247,6 @@ def parameter_offsets(units: Sequence[Unit]) -> tuple[dict[str, int], int]:
     return offsets, -(-(size + LANES) // MARGIN) * MARGIN
 
 
-def whole_vectors(size: int) -> int:
-    """Round floats up to whole vectors."""
-    return -(-size // LANES) * LANES
-
-
 def draw_initial(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
     """Draw one tensor: Glorot & Bengio 2010 or He et al. 2015, uniform or normal; zeros for biases."""
     if parameter.initializer == "zeros" or not parameter.fan_in:
@@ -266,62 +256,3 @@ def draw_initial(parameter: Parameter, generator: np.random.Generator) -> np.nda
     if shape == "normal":
         return generator.standard_normal(parameter.shape) * np.sqrt(variance)
     return (2 * generator.random(parameter.shape) - 1) * np.sqrt(3 * variance)
-
-
-class Layout:
-    """Offsets, in floats, of everything in a worker's memory `work`.
-
-    Layers that may work in place share the tensor of the layer before. Gradients of activations live only from one
-    layer to the next, so two buffers in turn hold all of them.
-    """
-
-    def __init__(self, network: Network) -> None:
-        units = network.units
-        in_place, needed = [], False  # needed: some backward pass reads what the tensor holds now
-        for unit in units:
-            layer = unit.layer
-            in_place.append(layer.passes_through or (layer.in_place and not needed))
-            needed = layer.reads_output or (layer.passes_through and needed)
-        shapes = [network.input_shape, *(unit.output for unit in units)]
-        margins = [(0, 0, 0, 0)] * len(shapes)
-        self.fills: list[tuple[Tensor, float]] = []
-        for k in reversed(range(len(units))):
-            margins[k] = margins[k + 1] if in_place[k] else units[k].layer.margins(shapes[k])
-        self.labels = 0
-        size = 2 * LANES
-        self.tensors: list[Tensor] = []
-        for k, (shape, margin) in enumerate(zip(shapes, margins, strict=True)):
-            tensor = Tensor(*shape, *margin)
-            if k and in_place[k - 1]:
-                tensor = tensor.moved(self.tensors[-1].start)
-            else:
-                tensor = tensor.moved(size)
-                size += tensor.vectors * LANES
-            self.tensors.append(tensor)
-            if k < len(units) and units[k].layer.margin_value:
-                self.fills.append((tensor, units[k].layer.margin_value))
-        self.output = Place("work", size)
-        size += network.outputs * LANES
-        largest = max(tensor.vectors for tensor in self.tensors) * LANES
-        buffers, turn = (size, size + largest), 0
-        size += 2 * largest
-        gradients = []
-        for k in reversed(range(len(shapes))):
-            gradients.append(self.tensors[k].moved(buffers[turn]))
-            turn ^= not (k and in_place[k - 1])
-        self.gradients = gradients[::-1]
-        self.scratches = []
-        for unit in units:
-            self.scratches.append(size)
-            size += whole_vectors(unit.layer.scratch(unit.shape))
-        self.size = -(-size // MARGIN) * MARGIN
-
-    def fill(self, work: np.ndarray) -> None:
-        """Set `work` (float32 [size]) to zero and write the margins that are not zero."""
-        work[:] = 0
-        for tensor, value in self.fills:
-            block = work[tensor.start : tensor.start + tensor.vectors * LANES]
-            block = block.reshape(tensor.channels, tensor.rows, tensor.row, LANES)
-            inside = np.zeros(block.shape[1:3], bool)
-            inside[tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width] = True
-            block[:, ~inside] = value

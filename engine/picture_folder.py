@@ -113,5 +113,5 @@ def load_pictures(pictures: list[tuple[Path, int]], size: tuple[int, int, int]) 
     """Return the images, uint8 [N, H, W, C], and labels, int64 [N]."""
     images = np.empty((len(pictures), *size), np.uint8)
     for image, (path, _) in zip(images, pictures, strict=True):
-        image[:] = load_image(path, size, resample="bilinear")
+        image[:] = load_image(path, size)
     return images, np.array([label for _, label in pictures], np.int64)

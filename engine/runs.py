@@ -29,7 +29,7 @@ from lenumba.engine.folders import (
 )
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network
+from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
@@ -177,9 +177,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    check_network(loaded)
     data = loaded.config.data
-    dataset = load_dataset(data.name, data.root, hooks.download_bar)
+    if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
+        check_network(loaded)
+    dataset = load_dataset(data.name, data.root, hooks.download_bar, data.image_size)
     return Trainer(loaded, dataset, hooks.compile)
 
 
@@ -264,7 +265,7 @@ def check_checkpoint(
     loaded: LoadedConfig, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
 ) -> None:
     """Raise ConfigError where a checkpoint does not fit its run's configuration, before anything is compiled."""
-    network = check_network(loaded)
+    network = check_network(loaded, tuple(state["image_shape"]), len(state["class_names"]))
     fill_parameters(network.views(np.zeros(network.size, np.float32)), tensors, folder)
     epochs, done = loaded.config.train.epochs, state["progress"]["epoch"]
     if epochs < done:

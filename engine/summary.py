@@ -3,9 +3,8 @@
 from typing import Any
 
 from lenumba.engine.config import LoadedConfig
-from lenumba.engine.data import dataset_spec
 from lenumba.engine.network import describe
-from lenumba.engine.trainer import build_network
+from lenumba.engine.trainer import check_network
 
 HANDOUT_NOTE = (
     "The handout lists 4·5·5 + 4 + 24·5·5 + 6 + 50·96 + 50 + 10·50 + 10 parameters and prints the sum as 6170; "
@@ -25,11 +24,9 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        Where a layer does not fit its input.
+        Where a layer does not fit, or the outputs do not fit the data set.
     """
-    config = loaded.config
-    shape = config.network.input or dataset_spec(config.data.name).image_shape
-    network = build_network(loaded, shape)
+    network = check_network(loaded)
     layers: list[dict[str, Any]] = []
     for number, unit in enumerate(network.units):
         here, there = network.layout.tensors[number : number + 2]
@@ -50,7 +47,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
     summary = {
         "name": loaded.name,
-        "input_shape": list(shape),
+        "input_shape": [*network.input_shape[1:], network.input_shape[0]],
         "loss": network.loss.name,
         "layers": layers,
         **totals,

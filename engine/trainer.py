@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.config import LoadedConfig
+from lenumba.engine.config import Config, LoadedConfig
 from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
+from lenumba.engine.layers.dropout import epoch_key
+from lenumba.engine.losses import outputs_misfit
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
@@ -118,7 +120,7 @@ class Trainer:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network = check_network(loaded)
+        self.network = check_network(loaded, dataset.image_shape, dataset.classes)
         count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
         self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
         if len(self.train_indices) < data.batch_size:
@@ -217,6 +219,7 @@ class Trainer:
             first_batch=progress.batch,
             totals=np.array([progress.loss_sum, progress.correct]),
             watch=report,
+            key=epoch_key(self.config.train.seed, progress.epoch),
         )
         if not np.isfinite(totals[0]) or not np.isfinite(self.executor.theta).all():
             raise DivergedError(
@@ -268,31 +271,37 @@ class Trainer:
         return result
 
 
-def check_network(loaded: LoadedConfig) -> Network:
-    """Return the network of a configuration; needs no data.
+def stated_shape(config: Config) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of the images as far as the configuration or the data set's name tell it."""
+    return config.network.input or config.data.image_size or dataset_spec(config.data.name).image_shape
+
+
+def check_network(
+    loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None, classes: int | None = None
+) -> Network:
+    """Return the network of a configuration for images and classes; without them, for those that are stated.
 
     Raises
     ------
     ConfigError
-        Where a layer does not fit, or the input size or the outputs do not fit the data set.
+        Where a layer does not fit, or the input size or the outputs do not fit the data.
     """
     config = loaded.config
-    dataset = dataset_spec(config.data.name)
-    wanted = config.network.input
-    network = build_network(loaded, wanted or dataset.image_shape)
-    if wanted is not None and tuple(wanted) != dataset.image_shape:
+    spec, wanted = dataset_spec(config.data.name), config.network.input
+    image_shape, classes = image_shape or spec.image_shape, classes or spec.classes
+    if wanted is not None and image_shape is not None and wanted != image_shape:
         raise loaded.error(
             "network.input",
-            f"expected {describe_size(dataset.image_shape)}, the size of the images of {config.data.name}, "
+            f"expected {describe_size(image_shape)}, the size of the images of {config.data.name}, "
             f"found {describe_size(wanted)}; change it or data.name",
         )
-    if network.outputs != dataset.classes:
-        index = len(loaded.config.network.layers) - 1
+    if (shape := image_shape or stated_shape(config)) is None:
         raise loaded.error(
-            f"network.layers.{index}",
-            f"expected {dataset.classes} outputs for the {dataset.classes} classes of {config.data.name}, "
-            f"found {network.outputs}",
+            "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
         )
+    network = build_network(loaded, shape)
+    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
+        raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     return network
 
 

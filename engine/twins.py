@@ -103,6 +103,16 @@ def activation_backward(layer: Any, parameters: Arrays, x: Array, y: Array, dy: 
     return reference_steps.activation_backward(derivative, y, dy), {}
 
 
+def dropout_forward(layer: Any, parameters: Arrays, x: Array) -> Array:
+    """Return x: the plain network computes what evaluation does, and that knows no dropout."""
+    return x
+
+
+def dropout_backward(layer: Any, parameters: Arrays, x: Array, y: Array, dy: Array) -> Gradients:
+    """Return dy."""
+    return dy, {}
+
+
 TWINS = {
     "conv": Twin(conv_forward, conv_backward),
     "average_pool": Twin(average_pool_forward, average_pool_backward),
@@ -110,4 +120,5 @@ TWINS = {
     "flatten": Twin(flatten_forward, flatten_backward),
     "dense": Twin(dense_forward, dense_backward),
     "activation": Twin(activation_forward, activation_backward),
+    "dropout": Twin(dropout_forward, dropout_backward),
 }

@@ -196,9 +196,7 @@ class _Reader:
             if key == "<<" and isinstance(event, ScalarEvent) and event.style is None:
                 self._fail(line, "merge keys (<<) are not supported; write the keys out")
             if len(key) > MAX_KEY or not key.isprintable():
-                self._fail(
-                    line, f"expected a key of at most {MAX_KEY} printable characters, found {key[:40]!r}"
-                )
+                self._fail(line, f"expected a key of at most {MAX_KEY} printable characters, found {key[:40]!r}")
             if key in mapping:
                 self._fail(line, f"duplicate key {key[:40]!r}, first on line {first[key]}; remove one")
             child = f"{path}.{key}" if path else key
@@ -241,9 +239,7 @@ class _Reader:
         return int(event.start_mark.line) + 1
 
     def _fail(self, line: int, message: str) -> NoReturn:
-        raise ConfigError(
-            f"{self.source}:{line}: {message}" if self.numbered else f"{self.source}: {message}"
-        )
+        raise ConfigError(f"{self.source}:{line}: {message}" if self.numbered else f"{self.source}: {message}")
 
 
 _ESCAPE = 'write it as "\\u…" or leave it out'

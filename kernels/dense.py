@@ -44,9 +44,7 @@ def dense_weight_gradient(xt, dy, dw, N, ROW, M_FROM, M_TO, MAPS, V_FROM, V_TO, 
         for v in range(V_FROM, V_TO, COLS):
             tile = zero_tile(MAPS, COLS)
             for lane in range(LANES):
-                tile = outer_fma(
-                    tile, dy, m * LANES + lane, LANES, xt, lane * (ROW // LANES) + v, 1, MAPS, COLS
-                )
+                tile = outer_fma(tile, dy, m * LANES + lane, LANES, xt, lane * (ROW // LANES) + v, 1, MAPS, COLS)
             add_tile_unaligned(dw, m * N + v * LANES, N, tile, MAPS, COLS)
 
 

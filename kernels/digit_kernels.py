@@ -60,9 +60,7 @@ def uniform(state, draw):
 def normal(state, draw):
     """Return a number of mean 0 and variance 1: the sum of four uniform ones, so it stays within ±3.47."""
     bits = draw_bits(state, draw)
-    total = (
-        (bits & LOW_16) + ((bits >> SHIFT_16) & LOW_16) + ((bits >> SHIFT_32) & LOW_16) + (bits >> SHIFT_48)
-    )
+    total = (bits & LOW_16) + ((bits >> SHIFT_16) & LOW_16) + ((bits >> SHIFT_32) & LOW_16) + (bits >> SHIFT_48)
     return (np.float64(total) - 131070.0) * (1.7320508075688772 / 65536.0)
 
 

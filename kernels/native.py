@@ -181,9 +181,7 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     from lenumba.kernels.jit import compile_kernel, object_code
 
     # Numba looks functions up by their module's name, so it must be importable and nobody else's.
-    module = types.ModuleType(
-        f"lenumba.kernels._generated_{hashlib.sha256(source.text.encode()).hexdigest()[:16]}"
-    )
+    module = types.ModuleType(f"lenumba.kernels._generated_{hashlib.sha256(source.text.encode()).hexdigest()[:16]}")
     sys.modules[module.__name__] = module
     exec(compile(source.text, str(path), "exec"), module.__dict__)
     tasks = [*getattr(module, "STEPS", []), (getattr(module, source.entry), source.signature)]
@@ -195,9 +193,7 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     return object_code(overload)
 
 
-def load_object(
-    symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None
-) -> Native:
+def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None) -> Native:
     """Link relocatable object code into this process and return it as a callable."""
     import llvmlite.binding as llvm
 

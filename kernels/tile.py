@@ -123,10 +123,7 @@ def outer_fma(context, tile, w, offset, w_stride, x, index, x_stride, MAPS, COLS
         after = []
         for m in range(maps):
             weight = scalar_at(builder, w, offset, w_stride, m)
-            after += [
-                call_llvm(builder, "llvm.fmuladd", weight, columns[j], before[m * cols + j])
-                for j in range(cols)
-            ]
+            after += [call_llvm(builder, "llvm.fmuladd", weight, columns[j], before[m * cols + j]) for j in range(cols)]
         return context.make_tuple(builder, sig.return_type, after)
 
     whole = types.intp
@@ -147,9 +144,7 @@ def product_fma(context, tile, a, a_index, a_stride, b, b_index, b_stride, MAPS,
         after = []
         for m in range(maps):
             row = vector_at(builder, a, stepped(builder, a_index, a_stride, m))
-            after += [
-                call_llvm(builder, "llvm.fmuladd", row, columns[j], before[m * cols + j]) for j in range(cols)
-            ]
+            after += [call_llvm(builder, "llvm.fmuladd", row, columns[j], before[m * cols + j]) for j in range(cols)]
         return context.make_tuple(builder, sig.return_type, after)
 
     whole = types.intp

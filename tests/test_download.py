@@ -89,9 +89,7 @@ def test_downloads_once(server, tmp_path):
     assert len(requests) == 4
 
 
-@pytest.mark.parametrize(
-    "fault", [DEAD, "missing", "other", "shape", "page", "cut", "flood", "ftp://x/", "http://"]
-)
+@pytest.mark.parametrize("fault", [DEAD, "missing", "other", "shape", "page", "cut", "flood", "ftp://x/", "http://"])
 def test_next_mirror_after_a_fault(server, fault):
     requests = server(fault, "good")
     folder = fetch("mnist")

@@ -16,9 +16,7 @@ def draw_strokes(seed: int) -> Image.Image:
     """Draw a light zigzag on black."""
     rng = np.random.default_rng(seed)
     image = Image.new("L", (600, 600))
-    points = [
-        (int(x), int(y)) for x, y in zip(rng.integers(200, 400, 5), np.linspace(120, 480, 5), strict=True)
-    ]
+    points = [(int(x), int(y)) for x, y in zip(rng.integers(200, 400, 5), np.linspace(120, 480, 5), strict=True)]
     ImageDraw.Draw(image).line(points, fill=255, width=45, joint="curve")
     return image
 

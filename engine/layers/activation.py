@@ -25,7 +25,12 @@ class Activation(LayerBase):
         """Return dx = dy · f′(y)."""
         if node.dx is None:
             return []
-        pointers: list[Place | str] = [node.y.interior, node.dy.interior, node.dx.interior, f"{self.function}_derivative"]
+        pointers: list[Place | str] = [
+            node.y.interior,
+            node.dy.interior,
+            node.dx.interior,
+            f"{self.function}_derivative",
+        ]
         return [Call("activation_backward", pointers, shapes(node))]
 
 

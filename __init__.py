@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lenumba.engine.model import Model
     from lenumba.engine.runs import RunResult
+    from lenumba.engine.tuning.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "load", "train", "tune"]
 
 
 def train(
@@ -78,3 +79,48 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
     from lenumba.engine.model import load
 
     return load(run, checkpoint, threads)
+
+
+def tune(
+    config: str | Path = "lenet-tune",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    trials: int | None = None,
+    jobs: int = 1,
+    name: str | None = None,
+    storage: str | None = None,
+) -> "Study":
+    """Search for better settings; needs ``pip install 'lenumba[tune]'``.
+
+    A study of this name that is there already goes on, up to `trials` in all.
+
+    Parameters
+    ----------
+    config
+        A recipe's name or the path of a YAML file, with a section ``tune``.
+    overrides
+        Dotted keys and values that replace those of the configuration.
+    trials
+        Finished and pruned trials in all; by default what the configuration says.
+    jobs
+        Worker processes, which share the threads.
+    name
+        The study's folder in ``studies``; the recipe's name by default.
+    storage
+        URL of a database that several machines share; by default a journal in the study's folder.
+
+    Returns
+    -------
+    Study
+        Its `path`, `best`, `best_config`, `trials` and `summary`.
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        With one line for each fault.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.tuning.study import run_study
+
+    loaded = load_config(config, dict(overrides or {}))
+    return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage)

@@ -298,5 +298,78 @@ def runs(as_json: bool) -> None:
         click.echo(runs_table(found) if found else "no runs in ./runs yet; start one with 'lenumba train'")
 
 
+@main.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--trials", type=click.IntRange(1, 100_000), help="Finished and pruned trials in all  [default: tune.trials]"
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads for all workers together; all cores by default."
+)
+@click.option("--name", help="The study's name, its folder in ./studies  [default: the recipe's name]")
+@click.option("--resume", is_flag=True, help="Go on with a study as it is recorded: --name, or the latest.")
+@click.option("--status", is_flag=True, help="Tell how far a study is, and leave it alone.")
+@click.option("--storage", metavar="URL", help="A database, such as postgresql://…, for several machines at once.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the study's summary as JSON, and nothing else.")
+def tune(
+    config: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    jobs: int,
+    threads: int | None,
+    name: str | None,
+    resume: bool,
+    status: bool,
+    storage: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Search for better settings: a study of many short trainings (needs pip install 'lenumba[tune]').
+
+    CONFIG is a recipe or YAML file with a section 'tune', such as lenet-tune. The number of trials is a total: the
+    same command again goes on with an unfinished study of that name, and with more --trials makes it longer. The
+    best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.tuning.display import StudyDisplay
+    from lenumba.engine.tuning.report import closing_text, status_text
+    from lenumba.engine.tuning.study import (
+        InterruptedStudyError,
+        find_study,
+        load_study_config,
+        run_study,
+        study_status,
+    )
+
+    recipe, changes = split_arguments(config, overrides)
+    if status:
+        found = study_status(find_study(name or recipe), storage)
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else status_text(found))
+        return
+    if recipe is None and not resume:
+        raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
+    if threads is not None:
+        changes.append(f"train.threads={threads}")
+    if resume:
+        folder = find_study(name or recipe)
+        loaded, name = load_study_config(folder, changes), folder.name
+    else:
+        loaded = load_config(str(recipe), changes)
+    with StudyDisplay(click.echo, silent=quiet or as_json) as display:
+        try:
+            study = run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage, hooks=display.hooks)
+        except InterruptedStudyError as error:
+            if not (quiet or as_json):
+                click.echo(closing_text(loaded, error.study))
+            raise
+    if as_json:
+        click.echo(json.dumps({"path": str(study.path), **study.summary}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        click.echo(closing_text(loaded, study))
+
+
 if __name__ == "__main__":
     main()

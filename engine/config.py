@@ -16,6 +16,7 @@ from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
 from lenumba.engine.losses import LOSSES, LOSSES_FOR
 from lenumba.engine.sections import OWN_FILES, Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
+from lenumba.engine.tuning.section import Tune
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
@@ -38,6 +39,7 @@ class Config(Strictly):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     train: Train = Train()
+    tune: Tune | None = None
 
     @property
     def loss_name(self) -> LossName:
@@ -250,7 +252,7 @@ def recipe_text(name: str) -> str:
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML with every default written out; it loads back as an equal one."""
-    return dump_yaml(config.model_dump())
+    return dump_yaml(config.model_dump(exclude={"tune"} if config.tune is None else None))
 
 
 def config_schema() -> dict[str, Any]:

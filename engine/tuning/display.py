@@ -44,6 +44,7 @@ class StudyDisplay:
 
     def _start(self, folder: Path, ledger: Ledger, threads: int) -> None:
         self.tune, self.begin, self.best = ledger.space.tune, time.monotonic(), ""
+        self.best_value = 0.0
         counts = ledger.counts()
         self.done = counts["finished"] + counts["pruned"]
         known = f", {self.done} of them done" if self.done else ""

@@ -34,7 +34,7 @@ def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]])
 
 
 def history(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:
-    """Each finished trial's value, and the best so far."""
+    """Draw each finished trial's value, and the best so far."""
     order = sorted(finished, key=lambda row: row["trial"])
     better = max if space.tune.maximize else min
     best: list[float] = []
@@ -48,7 +48,7 @@ def history(axes: Any, space: Space, finished: list[dict[str, Any]], label: str)
 
 
 def curves(axes: Any, rows: list[dict[str, Any]], label: str) -> None:
-    """What every trial had reached after each epoch, the pruned ones pale."""
+    """Draw what every trial had reached after each epoch, the pruned ones pale."""
     for row in rows:
         for curve in row["curves"][:1]:
             style = (
@@ -60,7 +60,7 @@ def curves(axes: Any, rows: list[dict[str, Any]], label: str) -> None:
 
 
 def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:
-    """One line a trial through all its settings, coloured by rank."""
+    """Draw one line a trial through all its settings, coloured by rank."""
     from matplotlib import colormaps
 
     def height(dimension: Any, value: Any) -> float:
@@ -88,7 +88,7 @@ def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str
 
 
 def importance(axes: Any, ledger: Ledger) -> None:
-    """How much each setting matters, by PED-ANOVA (Watanabe et al., IJCAI 2023)."""
+    """Draw how much each setting matters, by PED-ANOVA (Watanabe et al., IJCAI 2023)."""
     optuna = need_optuna()
     found = optuna.importance.get_param_importances(
         ledger.study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()

@@ -1,5 +1,6 @@
 """The parent's side of a study's workers: starting them, talking to them, noticing their deaths."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -26,11 +27,9 @@ class Worker:
     def say(self, message: Mapping[str, Any]) -> None:
         """Send a message; to a dead worker it is lost, as its death shows elsewhere."""
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except OSError:
-            pass
 
 
 class Pool:
@@ -78,10 +77,8 @@ class Pool:
         assert worker.process.stdin is not None
         self.selector.unregister(worker.process.stdout)
         worker.process.stdout.close()
-        try:
+        with contextlib.suppress(OSError):
             worker.process.stdin.close()
-        except OSError:
-            pass
         return worker.process.wait()
 
     def idle(self) -> Iterator[Worker]:

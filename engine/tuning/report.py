@@ -167,10 +167,20 @@ def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
     return text
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Return each key's last parts, as few as tell it from the others."""
+    names = []
+    for key in keys:
+        parts = key.split(".")
+        tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        others = [other for other in keys if other != key]
+        names.append(next(t for t in tails if t == key or not any(f".{o}".endswith(f".{t}") for o in others)))
+    return names
+
+
 def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) -> str:
     """Return the best trials, with mean ± standard error where there are several seeds."""
     keys = [d.key for d in space.dimensions]
-    short = {key: key.removeprefix("network.").removeprefix("optimizer.").removeprefix("data.") for key in keys}
     lines = []
     for row in ranking(space, found)[:count]:
         several = len(row["values"]) > 1
@@ -178,14 +188,14 @@ def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) ->
         lines.append([row["trial"], value, row["epochs"], *(_short(row["params"].get(key)) for key in keys)])
     if not lines:
         return "no trial has finished yet"
-    return table(["trial", METRICS[space.tune.metric], "epochs", *(short[key] for key in keys)], lines, left=0)
+    return table(["trial", METRICS[space.tune.metric], "epochs", *short_names(keys)], lines, left=0)
 
 
 def trial_line(tune: Tune, row: Mapping[str, Any]) -> str:
     """Return one line about a trial that has just ended."""
     value = _metric(tune, row["value"]) if row["value"] is not None else row["state"]
-    params = " ".join(f"{key.rpartition('.')[0].rpartition('.')[2]}.{key.rpartition('.')[2]}={_short(value)}"
-                      for key, value in row["params"].items())  # fmt: skip
+    names = short_names(list(row["params"]))
+    params = " ".join(f"{name}={_short(value)}" for name, value in zip(names, row["params"].values(), strict=True))
     compiled = f"compiled {row['compile_s']:.1f} s  " if row["cached"] is False else ""
     reason = f"  ({row['reason']})" if row["state"] == "failed" else ""
     return (
@@ -200,8 +210,9 @@ def closing_text(loaded: LoadedConfig, study: "Study") -> str:
     lines = [
         top_table(space, study.trials),
         "",
-        f"{counts['finished']} finished, {counts['pruned']} pruned, {counts['failed']} failed; here {summary['trials_here']} "
-        f"trials in {summary['search_s']:.1f} s ({summary['trials_per_minute']:.1f} a minute), "
+        f"{counts['finished']} finished, {counts['pruned']} pruned, {counts['failed']} failed; "
+        f"here {summary['trials_here']} trials in {summary['search_s']:.1f} s, "
+        f"{summary['trials_per_minute']:.1f} a minute, "
         f"{summary['images_per_second']:,.0f} images/s, {summary['compiled']} networks compiled in "
         f"{summary['compile_s']:.1f} s, {summary['wall_s']:.1f} s in all",
     ]

@@ -1,10 +1,8 @@
 """What a study tries: ranges and choices by dotted key, checked against the configuration before anything runs."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from pydantic import ValidationError
 from lenumba.engine.config import Config, LoadedConfig, _override, config_schema
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
+from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed
 MAX_GRID = 1_000_000_000
@@ -23,86 +22,6 @@ FIXED = {
     "train.threads": "threads never change a result",
 }
 TUNABLE_DATA = ("data.batch_size", "data.normalize")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One key of the space: either `choices`, or numbers from `low` to `high`."""
-
-    key: str
-    choices: tuple[Any, ...] = ()
-    low: float = 0
-    high: float = 0
-    log: bool = False
-    step: float | None = None
-    whole: bool = False
-
-    @property
-    def labels(self) -> list[Any]:
-        """The choices as a study's storage can hold them: lists become JSON text."""
-        return [json.dumps(value) if isinstance(value, list) else value for value in self.choices]
-
-    def label(self, value: Any) -> Any:
-        """Return what the storage holds for a value."""
-        return json.dumps(value) if isinstance(value, list) else value
-
-    def value(self, label: Any) -> Any:
-        """Return the value that a label stands for."""
-        return self.choices[_position(self.labels, label)] if self.choices else label
-
-    def holds(self, value: Any) -> bool:
-        """Whether a value belongs to the dimension."""
-        if self.choices:
-            return any(_same(value, choice) for choice in self.choices)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return False
-        steps = (value - self.low) / self.step if self.step else 0.0
-        return abs(steps - round(steps)) < 1e-8
-
-    def count(self) -> int | None:
-        """Return how many values there are; None where they are continuous."""
-        if self.choices:
-            return len(self.choices)
-        return None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-8) + 1
-
-    def point(self, index: int) -> Any:
-        """Return value number `index` of a dimension that has a count."""
-        return self.choices[index] if self.choices else self._number(self.low + index * (self.step or 1))
-
-    def draw(self, uniform: float) -> Any:
-        """Return the value for a random number in [0, 1)."""
-        if (count := self.count()) is not None and not self.log:
-            return self.point(int(uniform * count))
-        low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
-        if self.log:
-            number = math.exp(math.log(low) + uniform * (math.log(high) - math.log(low)))
-        else:
-            number = low + uniform * (high - low)
-        return self._number(min(max(number, self.low), self.high))
-
-    def _number(self, number: float) -> int | float:
-        return round(number) if self.whole else float(number)
-
-    def distribution(self) -> Any:
-        """Return it as Optuna has it."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        if self.choices:
-            return CategoricalDistribution(self.labels)
-        if self.whole:
-            top = self.low + (self.high - self.low) // (self.step or 1) * (self.step or 1)
-            return IntDistribution(int(self.low), int(top), log=self.log, step=int(self.step or 1))
-        high = self.high if self.step is None else self.point((self.count() or 1) - 1)
-        return FloatDistribution(float(self.low), float(high), log=self.log, step=self.step)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two values are equal; unlike for Python, true is no 1."""
-    return isinstance(a, bool) == isinstance(b, bool) and a == b
-
-
-def _position(labels: list[Any], label: Any) -> int:
-    return next(index for index, other in enumerate(labels) if _same(label, other))
 
 
 class Space:
@@ -135,7 +54,7 @@ class Space:
         for key, entry in self.tune.space.items():
             try:
                 self.dimensions.append(self._dimension(key, entry, schema))
-            except _SpaceError as fault:
+            except SpaceFaultError as fault:
                 part = f".{fault.part}" if fault.part else ""
                 faults.append(f"{loaded.where(f'tune.space.{key}{part}')}: {fault}")
         if self.tune.metric == "seconds_to_accuracy" and self.tune.target is None:
@@ -162,31 +81,34 @@ class Space:
     def _dimension(self, key: str, entry: Any, schema: dict[str, Any]) -> Dimension:
         section = key.partition(".")[0]
         if section not in SECTIONS:
-            raise _SpaceError(f"unknown key{nearest(section, SECTIONS) or '; its sections are ' + ', '.join(SECTIONS)}")
+            raise SpaceFaultError(
+                f"unknown key{nearest(section, SECTIONS) or '; its sections are ' + ', '.join(SECTIONS)}"
+            )
         if key in FIXED or (section == "data" and key not in TUNABLE_DATA):
-            raise _SpaceError(
+            raise SpaceFaultError(
                 FIXED.get(key, f"a study compares on the same data; only {', '.join(TUNABLE_DATA)} may vary")
             )
         if isinstance(entry, list):
-            dimension, samples = _choice(key, entry), list(enumerate(entry))
+            dimension = parse_choices(key, entry)
+            samples: list[tuple[object, Any]] = list(enumerate(entry))
         elif isinstance(entry, dict):
-            dimension = _range(key, entry, whole=False)
+            dimension = parse_range(key, entry, whole=False)
             samples = [(name, entry[name]) for name in ("low", "high")]
         else:
-            raise _SpaceError(f"expected a list of values, or 'low' and 'high', found {show(entry)}")
+            raise SpaceFaultError(f"expected a list of values, or 'low' and 'high', found {show(entry)}")
         for part, value in samples:
             if messages := self._refusals(key, value, schema):
-                raise _SpaceError(messages[0], part if isinstance(entry, dict) or len(entry) > 1 else "")
+                raise SpaceFaultError(messages[0], part if isinstance(entry, dict) or len(entry) > 1 else "")
         if isinstance(entry, dict):
             whole = all(isinstance(entry[name], int) for name in ("low", "high")) and bool(
                 self._refusals(key, entry["low"] + 0.5, schema)
             )
-            dimension = _range(key, entry, whole=whole)
+            dimension = parse_range(key, entry, whole=whole)
         own = lookup(self.base, key)
         if isinstance(own, int) and not isinstance(own, bool) and not dimension.choices and not dimension.whole:
             own = float(own)
         if not dimension.holds(own):
-            raise _SpaceError(
+            raise SpaceFaultError(
                 f"expected to hold the recipe's own value {show(own)}, as trial 0 is the recipe as written; "
                 "widen it or change the value"
             )
@@ -230,7 +152,7 @@ class Space:
         size, own = self.grid_size(), 0
         for d in self.dimensions:
             own = own * (d.count() or 1) + next(
-                k for k in range(d.count() or 1) if (d.choices and _same(d.point(k), self.recipe[d.key]))
+                k for k in range(d.count() or 1) if (d.choices and same(d.point(k), self.recipe[d.key]))
                 or (not d.choices and abs(d.point(k) - self.recipe[d.key]) <= 1e-8 * (d.step or 1))
             )  # fmt: skip
         stride = max(1, round(size * 0.618))
@@ -273,48 +195,3 @@ def lookup(data: Any, key: str) -> Any:
     for part in key.split("."):
         data = data[int(part)] if isinstance(data, list) else data[part]
     return data
-
-
-class _SpaceError(Exception):
-    def __init__(self, message: str, part: object = "") -> None:
-        super().__init__(message)
-        self.part = part
-
-
-def _choice(key: str, entry: list[Any]) -> Dimension:
-    if not entry or len(entry) > 64:
-        raise _SpaceError(f"expected a list of 1 to 64 values, found {len(entry)}")
-    for index, value in enumerate(entry):
-        if isinstance(value, dict):
-            raise _SpaceError("expected a value, found a section; give the keys in it one by one", index)
-        if any(_same(value, other) for other in entry[:index]):
-            raise _SpaceError(f"{show(value)} stands here twice; remove one", index)
-    return Dimension(key, tuple(entry))
-
-
-def _range(key: str, entry: dict[str, Any], *, whole: bool) -> Dimension:
-    known = ("low", "high", "log", "step")
-    for name, value in entry.items():
-        if name not in known:
-            raise _SpaceError(f"unknown key{nearest(name, known) or '; known keys: ' + ', '.join(known)}", name)
-        if name == "log" and not isinstance(value, bool):
-            raise _SpaceError(f"expected true or false, found {show(value)}", name)
-        if name != "log" and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise _SpaceError(f"expected a number, found {show(value)}", name)
-    for name in ("low", "high"):
-        if name not in entry:
-            raise _SpaceError("missing; expected a number", name)
-    low, high, log, step = entry["low"], entry["high"], entry.get("log", False), entry.get("step")
-    if low >= high:
-        raise _SpaceError(f"expected low below high, found the empty range {low:g} to {high:g}")
-    if log and low <= 0:
-        raise _SpaceError(f"expected a number above 0, as log is true, found {low:g}", "low")
-    if log and step is not None:
-        raise _SpaceError("step and log exclude each other; remove one", "step")
-    if step is not None and not 0 < step <= high - low:
-        raise _SpaceError(f"expected a step above 0 and at most high - low = {high - low:g}, found {step:g}", "step")
-    if whole and step is not None and not isinstance(step, int):
-        raise _SpaceError(f"expected an integer, found {step:g}", "step")
-    if whole and step is None and not log:
-        step = 1
-    return Dimension(key, (), low, high, log, step, whole)

@@ -13,9 +13,9 @@ from lenumba.engine.config import load_config, read_config
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.runs import start_run
 from lenumba.engine.tuning.dimension import Dimension
-from lenumba.engine.tuning.ledger import hide_password
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.statistics import holm, paired_p_value
+from lenumba.engine.tuning.storage import hide_password
 
 pytest.importorskip("optuna", reason="studies need Optuna")
 
@@ -71,7 +71,7 @@ def test_holm_corrects_for_the_number_of_comparisons():
         ("optimizer.momentum: {low: a, high: 0.9}", 'momentum.low: expected a number, found "a"'),
         ("optimizer.momentum: {low: 0, high: 0.9, log: true}", "low: expected a number above 0, as log is true"),
         ("optimizer.momentum: {low: 0, high: 0.9, stpe: 0.1}", "stpe: unknown key (did you mean 'step'?)"),
-        ("optimizer.momentum: {low: 0, high: 0.9, step: 2}", "step: expected a step above 0 and at most high - low = 0.9"),
+        ("optimizer.momentum: {low: 0, high: 0.9, step: 2}", "expected a step above 0 and at most high - low = 0.9"),
         ("optimizer.momentum: 0.9", "expected a list of values, or 'low' and 'high', found 0.9"),
         ("optimizer.momentum: []", "expected a list of 1 to 64 values, found 0"),
         ("optimizer.momentum: [0.9, 0.9]", "momentum.1: 0.9 stands here twice; remove one"),
@@ -203,7 +203,11 @@ def test_study_leaves_what_it_promises(lenumba, place):
     rows = trials()
     assert [row["trial"] for row in rows] == list("012345")
     assert {row["state"] for row in rows} == {"finished"}
-    assert (rows[0]["optimizer.learning_rate"], rows[0]["data.batch_size"], rows[0]["train.epochs"]) == ("0.1", "32", "2")
+    assert (rows[0]["optimizer.learning_rate"], rows[0]["data.batch_size"], rows[0]["train.epochs"]) == (
+        "0.1",
+        "32",
+        "2",
+    )
     found = summary()
     assert found["counts"] == {"finished": 6, "pruned": 0, "failed": 0, "running": 0}
     assert len(found["finals"]["seeds"]) == 5
@@ -239,7 +243,9 @@ def test_study_leaves_what_it_promises(lenumba, place):
 @pytest.mark.parametrize("sampler", ["random", "grid"])
 def test_trials_are_the_same_for_any_number_of_workers(lenumba, place, sampler):
     text = STUDY.replace("{low: 1e-3, high: 1, log: true}", "{low: 0.1, high: 0.4, step: 0.1}")
-    Path("tiny.yaml").write_text(text.replace("sampler: random", f"sampler: {sampler}").replace("trials: 6", "trials: 5"))
+    Path("tiny.yaml").write_text(
+        text.replace("sampler: random", f"sampler: {sampler}").replace("trials: 6", "trials: 5")
+    )
     for jobs in (1, 2):
         assert lenumba("tune", "tiny.yaml", "--jobs", jobs, "--name", f"jobs{jobs}", "-q").exit_code == 0
     assert parameters("jobs1") == parameters("jobs2")
@@ -274,7 +280,8 @@ def test_networks_that_cannot_be_are_failed_trials_with_their_reason(lenumba, pl
 def test_failed_trials_are_replaced(lenumba, place):
     head = STUDY.partition("tune:")[0]
     Path("tiny.yaml").write_text(
-        f"{head}tune:\n  sampler: random\n  pruner: none\n  trials: 6\n  space:\n    network.layers.0.size: [4, 40, 50]\n"
+        f"{head}tune:\n  sampler: random\n  pruner: none\n  trials: 6\n"
+        "  space:\n    network.layers.0.size: [4, 40, 50]\n"
     )
     assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
     states = [row["state"] for row in trials()]

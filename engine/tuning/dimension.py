@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lenumba.engine.faults import nearest, show
@@ -50,7 +51,10 @@ class Dimension:
 
     def point(self, index: int) -> Any:
         """Return value number `index` of a dimension that has a count."""
-        return self.choices[index] if self.choices else self._number(self.low + index * (self.step or 1))
+        if self.choices:
+            return self.choices[index]
+        # In decimals, so that 3 steps of 0.3 are 0.9 and not 0.8999999999999999.
+        return self._number(float(Decimal(str(self.low)) + index * Decimal(str(self.step))))
 
     def draw(self, uniform: float) -> Any:
         """Return the value for a random number in [0, 1)."""

@@ -4,12 +4,13 @@ The best of many noisy results is too good to be true, so the search's own figur
 set is read after the decision, for the winner and for trial 0.
 """
 
-import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from lenumba.engine.errors import DataError
 from lenumba.engine.tuning.report import ranking, rows
 from lenumba.engine.tuning.results import metric_value, result_of
 from lenumba.engine.tuning.statistics import holm, paired_p_value
@@ -61,6 +62,11 @@ class Final:
 
 def run(search: "Search") -> Final | None:
     """Run the finals; None where no trial has finished or a signal came."""
+    with tempfile.TemporaryDirectory(dir=search.folder, prefix=".weights-") as folder:
+        return _run(search, Path(folder))
+
+
+def _run(search: "Search", folder: Path) -> Final | None:
     tune, study = search.space.tune, search.ledger.study
     found = rows(search.ledger)
     order = ranking(search.space, found)
@@ -70,8 +76,6 @@ def run(search: "Search") -> Final | None:
         return None
     first = search.space.seed + tune.seeds
     seeds = [(first + k) % 2**63 for k in range(tune.final_seeds)]
-    folder = search.folder / "weights"
-    folder.mkdir(exist_ok=True)
 
     def task(row: dict[str, Any], seed: int, kind: str = "search") -> dict[str, Any]:
         slot = row["trial"]
@@ -114,7 +118,6 @@ def run(search: "Search") -> Final | None:
     test = read_test_set(search, [row for row in finalists if row["trial"] in {winner, 0} & set(values)], seeds, task)
     if search.stopped:
         return None
-    shutil.rmtree(folder, ignore_errors=True)
     p_value = paired_p_value(test[winner], test[0]) if winner != 0 and 0 in test else None
     return Final(seeds, values, accuracies, excluded, winner, dict(zip(others, corrected, strict=True)), test, p_value)
 
@@ -133,6 +136,8 @@ def read_test_set(
         if answer["event"] == "done":
             known[name := f"test:{done['slot']}:{done['seeds'][0]}"] = answer["test_accuracy"]
             study.set_user_attr(name, answer["test_accuracy"])
+        else:
+            raise DataError(f"trial {done['slot']}: cannot be tested: {answer['reason']}")
     if search.stopped:
         return {}
     return {row["trial"]: [known[f"test:{row['trial']}:{seed}"] for seed in seeds] for row in chosen}

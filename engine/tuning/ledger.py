@@ -9,85 +9,18 @@ import json
 import os
 import socket
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from lenumba.engine.errors import DataError
 from lenumba.engine.tuning.space import Space
+from lenumba.engine.tuning.storage import need_optuna
 
-JOURNAL = "journal.log"
 BEAT_SECONDS = 4.0  # how often a process that shares its storage says that its attempts are alive
 GRACE_SECONDS = 30.0  # how long others wait for that
 MAX_DEATHS = 5  # a trial that kills its worker as often is given up
 
 DONE = ("COMPLETE", "PRUNED")
-
-
-def need_optuna() -> Any:
-    """Import Optuna, or raise DataError that tells how to install it."""
-    try:
-        import optuna
-    except ImportError:
-        raise DataError("tune: expected Optuna, found none installed; pip install 'lenumba[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", module="optuna")
-    return optuna
-
-
-class _Unlocked:
-    """The journal's lock. The study folder's own lock, which dies with its holder, already keeps others out."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return
-
-
-def open_storage(folder: Path, url: str | None) -> Any:
-    """Open a study's storage: its journal, or a database.
-
-    Raises
-    ------
-    DataError
-        Where the database does not answer or the journal is damaged.
-    """
-    optuna = need_optuna()
-    if url is None:
-        from optuna.storages.journal import JournalFileBackend, JournalStorage
-
-        path, lock = folder / JOURNAL, _Unlocked()
-        try:
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{path}: expected a study's journal, found damage ({error}); start a new --name") from None
-    try:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise DataError(f"--storage {hide_password(url)}: cannot open the database: {text}") from None
-
-
-def hide_password(url: str) -> str:
-    """Return a database's URL without its password."""
-    head, at, tail = url.rpartition("@")
-    scheme, separator, login = head.partition("://")
-    return f"{scheme}{separator}{login.partition(':')[0]}{at}{tail}" if at else url
-
-
-def mend_journal(folder: Path) -> None:
-    """Drop the half line that a process killed while it wrote leaves behind; the caller holds the folder's lock."""
-    path = folder / JOURNAL
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
 
 
 @dataclass

@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.tuning.ledger import Ledger, need_optuna
+from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.report import METRICS, ranking
 from lenumba.engine.tuning.space import Space
+from lenumba.engine.tuning.storage import need_optuna
 
 
 def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]]) -> None:

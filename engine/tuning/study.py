@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +17,10 @@ from lenumba.engine.interrupts import Graceful
 from lenumba.engine.runs import portable
 from lenumba.engine.trainer import check_network, stated_shape
 from lenumba.engine.tuning import finals, report
-from lenumba.engine.tuning.ledger import (
-    JOURNAL,
-    Ledger,
-    fingerprint,
-    hide_password,
-    mend_journal,
-    need_optuna,
-    open_storage,
-)
+from lenumba.engine.tuning.ledger import Ledger, fingerprint
 from lenumba.engine.tuning.search import Hooks, Search
 from lenumba.engine.tuning.space import Space
+from lenumba.engine.tuning.storage import JOURNAL, hide_password, mend_journal, need_optuna, open_storage
 
 STUDIES = Path("studies")
 RESUMABLE = ("data.root", "train.threads", "tune.trials", "tune.finalists", "tune.final_seeds")
@@ -154,6 +148,8 @@ def run_study(
         if storage is None:
             stack.enter_context(locked(folder))
             mend_journal(folder)
+            for leftover in folder.glob(".weights-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             optuna_storage = open_storage(folder, None)
         study = open_study(optuna_storage, folder.name, space, digest)
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))

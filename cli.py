@@ -253,6 +253,10 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
 
     loaded = load_config(config, overrides)
     network = check_network(loaded)
+    if loaded.config.tune is not None:
+        from lenumba.engine.tuning.space import Space
+
+        Space(loaded)
     click.echo(
         f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
     )

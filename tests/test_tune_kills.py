@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -38,12 +39,15 @@ def wait_for(condition, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-def results(folder: Path, url: str | None = None) -> list[int]:
-    """The slots of all attempts that have a result, sorted."""
+def attempts(folder: Path, url: str | None = None) -> list:
     import optuna
 
-    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, url))
-    done = [t for t in study.get_trials() if t.state.name in ("COMPLETE", "PRUNED") or "reason" in t.user_attrs]
+    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, url)).get_trials()
+
+
+def results(folder: Path, url: str | None = None) -> list[int]:
+    """The slots of all attempts that have a result, sorted."""
+    done = [t for t in attempts(folder, url) if t.state.name in ("COMPLETE", "PRUNED") or "reason" in t.user_attrs]
     return sorted(attempt.user_attrs["slot"] for attempt in done)
 
 
@@ -56,8 +60,9 @@ def still_runs(number: int) -> bool:
 
 def test_kills_of_workers_and_parents_lose_nothing_and_repeat_nothing(place, spawn):
     write_study(trials=TRIALS)
-    text = Path("tiny.yaml").read_text().replace("train: {epochs: 2}", "train: {epochs: 60}")
-    Path("tiny.yaml").write_text(text.replace("{low: 1, high: 2}", "{low: 40, high: 60}"))
+    epochs = max(80, 15 * KILLS)  # so that the study does not end before the kills do
+    text = Path("tiny.yaml").read_text().replace("train: {epochs: 2}", f"train: {{epochs: {epochs}}}")
+    Path("tiny.yaml").write_text(text.replace("{low: 1, high: 2}", f"{{low: {epochs // 2}, high: {epochs}}}"))
     generator, killed = random.Random(KILLS), 0
     while killed < KILLS:
         process = spawn("tune", "tiny.yaml", "--jobs", 2, "-q")
@@ -68,8 +73,7 @@ def test_kills_of_workers_and_parents_lose_nothing_and_repeat_nothing(place, spa
             os.kill(generator.choice(workers), signal.SIGKILL)
             killed += 1
             time.sleep(generator.uniform(0, 0.3))
-        if process.poll() is not None:
-            break  # the study was quicker: what is left to kill is nothing
+        assert process.poll() is None, "the study was quicker than the kills"
         workers = children(process)
         process.kill()
         killed += 1
@@ -78,10 +82,14 @@ def test_kills_of_workers_and_parents_lose_nothing_and_repeat_nothing(place, spa
         while any(map(still_runs, workers)):
             assert time.monotonic() < end, "workers outlive their parent"
             time.sleep(0.05)
+    before = len(attempts(Path("studies/tiny")))
     last = spawn("tune", "tiny.yaml", "--jobs", 2, "-q")
     assert last.communicate(timeout=TIMEOUT) == ("", "")
     assert last.returncode == 0
     assert results(Path("studies/tiny")) == list(range(TRIALS))
+    lost = sum(attempt.state.name == "FAIL" for attempt in attempts(Path("studies/tiny")))
+    assert lost > 0
+    sys.stderr.write(f"{killed} kills, {lost} attempts lost and repeated, {before} before the last start\n")
     assert [int(row["trial"]) for row in trials()] == list(range(TRIALS))
     run = start_run(load_config("studies/tiny/best.yaml"))
     assert max(line["val_accuracy"] for line in run.history) == recorded()

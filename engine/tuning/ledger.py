@@ -153,6 +153,7 @@ class Ledger:
     def lose(self, claim: Claim, why: str) -> None:
         """Give a slot back whose worker died; its values are tried again, up to MAX_DEATHS times."""
         mine = [a for a in self.attempts() if a.user_attrs.get("slot") == claim.slot and "died" in a.user_attrs]
+        mine = [a for a in mine if a.user_attrs.get("owner") == self.owner]  # others' deaths may have other reasons
         if len(mine) + 1 >= MAX_DEATHS:
             self.fail(claim, f"its worker died {MAX_DEATHS} times ({why})")
         else:

@@ -15,6 +15,8 @@ from lenumba.kernels.program import LANES, RUN_ARGUMENTS
 MAX_SHARDS = 64
 SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
+PARAMETERS_PER_WORKER = 1 << 16
+SHORT_CALL = 3e7  # multiply-adds, about half a millisecond: as long as starting threads takes
 
 # Slots of the control block; the same numbers as in lenumba.kernels.loop, which imports Numba and so is not imported.
 STOP, HALT, PROGRESS, CONTROL_SIZE = 0, 32, 40, 64
@@ -26,6 +28,11 @@ def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
     raw = np.zeros(size * itemsize + 128, np.uint8)
     start = -raw.ctypes.data % 128
     return raw[start : start + size * itemsize].view(dtype)
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array's data begin."""
+    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
 
 
 def shard_limit(network: Network) -> int:
@@ -70,12 +77,18 @@ class Executor:
         self.max_shards = shard_limit(network)
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
+        self.done = 0
         self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
         self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
-        self.smoothing = smoothing
-        self.works = [aligned(network.layout.size) for _ in range(threads)]
-        for work in self.works:
+        self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
+        self.memory = [aligned(network.layout.size) for _ in range(threads)]
+        for work in self.memory:
             network.layout.fill(work)
+        self.works = [address(work) for work in self.memory]
+        arrays = {"control": self.control, "scale": self.scale, "shift": self.shift}
+        arrays |= {"theta": self.theta, "state": self.state, "decay": self.decay}
+        self.fixed: dict[str, int | float] = {name: address(array) for name, array in arrays.items()}
+        self.fixed |= {"max_shards": self.max_shards, "smoothing": smoothing}
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -118,14 +131,15 @@ class Executor:
         """
         totals = np.zeros(2) if totals is None else totals
         batches = -(-len(order) // batch_size)
-        shards = min(-(-batch_size // LANES), self.max_shards)
+        shards = min(-(-batch_size // self.network.unit), self.max_shards)
         if len(self.gradients) < shards * self.network.size:
             self.gradients = aligned(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
         results = aligned(8 * shards, np.float64)
         self.control[PROGRESS] = first_batch
         self._run(
-            self.threads,
+            # More workers than shards only share the update, which pays for large networks.
+            min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
             training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
             last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
@@ -146,43 +160,37 @@ class Executor:
         loss, probabilities
             The mean loss, and float32 [count, outputs].
         """
-        blocks = -(-len(order) // LANES)
+        blocks = -(-len(order) // self.network.unit)
         results = aligned(2 * blocks, np.float64)
         outputs = aligned(len(order) * self.network.outputs).reshape(-1, self.network.outputs)
+        short = blocks * self.network.unit * self.multiply_adds < SHORT_CALL
         self._run(
-            min(self.threads, blocks), lambda: None,
+            1 if short else min(self.threads, blocks), None if short else lambda: None,
             training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
         )  # fmt: skip
         return float(results[0::2].sum() / max(1, len(order))), outputs
 
-    def _run(self, workers: int, watch: Callable[[], None], **values: object) -> None:
-        """Call the program once on each worker thread and wait, letting signals through."""
-        values |= {
-            "workers": workers,
-            "control": self.control,
-            "max_shards": self.max_shards,
-            "scale": self.scale,
-            "shift": self.shift,
-            "theta": self.theta,
-            "state": self.state,
-            "decay": self.decay,
-            "smoothing": self.smoothing,
-        }
-        threads = []
-        for worker in range(workers):
-            here = values | {"worker": worker, "work": self.works[worker]}
-            arguments = [here.get(name, 0) for name in RUN_ARGUMENTS]
-            addresses = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in arguments]
-            threads.append(threading.Thread(target=self.program, args=addresses, daemon=True))
+    def _run(self, workers: int, watch: Callable[[], None] | None, **values: int | float | np.ndarray) -> None:
+        """Call the program once on each worker, letting signals through; in this thread where `watch` is None."""
+        given = {name: address(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
+        given |= self.fixed | {"workers": workers}
+        calls = [
+            [(given | {"worker": worker, "work": self.works[worker]}).get(name, 0) for name in RUN_ARGUMENTS]
+            for worker in range(workers)
+        ]
+        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls if watch]
         with self._joined(threads):
+            if watch is None:
+                self.program(*calls[0])
             for thread in threads:
                 thread.start()
             due = time.monotonic() + POLL_SECONDS
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(POLL_SECONDS / 5)
-                if time.monotonic() >= due:
-                    watch()
-                    due = time.monotonic() + POLL_SECONDS
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(POLL_SECONDS / 5)
+                    if watch and time.monotonic() >= due:
+                        watch()
+                        due = time.monotonic() + POLL_SECONDS
 
     @contextlib.contextmanager
     def _joined(self, threads: list[threading.Thread]) -> Iterator[None]:

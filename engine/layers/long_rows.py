@@ -106,13 +106,13 @@ def backward_calls(layer: Any, node: Node, rows: Rows, kernel: tuple[int, int], 
             sizes = {"M": rows.maps, "OH": 1, "OW": rows.outputs, "Y_ROW": 0, "Y_PLANE": rows.dy_plane // LANES}
             calls.append(Call("conv_bias_gradient", [flat, node.gradients["bias"]], sizes))
     if node.dx is not None:
-        calls += input_gradient(layer, node, rows, kernel, flat)
+        calls += input_gradient(layer, node, node.dx, rows, kernel, flat)
     return calls
 
 
-def input_gradient(layer: Any, node: Node, rows: Rows, kernel: tuple[int, int], flat: Place) -> list[Call]:
+def input_gradient(layer: Any, node: Node, dx: Tensor, rows: Rows, kernel: tuple[int, int], flat: Place) -> list[Call]:
     """Return the calls of the input gradient: into long rows, without the padding copied out."""
-    channels, dx = rows.shape[0], node.dx
+    channels = rows.shape[0]
     plane = rows.inputs * LANES
     pointers = [flat, node.parameters["kernel"], part(node, rows.dx)]
     sizes = {"C": channels, "X_ROW": rows.width, "X_PLANE": plane, "KH": kernel[0], "KW": kernel[1]}

@@ -55,14 +55,18 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
     ),
     "conv98k": (
         (32, 32, 3),
-        [conv(16, 3, 1), pool("max"), conv(32, 3, 1), pool("max"), conv(32, 3, 1), pool("max")]
-        + [FLATTEN, dense(160), LAST],
+        [*(layer for maps in (16, 32, 32) for layer in (conv(maps, 3, 1), pool("max"))), FLATTEN, dense(160), LAST],
         98_026,
     ),
     "conv976k": (
         (32, 32, 3),
-        [conv(32, 3, 1), conv(32, 3, 1), pool("max"), conv(64, 3, 1), pool("max"), conv(64, 3, 1), pool("max")]
-        + [FLATTEN, dense(880), LAST],
+        [
+            conv(32, 3, 1),
+            *(layer for maps in (32, 64, 64) for layer in (conv(maps, 3, 1), pool("max"))),
+            FLATTEN,
+            dense(880),
+            LAST,
+        ],
         976_378,
     ),
 }
@@ -70,9 +74,10 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
 
 def lenumba_network(name: str, layers: Layers, shape: tuple[int, int, int], parameters: int | None = None) -> Any:
     """Return the lenumba.engine.network.Network of a list of layers; `parameters` is what it must come to."""
+    from pydantic import TypeAdapter
+
     from lenumba.engine.layers import Layer
     from lenumba.engine.network import Network
-    from pydantic import TypeAdapter
 
     adapter = TypeAdapter(Layer)
     network = Network([adapter.validate_python(layer) for layer in layers], shape, name=name)
@@ -105,7 +110,12 @@ def read_idx(path: Path) -> np.ndarray:
 def read_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return MNIST's training images uint8 [N, 28, 28] and labels uint8 [N], then the same for the test."""
     parts = []
-    for stem in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+    for stem in (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ):
         found = [folder / name for name in (stem, f"{stem}.gz") if (folder / name).exists()]
         if not found:
             raise SystemExit(f"{folder}: expected {stem} or {stem}.gz; --data is a folder with MNIST's four files")
@@ -239,7 +249,9 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args = parser.parse_args()
     args.busy = round(busy_cpus(), 2)
     if args.busy > BUSY_LIMIT:
-        print(f"warning: {args.busy} CPUs are busy with other work: these figures will be worth little", file=sys.stderr)
+        print(
+            f"warning: {args.busy} CPUs are busy with other work: these figures will be worth little", file=sys.stderr
+        )
     return args
 
 
@@ -253,9 +265,11 @@ def finish(report: dict[str, Any], table: str, args: argparse.Namespace) -> None
 def report_of(benchmark: str, args: argparse.Namespace, results: Any, **more: Any) -> dict[str, Any]:
     """Return the JSON form that report.py reads; paths stay out of it."""
     given = {key: value for key, value in vars(args).items() if not isinstance(value, Path) and key != "python"}
-    return {"benchmark": benchmark, "environment": environment(more.pop("versions", None)), "arguments": given} | more | {
-        "results": results
-    }
+    return (
+        {"benchmark": benchmark, "environment": environment(more.pop("versions", None)), "arguments": given}
+        | more
+        | {"results": results}
+    )
 
 
 def draw_lines(axes: Any, lines: dict[str, tuple[Sequence[float], Sequence[float]]], title: str, label: str) -> None:

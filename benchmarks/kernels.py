@@ -1,7 +1,8 @@
-"""How near is every kernel of a network's program to what the processor can do, and what is a step's time made of?"""
+"""Measure how near each kernel of a network comes to the processor's peak, and what a training step is made of."""
 
 import argparse
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -59,6 +60,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", choices=NETWORKS, default="lenet")
     parser.add_argument("--optimizer", choices=("sgd", "adamw"), default="adamw")
+    parser.add_argument("--only", metavar="REGEX", help="measure just the kernels that match")
     parser.add_argument("--seconds", type=float, default=0.1, help="length of one measurement  [0.1]")
     parser.add_argument("--repeats", type=int, default=7, help="measurements of each kernel, in turn  [7]")
     parser.add_argument("--asm", type=Path, metavar="FOLDER", help="write each kernel's assembly there, with a summary")
@@ -80,7 +82,9 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
         for kernel, group in groupby(step.calls, key=lambda call: call.kernel):
             calls = list(group)
             used = {word for call in calls for word in re.findall(r"\w+", str(call)) if word in homes}
-            piece = Piece(f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[word]}:{word}" for word in used})
+            piece = Piece(
+                f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[word]}:{word}" for word in used}
+            )
             piece.flops, piece.bytes = work_of(network, step.name, kernel, calls)
             pieces.append(piece)
         if step is plan.forward[-1]:
@@ -122,7 +126,9 @@ def source_of(piece: Piece) -> Any:
     """Return a program that runs one piece `repeats` times."""
     from lenumba.kernels.native import Source
 
-    imports = [f"from lenumba.kernels.{item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)]
+    imports = [
+        f"from lenumba.kernels.{item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)
+    ]
     text = ["from lenumba.kernels.jit import kernel", "from lenumba.kernels.parallel import atomic_load"]
     text += ["from lenumba.kernels.simd import at", *imports, "", "", "@kernel"]
     text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]
@@ -141,7 +147,7 @@ def peak_source(registers: int) -> tuple[Any, int]:
     from lenumba.kernels.native import Source
 
     chains = 24 if registers >= 32 else max(1, registers - 2)
-    text = f'''from lenumba.kernels.jit import kernel
+    text = f"""from lenumba.kernels.jit import kernel
 from lenumba.kernels.tile import load_tile, outer_fma, store_tile
 
 
@@ -151,7 +157,7 @@ def run({", ".join(SIGNATURE)}):
     for _ in range(repeats):
         tile = outer_fma(tile, theta, 0, 0, work, 0, 0, {chains}, 1)
     store_tile(work, 0, 1, tile, {chains}, 1)
-'''
+"""
     return Source("peak", text, "run", list(SIGNATURE.values())), chains
 
 
@@ -175,42 +181,46 @@ def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
     return {name: value for name, value in locals().items() if name in SIGNATURE}
 
 
-def time_programs(programs: dict[str, Any], arrays: dict[str, np.ndarray], seconds: float, repeats: int) -> dict[str, float]:
-    """Return the seconds of one run of each program: the median over rounds in which all take turns."""
-    addresses = [arrays[name].ctypes.data for name in SIGNATURE if name != "repeats"]
+def time_all(runs: dict[str, Callable[[int], float]], seconds: float, repeats: int) -> dict[str, float]:
+    """Return the seconds of one run of each: the median over rounds in which all take turns.
 
-    def run(name: str, count: int) -> float:
-        return timed(lambda: programs[name](count, *addresses))
-
-    counts = {}
-    for name in programs:
-        counts[name] = calibrate(lambda count, name=name: run(name, count), seconds)
-        arrays["gradient"][:] = 0  # thousands of accumulated gradients must not end in infinities
-    times: dict[str, list[float]] = {name: [] for name in programs}
+    Each function takes a number of runs and returns the seconds that they took.
+    """
+    counts = {name: calibrate(run, seconds) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, count in counts.items():
-            times[name].append(run(name, count) / count)
-            arrays["gradient"][:] = 0
+            times[name].append(runs[name](count) / count)
     return {name: median(values) for name, values in times.items()}
 
 
-def time_block(network: Any, optimizer: Any, seconds: float, repeats: int) -> float:
-    """Return the seconds that a real training step takes for each block of 16 images, on one thread."""
+def runner(program: Any, arrays: dict[str, np.ndarray]) -> Callable[[int], float]:
+    """Return the function that times `count` runs of a program."""
+    addresses = [arrays[name].ctypes.data for name in SIGNATURE if name != "repeats"]
+
+    def run(count: int) -> float:
+        arrays["gradient"][:] = 0  # thousands of accumulated gradients must not end in infinities
+        return timed(lambda: program(count, *addresses))
+
+    return run
+
+
+def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
+    """Return the function that times `count` real training steps on one thread."""
     from lenumba.engine.executor import Executor
 
     channels, height, width = network.input_shape
     images, labels = load_data(None, (height, width, channels), 4096)
-    ones = np.ones(channels)
-    executor = Executor(network, network.compile(optimizer), optimizer, mean=0.3 * ones, deviation=0.3 * ones, threads=1)
+    third = np.full(channels, 1 / 3)
+    executor = Executor(network, network.compile(optimizer), optimizer, mean=third, deviation=third, threads=1)
 
-    def run(batches: int) -> float:
+    def run(count: int) -> float:
         executor.theta[:], executor.state[:] = network.initial_parameters(0), 0
-        hyper = optimizer.hyper(np.full(batches, 1e-3), 1)
-        order = np.arange(batches * BATCH) % len(labels)
+        hyper = optimizer.hyper(np.full(count, 1e-3), 1)
+        order = np.arange(count * BATCH) % len(labels)
         return timed(lambda: executor.train(images, labels, order, BATCH, hyper))
 
-    batches = calibrate(run, seconds)
-    return median(run(batches) for _ in range(repeats)) / batches / (BATCH / 16)
+    return run
 
 
 def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
@@ -227,8 +237,12 @@ def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
         path.write_text(assembly)
         fused = len(re.findall(r"\tvfn?m(?:add|sub)\d+ps", assembly))
         scalar = len(re.findall(r"\tv?(?:mul|add|fn?madd\d+)ss", assembly))
-        spills = len(re.findall(r"\tvmov[au]ps\t[^\n]*(?:rsp|rbp)\)[^\n]*# 64-byte (?:Spill|Folded Reload|Reload)", assembly))
-        spills = spills or len(re.findall(r"\tvmov[au]ps\t(?:%[xyz]mm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %[xyz]mm\d+)", assembly))
+        spills = len(
+            re.findall(r"\tvmov[au]ps\t[^\n]*(?:rsp|rbp)\)[^\n]*# 64-byte (?:Spill|Folded Reload|Reload)", assembly)
+        )
+        spills = spills or len(
+            re.findall(r"\tvmov[au]ps\t(?:%[xyz]mm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %[xyz]mm\d+)", assembly)
+        )
         lines.append(f"{piece.name}: {fused} vector FMA, {scalar} scalar, {spills} vector moves to or from the stack")
     return lines
 
@@ -256,21 +270,27 @@ def main() -> None:
     from lenumba.kernels.native import get_program, vector_registers
 
     shape, layers, parameters = NETWORKS[args.network]
-    network, optimizer = lenumba_network(args.network, layers, shape, parameters), lenumba_optimizer(args.optimizer, 1e-3)
+    network, optimizer = (
+        lenumba_network(args.network, layers, shape, parameters),
+        lenumba_optimizer(args.optimizer, 1e-3),
+    )
     pieces = list_pieces(network, optimizer)
     if args.asm:
         print("\n".join(write_assembly(pieces, args.asm)))
     peak, chains = peak_source(vector_registers())
-    programs = {"peak": get_program(peak)} | {piece.name: get_program(source_of(piece)) for piece in pieces}
-    times = time_programs(programs, buffers(network, optimizer), args.seconds, args.repeats)
+    if args.only:
+        pieces = [piece for piece in pieces if re.search(args.only, piece.name)]
+    arrays = buffers(network, optimizer)
+    programs = {"peak": peak} | {piece.name: source_of(piece) for piece in pieces}
+    runs = {name: runner(get_program(source), arrays) for name, source in programs.items()}
+    times = time_all(runs | {"step": step_runner(network, optimizer)}, args.seconds, args.repeats)
     results = []
     for piece in pieces:
         seconds = times[piece.name]
         speed = {"gflops": piece.flops / seconds / 1e9, "gbytes": piece.bytes / seconds / 1e9}
         results.append({"name": piece.name, "us": 1e6 * seconds * piece.per_block, **speed})
-    block = time_block(network, optimizer, 5 * args.seconds, args.repeats)
-    gflops = 32 * chains / times["peak"] / 1e9
-    report = report_of("kernels", args, results, peak_gflops=gflops, block_us=1e6 * block)
+    gflops, block_us = 32 * chains / times["peak"] / 1e9, 1e6 * times["step"] / (BATCH / 16)
+    report = report_of("kernels", args, results, peak_gflops=gflops, block_us=block_us)
     finish(report, tables(report), args)
 
 

@@ -1,4 +1,4 @@
-"""How fast are lenumba, PyTorch, JAX, Keras and ONNX Runtime on the same network, data and threads?"""
+"""Measure lenumba, PyTorch, JAX, Keras and ONNX Runtime on the same network, data, batch size and threads."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""How does lenumba's training speed change with threads, batch size, image size and channels?"""
+"""Measure how lenumba's training speed changes with threads, batch size, image size and channels."""
 
 import argparse
 from pathlib import Path

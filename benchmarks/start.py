@@ -1,4 +1,4 @@
-"""How long from starting the process to the first training step, with and without a program in the cache?"""
+"""Measure the time from starting the process to the first training step, cold and warm, and of short commands."""
 
 import argparse
 import os
@@ -60,7 +60,9 @@ def train_one_epoch(start_ns: int, recipe: str, data: str | None, out: Path) -> 
             time.sleep(POLL_SECONDS)
         stamp("stepped")
 
-    loaded = load_config(recipe, {"train.epochs": 1, "schedule.warmup_epochs": 0} | ({"data.root": data} if data else {}))
+    loaded = load_config(
+        recipe, {"train.epochs": 1, "schedule.warmup_epochs": 0} | ({"data.root": data} if data else {})
+    )
     stamp("imported")
     start_run(loaded, out=out, hooks=Hooks(start=begin))
     print(" ".join(f"{stage}={stages[stage]}" for stage in ("imported", "ready", "stepped")))
@@ -82,7 +84,14 @@ def run_training(args: argparse.Namespace, folder: Path, cache: Path) -> dict[st
     """Return the milliseconds of each stage of one training process."""
     out = folder / "run"
     shutil.rmtree(out, ignore_errors=True)
-    driver = [str(Path(__file__).resolve()), "--driver", str(time.monotonic_ns()), args.recipe, str(out), args.data or ""]
+    driver = [
+        str(Path(__file__).resolve()),
+        "--driver",
+        str(time.monotonic_ns()),
+        args.recipe,
+        str(out),
+        args.data or "",
+    ]
     took, printed = run_process(driver, cache)
     stages = {name: float(value) for name, value in (item.split("=") for item in printed.split())}
     return stages | {"ended": took}

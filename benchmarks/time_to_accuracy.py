@@ -1,4 +1,4 @@
-"""How long from starting the process to 98 % right answers on MNIST's test images, for lenumba and PyTorch?"""
+"""Measure the time from starting the process to 98 % right answers on MNIST, for lenumba and PyTorch."""
 
 import argparse
 import math
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +26,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--target", type=float, default=0.98, help="test accuracy to reach  [0.98]")
     parser.add_argument("--epochs", type=int, default=5, help="length of the schedule  [5]")
     parser.add_argument("--threads", type=int, default=cores(), help="threads and CPUs for both  [all]")
-    parser.add_argument("--repeats", type=int, default=3, help="processes of each, in turn, each with its own seed  [3]")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="processes of each, in turn, each with its own seed  [3]"
+    )
     parser.add_argument("--frameworks", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--driver", nargs=3, metavar=("NAME", "START_NS", "SEED"), help=argparse.SUPPRESS)
     return arguments_of(parser) if "--driver" not in sys.argv else parser.parse_args()
@@ -88,7 +91,10 @@ class WithTorch:
         mean, deviation = pixel_statistics(images)
         shape, layers, _ = NETWORKS[args.network]
         self.images, self.test_images = (
-            torch.from_numpy(part.astype(np.float32)).div_(255 * deviation).sub_(mean / deviation).reshape(-1, 1, 28, 28)
+            torch.from_numpy(part.astype(np.float32))
+            .div_(255 * deviation)
+            .sub_(mean / deviation)
+            .reshape(-1, 1, 28, 28)
             for part in (images, test_images)
         )
         self.labels, self.test_labels = (torch.from_numpy(part.astype(np.int64)) for part in (labels, test_labels))
@@ -191,7 +197,7 @@ def tables(report: dict[str, Any]) -> str:
         reached = [epochs[-1][0] for epochs in races if epochs[-1][1] >= target]
         time_text = f"{median(reached):.1f} ({min(reached):.1f}–{max(reached):.1f})" if reached else "–"
         first = median(epochs[0][0] for epochs in races)
-        later = [b[0] - a[0] for epochs in races for a, b in zip(epochs, epochs[1:], strict=False)]
+        later = [b[0] - a[0] for epochs in races for a, b in pairwise(epochs)]
         an_epoch = f"{median(later):.2f}" if later else "–"
         rows.append([NAMES[name], time_text, f"{len(reached)} of {len(races)}", f"{first:.1f}", an_epoch])
     head = ["", f"s to {100 * target:g} %", "reached", "s to the end of epoch 1", "s an epoch"]

@@ -42,7 +42,12 @@ class Worker:
         # Warnings of the frameworks go to a file: they are shown where a process dies, and only there.
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | variables
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=os.environ | variables,
         )
         self.versions: dict[str, str] = self._read()["versions"]
 

@@ -16,7 +16,9 @@ def forward(layers: list[tuple[str, dict]], weights: dict, x: jax.Array) -> jax.
         if layer["type"] == "conv":
             border = (layer["padding"], layer["padding"])
             kernel = weights[f"{name}.kernel"]
-            x = lax.conv_general_dilated(x, kernel, (1, 1), (border, border), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = lax.conv_general_dilated(
+                x, kernel, (1, 1), (border, border), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
             x = x + weights[f"{name}.bias"]
         elif layer["type"] == "dense":
             x = x @ weights[f"{name}.kernel"] + weights[f"{name}.bias"]
@@ -103,18 +105,14 @@ class Peer:
         """Return each step's mean loss."""
         losses = []
         for start in starts(steps, batch, len(self.labels)):
-            self.weights, self.state, loss = self.step(
-                self.weights, self.state, self.images, self.labels, start, batch
-            )
+            self.weights, self.state, loss = self.step(self.weights, self.state, self.images, self.labels, start, batch)
             losses.append(loss)
         return [float(loss) for loss in losses]
 
     def train(self, steps: int, batch: int) -> None:
         """Train on one batch after the other and wait for the last one."""
         for start in starts(steps, batch, len(self.labels)):
-            self.weights, self.state, loss = self.step(
-                self.weights, self.state, self.images, self.labels, start, batch
-            )
+            self.weights, self.state, loss = self.step(self.weights, self.state, self.images, self.labels, start, batch)
         jax.block_until_ready(loss)
 
     def infer(self, steps: int, batch: int) -> None:

@@ -123,15 +123,22 @@ def read_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return tuple(parts)
 
 
+def with_room(images: np.ndarray) -> np.ndarray:
+    """Return a copy of bytes with 16 more readable ones behind them, as lenumba's packing needs."""
+    room = np.zeros(images.size + 16, np.uint8)
+    room[: images.size] = images.ravel()
+    return room[: images.size].reshape(images.shape)
+
+
 def load_data(folder: Path | None, shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 [N, C, H, W] and int64 [N]: MNIST from `folder` where it fits, else random images."""
     height, width, channels = shape
     if folder and shape == (28, 28, 1):
         images, labels, _, _ = read_mnist(folder)
-        return images[:count].reshape(-1, 1, 28, 28).copy(), labels[:count].astype(np.int64)
+        return with_room(images[:count].reshape(-1, 1, 28, 28)), labels[:count].astype(np.int64)
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, channels, height, width), np.uint8)
-    return images, generator.integers(0, 10, count)
+    return with_room(images), generator.integers(0, 10, count)
 
 
 # ------------------------------------------------------------------------------------------------------- statistics
@@ -278,7 +285,7 @@ def draw_lines(axes: Any, lines: dict[str, tuple[Sequence[float], Sequence[float
         axes.plot(x, y, color=COLOURS[k % 7], marker=MARKERS[k % 7], label=name)
     axes.set(title=title, xlabel=label, ylabel="images/s", xscale="log", yscale="log")
     ticks = sorted({value for x, _ in lines.values() for value in x})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False, fontsize="small")
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -73,12 +73,12 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
 
     plan = network.plan(optimizer)
     homes = {name: module for module, names in program.KERNEL_MODULES.items() for name in names}
-    block = program.block_function("train_block", plan, [], [])
+    block = program.block_function("train_block", plan, "training")
     pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss.kernel))
     pixels = int(np.prod(network.input_shape))
-    constants = ["first = 0", "count = 16"]
-    pieces = [Piece("pack", [*constants, pack], {"lanes:pack"}, bytes=16 * pixels * (1 + 4))]
-    for step in [*plan.forward, *plan.backward]:
+    pieces = [Piece("pack", [pack], {"lanes:pack"}, bytes=16 * pixels * (1 + 4))]
+    forward = [step for step in plan.forward if step.only in ("", "training")]
+    for step in [*forward, *plan.backward]:
         for kernel, group in groupby(step.calls, key=lambda call: call.kernel):
             calls = list(group)
             used = {word for call in calls for word in re.findall(r"\w+", str(call)) if word in homes}
@@ -87,10 +87,9 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
             )
             piece.flops, piece.bytes = work_of(network, step.name, kernel, calls)
             pieces.append(piece)
-        if step is plan.forward[-1]:
-            values = ["weight = 1.0 / 64", "smoothing = 0.0"]
+        if step is forward[-1]:
             sizes = 16 * 4 * network.outputs * 3
-            pieces.append(Piece(plan.loss.kernel, [*values, loss], {f"loss:{plan.loss.kernel}"}, bytes=sizes))
+            pieces.append(Piece(plan.loss.kernel, [loss], {f"loss:{plan.loss.kernel}"}, bytes=sizes))
     flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
     blocks, vectors = BATCH // 16, network.size // 16
     line = f"{plan.update}(theta, state, gradient, decay, hyper, {blocks}, {vectors}, 0, {vectors}{flags})"
@@ -132,6 +131,7 @@ def source_of(piece: Piece) -> Any:
     text = ["from lenumba.kernels.jit import kernel", "from lenumba.kernels.parallel import atomic_load"]
     text += ["from lenumba.kernels.simd import at", *imports, "", "", "@kernel"]
     text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]
+    text += ["    first, count, key, weight, smoothing = 0, 16, 0, 1.0 / 64, 0.0"]
     text += [f"    {line}" for line in piece.lines]
     text += ["", "", "@kernel", f"def run({', '.join(SIGNATURE)}):", "    for _ in range(repeats):"]
     text += ["        atomic_load(order, 0)  # without it LLVM would keep one run of what it sees to be idempotent"]

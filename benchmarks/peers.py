@@ -26,9 +26,15 @@ from frameworks.job import Job
 from worker import Worker, installed, write_job
 
 PARITY_STEPS = 20
-# Twenty steps in float32 with sums in another order: the losses drift apart by rounding alone, measured below 10⁻⁵. A
-# real difference (another pooling, another update rule) shows up as 10⁻² or more.
-PARITY_TOLERANCE = 1e-4
+# The frameworks add in different orders, so their losses differ by rounding, and training amplifies it: where two
+# values in a pool's window all but tie, the other one wins. By how much is measured, not guessed: lenumba against itself
+# from weights moved by one unit in the last place. A peer may drift PARITY_FACTOR times as far as the farthest of those
+# runs has drifted by the same step. The first steps, which already show the loss, its gradients and the update with its
+# momentum, must agree but for rounding.
+PARITY_PERTURBATIONS, PARITY_FACTOR = 5, 10
+PARITY_FIRST_STEPS, PARITY_ROUNDING = 4, 1e-5
+# Keras adds Adam's epsilon before the bias correction, the others behind it: another formula, reported but not judged.
+PARITY_EXCEPTIONS = (("Keras", "adamw"),)
 PARITY_BATCH = 64
 PARITY_RATES = {"sgd": 0.02, "adamw": 0.005}  # large enough for the losses to change visibly within the steps
 MEMORY_STEPS, MEMORY_BATCH = 200, 64
@@ -82,22 +88,32 @@ def start_workers(args: argparse.Namespace, folder: Path, interpreters: dict[str
 
 def check_parity(args: argparse.Namespace, interpreters: dict[str, str]) -> dict[str, float]:
     """Return each framework's largest relative deviation from lenumba's losses; exit where one is too large."""
-    losses = {}
+    losses, drift = {}, np.zeros(PARITY_STEPS)
     with tempfile.TemporaryDirectory() as folder:
         write_job(Path(folder), make_job(args, PARITY_RATES[args.optimizer]))
         for name, worker in start_workers(args, Path(folder), interpreters).items():
+            request = {"steps": PARITY_STEPS, "batch": PARITY_BATCH}
             if name in TRAINS:
-                losses[name] = np.array(worker.ask("losses", steps=PARITY_STEPS, batch=PARITY_BATCH))
+                losses[name] = np.array(worker.ask("losses", **request))
+            if name == "lenumba":
+                for seed in range(1, PARITY_PERTURBATIONS + 1):
+                    moved = np.array(worker.ask("losses", perturb=seed, **request))
+                    drift = np.maximum(drift, np.abs(moved / losses[name] - 1))
             worker.close()
     ours = losses.pop("lenumba")
-    print(f"parity: the loss goes from {ours[0]:.4f} to {ours[-1]:.4f} in {PARITY_STEPS} steps")
+    allowed = np.maximum(PARITY_ROUNDING, PARITY_FACTOR * np.maximum.accumulate(drift))
+    allowed[:PARITY_FIRST_STEPS] = PARITY_ROUNDING
+    print(f"parity: the loss goes from {ours[0]:.4f} to {ours[-1]:.4f} in {PARITY_STEPS} steps; ", end="")
+    print(f"one unit in the last place of the weights changes it by {drift.max():.1e}")
     differences = {}
     for name, theirs in losses.items():
-        differences[name] = float(np.max(np.abs(theirs - ours) / np.abs(ours)))
-        print(f"parity: {name} differs from lenumba by at most {differences[name]:.1e}", flush=True)
-        if not differences[name] < PARITY_TOLERANCE:
-            print(f"lenumba: {ours}\n{name}: {theirs}")
-            raise SystemExit(f"{name} does not compute the same: expected at most {PARITY_TOLERANCE}")
+        difference = np.abs(theirs / ours - 1)
+        differences[name] = float(difference.max())
+        first = difference[:PARITY_FIRST_STEPS].max()
+        print(f"parity: {name} differs by at most {first:.1e} at first, {difference.max():.1e} later", flush=True)
+        if (difference > allowed).any() and (name, args.optimizer) not in PARITY_EXCEPTIONS:
+            print(f"lenumba: {ours}\n{name}: {theirs}\nallowed: {allowed}")
+            raise SystemExit(f"{name} does not compute the same as lenumba")
     return differences
 
 

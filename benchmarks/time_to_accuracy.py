@@ -12,7 +12,17 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from common import NETWORKS, arguments_of, cores, finish, lenumba_network, markdown_table, read_mnist, report_of
+from common import (
+    NETWORKS,
+    arguments_of,
+    cores,
+    finish,
+    lenumba_network,
+    markdown_table,
+    read_mnist,
+    report_of,
+    with_room,
+)
 
 # configs/lenet.yaml; all 60 000 images are trained on, because the question is the test accuracy.
 BATCH, PEAK_RATE, DECAY, WARMUP_EPOCHS = 64, 5e-3, 0.01, 1
@@ -52,8 +62,8 @@ class WithLenumba:
         from lenumba.engine.sections import Optimizer
 
         images, labels, test_images, test_labels = read_mnist(args.data)
-        self.images, self.labels = images.reshape(-1, 1, 28, 28), labels.astype(np.int64)
-        self.test_images, self.test_labels = test_images.reshape(-1, 1, 28, 28), test_labels.astype(np.int64)
+        self.images, self.labels = with_room(images.reshape(-1, 1, 28, 28)), labels.astype(np.int64)
+        self.test_images, self.test_labels = with_room(test_images.reshape(-1, 1, 28, 28)), test_labels.astype(np.int64)
         mean, deviation = pixel_statistics(images)
         shape, layers, parameters = NETWORKS[args.network]
         network = lenumba_network(args.network, layers, shape, parameters)

@@ -100,6 +100,12 @@ def read_job(folder: Path) -> Job:
     return Job(weights=weights, images=images, labels=labels, mean=mean, deviation=deviation, **plain)
 
 
+def perturbed(weights: np.ndarray, seed: int) -> np.ndarray:
+    """Return float32 weights, each moved by one unit in the last place, up or down at random."""
+    signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), weights.shape)
+    return np.nextafter(weights, np.copysign(np.float32(np.inf), signs)) * (weights != 0)
+
+
 def answer(peer: Any, request: dict[str, Any]) -> Any:
     """Carry out one request.
 
@@ -115,7 +121,11 @@ def answer(peer: Any, request: dict[str, Any]) -> Any:
             peer.reset()
             return timed(lambda: getattr(peer, request["mode"])(request["steps"], request["batch"]))
         case "losses":
+            weights = peer.job.weights
+            if seed := request.get("perturb"):
+                peer.job.weights = {name: perturbed(value, seed) for name, value in weights.items()}
             peer.reset()
+            peer.job.weights = weights
             return peer.losses(request["steps"], request["batch"])
         case "memory":
             return peak_memory_mb()

@@ -1,7 +1,7 @@
 """lenumba: one call for all steps of a slice when training, one call for each batch when answering."""
 
 import numpy as np
-from common import lenumba_network, lenumba_optimizer
+from common import lenumba_network, lenumba_optimizer, with_room
 
 from .job import Job, starts
 
@@ -12,7 +12,7 @@ class Peer:
     def __init__(self, job: Job) -> None:
         from lenumba.engine.executor import Executor
 
-        self.job = job
+        self.job, job.images = job, with_room(job.images)
         self.network = lenumba_network("peers", job.layers, job.shape)
         self.optimizer = lenumba_optimizer(job.optimizer, job.rate)
         program = self.network.compile(self.optimizer)

@@ -27,10 +27,10 @@ from worker import Worker, installed, write_job
 
 PARITY_STEPS = 20
 # The frameworks add in different orders, so their losses differ by rounding, and training amplifies it: where two
-# values in a pool's window all but tie, the other one wins. By how much is measured, not guessed: lenumba against itself
+# values in a pool's window all but tie, the other one wins. By how much is measured, not guessed: lenumba beside itself
 # from weights moved by one unit in the last place. A peer may drift PARITY_FACTOR times as far as the farthest of those
-# runs has drifted by the same step. The first steps, which already show the loss, its gradients and the update with its
-# momentum, must agree but for rounding.
+# runs has drifted by the same step. The first steps, which already show the loss, its gradients and the update with
+# its momentum, must agree but for rounding.
 PARITY_PERTURBATIONS, PARITY_FACTOR = 5, 10
 PARITY_FIRST_STEPS, PARITY_ROUNDING = 4, 1e-5
 # Keras adds Adam's epsilon before the bias correction, the others behind it: another formula, reported but not judged.

@@ -40,6 +40,7 @@ def main() -> None:
             sources.append(train_source(options.root, seed, options.epochs, run))
             ways = {
                 "from scratch": UNFREEZE,
+                "from scratch, learning rate of lenet": {**UNFREEZE, "optimizer.learning_rate": 5e-3},
                 "random filters, frozen": {},
                 "transfer, filters frozen": {"init_from": str(run)},
                 "transfer, all layers trained": {"init_from": str(run), **UNFREEZE},

@@ -77,15 +77,15 @@ def select(loaded: LoadedConfig, dataset: Dataset) -> Dataset:
         if len(kept) == 0:
             wanted = f"expected at least one {kind} image of the classes {classes}, found none"
             raise DataError(f"{dataset.name}: {wanted}; change data.classes")
-    if (wanted := data.samples_per_class) is not None:
+    if (count := data.samples_per_class) is not None:
         found = [np.flatnonzero(dataset.train_labels == number) for number in classes]
         for number, indices in zip(classes, found, strict=True):
-            if len(indices) < wanted:
+            if len(indices) < count:
                 raise DataError(
-                    f"{dataset.name}: expected {wanted} training images of class {number} "
+                    f"{dataset.name}: expected {count} training images of class {number} "
                     f"({dataset.class_names[number]}), found {len(indices)}; lower data.samples_per_class"
                 )
-        train = np.sort(np.concatenate([indices[:wanted] for indices in found]))
+        train = np.sort(np.concatenate([indices[:count] for indices in found]))
     arrays = (
         dataset.train_images[train],
         relabelled[dataset.train_labels[train]],

@@ -95,8 +95,10 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
     count = len(comparisons[0].runs)
     means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
+    pixels = " or ".join(map(str, shifts))
     return (
-        f"{table([*header, *(f'shifted {pixels} px' for pixels in shifts)], rows)}\n\n"
-        f"{means}; accuracies in %, gap: train − test in points; shifted: test images moved by {' or '.join(map(str, shifts))} pixels "
-        "(mean of right, left,\ndown and up; 0 comes in); multiply-adds are those of one image's forward pass"
+        f"{table([*header, *(f'shifted {distance} px' for distance in shifts)], rows)}\n\n"
+        f"{means}; accuracies in %, their gap (train − test) in points\n"
+        f"shifted: test images moved by {pixels} pixels, mean of right, left, down and up; 0 comes in\n"
+        "multiply-adds: of one image's forward pass; seconds: of training alone"
     )

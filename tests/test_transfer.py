@@ -102,6 +102,7 @@ def test_path_is_stored_absolute_and_resuming_does_not_need_the_source(place, so
     assert resumed.summary["init_from"] == whole.summary["init_from"]
     model = package.load(part.path)
     assert model.class_names == ("7", "3", "5")
+    assert model.shows_digits  # so that 'predict' prepares pictures as for all ten
     assert model.evaluate().accuracy == resumed.test_accuracy
     for name in ("conv1.kernel", "conv1.bias"):
         np.testing.assert_array_equal(tensors(part.path)[name], tensors(source)[name])

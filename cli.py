@@ -174,6 +174,24 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
+@main.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
+    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
+    from lenumba.engine.compare import compare
+    from lenumba.engine.display import ComparisonDisplay
+    from lenumba.engine.tables import comparison_table
+
+    names = [item for item in configs if "=" not in item or Path(item).is_file()]
+    if len(names) < 2:
+        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
+        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks)
+    click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+
+
 @main.command(epilog=RUN_HELP)
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -191,7 +209,7 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
     from lenumba.engine.model import load
 
     model = load(run, checkpoint)
-    prepare = prepare_digit if model.class_names == tuple("0123456789") else load_image
+    prepare = prepare_digit if model.shows_digits else load_image
     outputs = model.predict_proba(np.stack([prepare(path, model.image_shape) for path in images]))
     answers = []
     for path, row in zip(images, outputs, strict=True):

@@ -12,7 +12,6 @@ import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from lenumba.engine.config import Config, LoadedConfig, dump_config
-from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
@@ -29,7 +28,9 @@ from lenumba.engine.folders import (
 )
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
+from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
+from lenumba.engine.transfer import absolute_source, read_source, take_over
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
@@ -120,7 +121,10 @@ def start_run(
     hooks = hooks or Hooks()
     started = time.monotonic()
     check_writable(out)
+    loaded = absolute_source(loaded)
+    source = read_source(loaded)
     trainer = make_trainer(loaded, hooks)
+    take_over(trainer, source)
     with Graceful(trainer.stop) as interruption, locked(folder := make_folder(out, loaded.name)):
         check_empty(folder)  # again: another process may have been quicker while this one compiled
         facts = describe_run(trainer, loaded, overrides)
@@ -158,6 +162,7 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         if overrides:
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         before = read_json(folder / "run.json")
+        trainer.init_from = before.get("init_from")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
         facts["started"] = before.get("started", facts["started"])
         started -= before.get("wall_s", 0.0)
@@ -177,11 +182,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    data = loaded.config.data
     if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
         check_network(loaded)
-    dataset = load_dataset(data.name, data.root, hooks.download_bar, data.image_size)
-    return Trainer(loaded, dataset, hooks.compile)
+    return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
 
 
 def carry_on(

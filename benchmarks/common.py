@@ -72,7 +72,13 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
 }
 
 
-def lenumba_network(name: str, layers: Layers, shape: tuple[int, int, int], parameters: int | None = None) -> Any:
+def lenumba_network(
+    name: str,
+    layers: Layers,
+    shape: tuple[int, int, int],
+    parameters: int | None = None,
+    batch_size: int | None = None,
+) -> Any:
     """Return the lenumba.engine.network.Network of a list of layers; `parameters` is what it must come to."""
     from pydantic import TypeAdapter
 
@@ -80,7 +86,7 @@ def lenumba_network(name: str, layers: Layers, shape: tuple[int, int, int], para
     from lenumba.engine.network import Network
 
     adapter = TypeAdapter(Layer)
-    network = Network([adapter.validate_python(layer) for layer in layers], shape, name=name)
+    network = Network([adapter.validate_python(layer) for layer in layers], shape, name=name, batch_size=batch_size)
     if parameters not in (None, network.parameter_count):
         raise AssertionError(f"{name}: expected {parameters} parameters, found {network.parameter_count}")
     return network

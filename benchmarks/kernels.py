@@ -74,7 +74,7 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
     plan = network.plan(optimizer)
     homes = {name: module for module, names in program.KERNEL_MODULES.items() for name in names}
     block = program.block_function("train_block", plan, "training")
-    pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss.kernel))
+    pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss[0].kernel))
     pixels = int(np.prod(network.input_shape))
     pieces = [Piece("pack", [pack], {"lanes:pack"}, bytes=16 * pixels * (1 + 4))]
     forward = [step for step in plan.forward if step.only in ("", "training")]
@@ -89,7 +89,7 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
             pieces.append(piece)
         if step is forward[-1]:
             sizes = 16 * 4 * network.outputs * 3
-            pieces.append(Piece(plan.loss.kernel, [loss], {f"loss:{plan.loss.kernel}"}, bytes=sizes))
+            pieces.append(Piece(plan.loss[0].kernel, [loss], {f"loss:{plan.loss[0].kernel}"}, bytes=sizes))
     flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
     blocks, vectors = BATCH // 16, network.size // 16
     line = f"{plan.update}(theta, state, gradient, decay, hyper, {blocks}, {vectors}, 0, {vectors}{flags})"

@@ -16,23 +16,24 @@ MAX_SHARDS = 64
 SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
+SLOTS = {name: number for number, name in enumerate(RUN_ARGUMENTS)}
 SHORT_CALL = 3e7  # multiply-adds, about half a millisecond: as long as starting threads takes
 
 # Slots of the control block; the same numbers as in lenumba.kernels.loop, which imports Numba and so is not imported.
 STOP, HALT, PROGRESS, CONTROL_SIZE = 0, 32, 40, 64
 
 
+def address(array: np.ndarray) -> int:
+    """Return where an array's data begin."""
+    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
+
+
 def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
     """Return zeros [size] that start at a 128-byte boundary (NumPy alone guarantees 16)."""
     itemsize = np.dtype(dtype).itemsize
     raw = np.zeros(size * itemsize + 128, np.uint8)
-    start = -raw.ctypes.data % 128
+    start = -address(raw) % 128
     return raw[start : start + size * itemsize].view(dtype)
-
-
-def address(array: np.ndarray) -> int:
-    """Return where an array's data begin."""
-    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
 
 
 def shard_limit(network: Network) -> int:
@@ -85,10 +86,12 @@ class Executor:
         for work in self.memory:
             network.layout.fill(work)
         self.works = [address(work) for work in self.memory]
-        arrays = {"control": self.control, "scale": self.scale, "shift": self.shift}
-        arrays |= {"theta": self.theta, "state": self.state, "decay": self.decay}
-        self.fixed: dict[str, int | float] = {name: address(array) for name, array in arrays.items()}
-        self.fixed |= {"max_shards": self.max_shards, "smoothing": smoothing}
+        fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
+        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
+        self.template: list[int | float] = [0] * len(SLOTS)
+        for name, array in fixed.items():
+            self.template[SLOTS[name]] = address(array)
+        self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -160,35 +163,46 @@ class Executor:
         loss, probabilities
             The mean loss, and float32 [count, outputs].
         """
-        blocks = -(-len(order) // self.network.unit)
+        count, outputs = len(order), self.network.outputs
+        blocks = -(-count // self.network.unit)
         results = aligned(2 * blocks, np.float64)
-        outputs = aligned(len(order) * self.network.outputs).reshape(-1, self.network.outputs)
-        short = blocks * self.network.unit * self.multiply_adds < SHORT_CALL
-        self._run(
-            1 if short else min(self.threads, blocks), None if short else lambda: None,
-            training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
-        )  # fmt: skip
-        return float(results[0::2].sum() / max(1, len(order))), outputs
+        probabilities = aligned(count * outputs).reshape(count, outputs)
+        values = {"images": images, "labels": labels, "order": order, "count": count}
+        values |= {"results": results, "outputs": probabilities}
+        if blocks * self.network.unit * self.multiply_adds < SHORT_CALL:
+            self._run_here(training=0, **values)
+        else:
+            self._run(min(self.threads, blocks), lambda: None, training=0, **values)
+        return float(results[0::2].sum() / max(1, count)), probabilities
 
-    def _run(self, workers: int, watch: Callable[[], None] | None, **values: int | float | np.ndarray) -> None:
-        """Call the program once on each worker, letting signals through; in this thread where `watch` is None."""
-        given = {name: address(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
-        given |= self.fixed | {"workers": workers}
-        calls = [
-            [(given | {"worker": worker, "work": self.works[worker]}).get(name, 0) for name in RUN_ARGUMENTS]
-            for worker in range(workers)
-        ]
-        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls if watch]
+    def _arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
+        """Return the program's arguments for one worker, in their order."""
+        arguments = self.template.copy()
+        arguments[SLOTS["worker"]], arguments[SLOTS["workers"]] = worker, workers
+        arguments[SLOTS["work"]] = self.works[worker]
+        for name, value in values.items():
+            arguments[SLOTS[name]] = address(value) if isinstance(value, np.ndarray) else value
+        return arguments
+
+    def _run_here(self, **values: int | float | np.ndarray) -> None:
+        """Call the program in this thread, for what takes less time than starting another."""
+        try:
+            self.program(*self._arguments(0, 1, values))
+        finally:
+            self.control[:] = 0
+
+    def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
+        """Call the program once on each worker thread and wait, letting signals through."""
+        calls = [self._arguments(worker, workers, values) for worker in range(workers)]
+        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls]
         with self._joined(threads):
-            if watch is None:
-                self.program(*calls[0])
             for thread in threads:
                 thread.start()
             due = time.monotonic() + POLL_SECONDS
             for thread in threads:
                 while thread.is_alive():
                     thread.join(POLL_SECONDS / 5)
-                    if watch and time.monotonic() >= due:
+                    if time.monotonic() >= due:
                         watch()
                         due = time.monotonic() + POLL_SECONDS
 

@@ -70,12 +70,16 @@ class Executor:
         self.max_shards = shard_limit(network)
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
-        self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
-        self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
+        self.normalize(mean, deviation)
         self.smoothing = smoothing
         self.works = [aligned(network.layout.size) for _ in range(threads)]
         for work in self.works:
             network.layout.fill(work)
+
+    def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
+        self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
+        self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -154,6 +158,19 @@ class Executor:
             training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
         )  # fmt: skip
         return float(results[0::2].sum() / max(1, len(order))), outputs
+
+    def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
+
+        Slower than :meth:`evaluate`: the first is read from a worker's memory after every 16 images.
+        """
+        start, width = self.network.layout.tensors[-1].interior.offset, self.network.outputs
+        labels, logits, outputs = np.zeros(len(images), np.int64), [], []
+        for order in np.split(np.arange(len(images)), range(LANES, len(images), LANES)):
+            outputs.append(self.evaluate(images, labels, order)[1])
+            block = self.works[0][start : start + width * LANES].reshape(width, LANES)
+            logits.append(block.T[: len(order)].copy())
+        return np.concatenate(logits), np.concatenate(outputs)
 
     def _run(self, workers: int, watch: Callable[[], None], **values: object) -> None:
         """Call the program once on each worker thread and wait, letting signals through."""

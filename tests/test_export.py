@@ -178,5 +178,14 @@ def test_onnx_agrees_on_all_of_mnist(lenumba, place, mnist_root):
     planes = planar(load_dataset("mnist", mnist_root).test_images)
     logits, outputs = load("net").executor.logits(planes)
     found = open_session(Path("net.onnx").read_bytes())(planes.astype(np.float32))
-    assert np.abs(found[0] - logits).max() < 1e-4
+    assert np.abs(found[0] - logits).max() < 1e-4, np.abs(found[0] - logits).max()
     assert np.array_equal(found[1].argmax(1), outputs.argmax(1))
+
+
+def test_graph_that_computes_something_else_is_not_written(refused, run, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from lenumba.engine import onnx_graph
+
+    monkeypatch.setitem(onnx_graph.OPERATORS, "average_pool", onnx_graph.max_pool)
+    assert "not written, as it would differ by more than 0.001" in refused(3, "export", "latest")
+    assert not list(Path().glob("*.onnx"))

@@ -316,5 +316,45 @@ def runs(as_json: bool) -> None:
         click.echo(runs_table(found) if found else "no runs in ./runs yet; start one with 'lenumba train'")
 
 
+@main.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.option("--format", "kind", type=click.Choice(["onnx", "safetensors", "npz"]), default="onnx", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="The new file  [default: the run's name, here]")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) -> None:
+    """Export a trained network for other programs.
+
+    onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
+    and layouts; npz has lenumba's.
+    """
+    from lenumba.engine.export import export_run
+    from lenumba.engine.folders import find_run
+
+    exported = export_run(find_run(run), kind, out, checkpoint, force=force)
+    if exported.comparison:
+        click.echo(str(exported.comparison))
+    click.echo(f"{kind}: {exported.path}")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--config", required=True, help="The network's configuration: a recipe's name or a YAML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+def import_(file: Path, overrides: tuple[str, ...], config: str, out: Path | None) -> None:
+    """Make a run of parameters from elsewhere: safetensors (PyTorch's names or lenumba's) or npz.
+
+    It has trained for no epoch yet; evaluate, predict, export and train --resume take it like any other.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.importing import import_weights
+
+    imported = import_weights(file, load_config(config, overrides), out)
+    for note in imported.notes:
+        click.echo(note)
+    click.echo(f"run folder {imported.path}\nnext: lenumba evaluate {shlex.quote(str(imported.path))}")
+
+
 if __name__ == "__main__":
     main()

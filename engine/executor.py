@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -79,8 +80,9 @@ class Executor:
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
         self.done = 0
-        self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
-        self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
+        self.scale = aligned(network.input_shape[0])
+        self.shift = aligned(network.input_shape[0])
+        self.normalize(mean, deviation)
         self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
         self.memory = [aligned(network.layout.size) for _ in range(threads)]
         for work in self.memory:
@@ -92,6 +94,11 @@ class Executor:
         for name, array in fixed.items():
             self.template[SLOTS[name]] = address(array)
         self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
+
+    def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
+        self.scale[:] = 1 / (255 * np.asarray(deviation))
+        self.shift[:] = -np.asarray(mean) / np.asarray(deviation)
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -167,13 +174,26 @@ class Executor:
         blocks = -(-count // self.network.unit)
         results = aligned(2 * blocks, np.float64)
         probabilities = aligned(count * outputs).reshape(count, outputs)
-        values = {"images": images, "labels": labels, "order": order, "count": count}
+        values: dict[str, Any] = {"images": images, "labels": labels, "order": order, "count": count}
         values |= {"results": results, "outputs": probabilities}
         if blocks * self.network.unit * self.multiply_adds < SHORT_CALL:
             self._run_here(training=0, **values)
         else:
             self._run(min(self.threads, blocks), lambda: None, training=0, **values)
         return float(results[0::2].sum() / max(1, count)), probabilities
+
+    def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
+
+        Slower than :meth:`evaluate`: the first is read from a worker's memory after every block.
+        """
+        start, width, unit = self.network.layout.tensors[-1].interior.offset, self.network.outputs, self.network.unit
+        labels, logits, outputs = np.zeros(len(images), np.int64), [], []
+        for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
+            outputs.append(self.evaluate(images, labels, order)[1])
+            block = self.memory[0][start : start + width * unit].reshape(width, unit)
+            logits.append(block.T[: len(order)].copy())
+        return np.concatenate(logits), np.concatenate(outputs)
 
     def _arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
         """Return the program's arguments for one worker, in their order."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.runs import fill_parameters
 from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import available_threads, build_network, planar
+
+if TYPE_CHECKING:
+    from lenumba.engine.export import Exported
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Model:
         threads: int | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
-        self.folder = folder
+        self.folder, self.checkpoint = folder, checkpoint
         self.loaded: LoadedConfig = load_run_config(folder, overrides)
         tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
         config = self.loaded.config
@@ -149,6 +152,19 @@ class Model:
         precision, recall = precision_and_recall(confusion)
         accuracy = float((predicted == labels).mean())
         return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
+
+    def export(self, path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
+        """Export the network to a file; `kind` (``onnx``, ``safetensors``, ``npz``) is the path's ending unless given.
+
+        Raises
+        ------
+        ConfigError, DataError
+            As :func:`lenumba.engine.export.export_run` does.
+        """
+        from lenumba.engine.export import export_run
+
+        path = Path(path)
+        return export_run(self.folder, kind or path.suffix.lstrip("."), path, self.checkpoint, force=force, model=self)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
         """Bring images to uint8 [N, H, W, C]."""

@@ -5,17 +5,18 @@
 >>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenumba.engine.compare import Comparison
     from lenumba.engine.model import Model
     from lenumba.engine.runs import RunResult
     from lenumba.engine.tuning.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train", "tune"]
+__all__ = ["__version__", "compare", "load", "train", "tune"]
 
 
 def train(
@@ -51,6 +52,35 @@ def train(
     overrides = dict(overrides or {})
     record = [f"{key}={value}" for key, value in overrides.items()]
     return start_run(load_config(config, overrides), out=Path(out) if out else None, overrides=record)
+
+
+def compare(
+    configs: Sequence[str | Path], overrides: Mapping[str, Any] | None = None, *, seeds: int = 5
+) -> "list[Comparison]":
+    """Train configurations with several seeds, in memory, and measure them alike.
+
+    Parameters
+    ----------
+    configs
+        Shipped recipes' names or paths of YAML files.
+    overrides
+        Dotted keys and values that replace those of every configuration.
+    seeds
+        How many trainings of each: with the seeds ``train.seed``, ``train.seed + 1``, …
+
+    Returns
+    -------
+    list of Comparison
+        One for each configuration: its size, and mean and standard error of training time and accuracies.
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        With one line for each fault: ConfigError, DataError, DivergedError.
+    """
+    from lenumba.engine.compare import compare
+
+    return compare(configs, dict(overrides or {}), seeds)
 
 
 def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) -> "Model":

@@ -174,6 +174,24 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
+@main.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
+    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
+    from lenumba.engine.compare import compare
+    from lenumba.engine.display import ComparisonDisplay
+    from lenumba.engine.tables import comparison_table
+
+    names = [item for item in configs if "=" not in item or Path(item).is_file()]
+    if len(names) < 2:
+        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
+        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks)
+    click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+
+
 @main.command(epilog=RUN_HELP)
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -191,7 +209,7 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
     from lenumba.engine.model import load
 
     model = load(run, checkpoint)
-    prepare = prepare_digit if model.class_names == tuple("0123456789") else load_image
+    prepare = prepare_digit if model.shows_digits else load_image
     outputs = model.predict_proba(np.stack([prepare(path, model.image_shape) for path in images]))
     answers = []
     for path, row in zip(images, outputs, strict=True):
@@ -306,11 +324,11 @@ def runs(as_json: bool) -> None:
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--trials", type=click.IntRange(1, 100_000), help="Finished and pruned trials in all  [default: tune.trials]"
+    "--trials", type=click.IntRange(1, 100_000), help="Finished and pruned ones in all  [default: tune.trials]"
 )
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @click.option(
-    "--threads", type=click.IntRange(1, 1024), help="CPU threads for all workers together; all cores by default."
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads, shared by the workers; all cores by default."
 )
 @click.option("--name", help="The study's name, its folder in ./studies  [default: the recipe's name]")
 @click.option("--resume", is_flag=True, help="Go on with a study as it is recorded: --name, or the latest.")
@@ -337,42 +355,57 @@ def tune(
     same command again goes on with an unfinished study of that name, and with more --trials makes it longer. The
     best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
     """
-    from lenumba.engine.config import load_config
-    from lenumba.engine.tuning.display import StudyDisplay
-    from lenumba.engine.tuning.report import closing_text, status_text
-    from lenumba.engine.tuning.study import (
-        InterruptedStudyError,
-        find_study,
-        load_study_config,
-        run_study,
-        study_status,
-    )
+    from lenumba.engine.tuning.command import show_status, tune_command
 
     recipe, changes = split_arguments(config, overrides)
     if status:
-        found = study_status(find_study(name or recipe), storage)
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else status_text(found))
+        click.echo(show_status(name or recipe, storage, as_json=as_json))
         return
     if recipe is None and not resume:
         raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
-    if threads is not None:
-        changes.append(f"train.threads={threads}")
-    if resume:
-        folder = find_study(name or recipe)
-        loaded, name = load_study_config(folder, changes), folder.name
-    else:
-        loaded = load_config(str(recipe), changes)
-    with StudyDisplay(click.echo, silent=quiet or as_json) as display:
-        try:
-            study = run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage, hooks=display.hooks)
-        except InterruptedStudyError as error:
-            if not (quiet or as_json):
-                click.echo(closing_text(loaded, error.study))
-            raise
-    if as_json:
-        click.echo(json.dumps({"path": str(study.path), **study.summary}, indent=2, ensure_ascii=False))
-    elif not quiet:
-        click.echo(closing_text(loaded, study))
+    changes += [] if threads is None else [f"train.threads={threads}"]
+    options = {"trials": trials, "jobs": jobs, "storage": storage}
+    tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
+
+
+@main.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.option("--format", "kind", type=click.Choice(["onnx", "safetensors", "npz"]), default="onnx", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="The new file  [default: the run's name, here]")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) -> None:
+    """Export a trained network for other programs.
+
+    onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
+    and layouts; npz has lenumba's.
+    """
+    from lenumba.engine.export import export_run
+    from lenumba.engine.folders import find_run
+
+    exported = export_run(find_run(run), kind, out, checkpoint, force=force)
+    if exported.comparison:
+        click.echo(str(exported.comparison))
+    click.echo(f"{kind}: {exported.path}")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--config", required=True, help="The network's configuration: a recipe's name or a YAML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+def import_(file: Path, overrides: tuple[str, ...], config: str, out: Path | None) -> None:
+    """Make a run of parameters from elsewhere: safetensors (PyTorch's names or lenumba's) or npz.
+
+    It has trained for no epoch yet; evaluate, predict, export and train --resume take it like any other.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.importing import import_weights
+
+    imported = import_weights(file, load_config(config, overrides), out)
+    for note in imported.notes:
+        click.echo(note)
+    click.echo(f"run folder {imported.path}\nnext: lenumba evaluate {shlex.quote(str(imported.path))}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.config import LoadedConfig, dump_config, read_config
-from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.folders import locked, read_json, write_json, write_text
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.runs import portable
+from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import check_network, stated_shape
+from lenumba.engine.transfer import absolute_source, read_source
 from lenumba.engine.tuning import finals, report
 from lenumba.engine.tuning.ledger import Ledger, fingerprint
 from lenumba.engine.tuning.search import Hooks, Search
@@ -130,13 +131,14 @@ def run_study(
     InterruptedStudyError
         After SIGINT or SIGTERM, with everything that has finished written.
     """
+    loaded = absolute_source(loaded)
     space = Space(loaded)
     if stated_shape(loaded.config) is not None:
         check_network(loaded)
+    read_source(loaded)
     need_optuna()
     folder = STUDIES / check_name(name or loaded.name)
-    data = loaded.config.data
-    dataset = load_dataset(data.name, data.root, True, data.image_size)
+    dataset = load_data(loaded, progress=True)
     if stated_shape(loaded.config) is None:
         check_network(loaded, dataset.image_shape, dataset.classes)
     digest, hooks = dataset.sha256, hooks or Hooks()

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.checkpoint import durable
-from lenumba.engine.data import Dataset, load_dataset
+from lenumba.engine.data import Dataset
 from lenumba.engine.errors import DivergedError, LenumbaError
 from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.trainer import Trainer, check_network
+from lenumba.engine.selection import load_data
+from lenumba.engine.trainer import Trainer, check_network, stated_shape
+from lenumba.engine.transfer import read_source, take_over
 from lenumba.engine.tuning.space import apply
 
 
@@ -67,16 +69,15 @@ class Worker:
         """Return the trainer of a job; faults show before anything is compiled."""
         settings = self.settings
         loaded = apply(settings["base"], job["values"], f"trial {job['slot']}", settings["name"], seed)
-        data = loaded.config.data
-        if data.image_size is not None or loaded.config.network.input is not None or data.name not in ("npz", "idx"):
+        source = read_source(loaded)
+        if stated_shape(loaded.config) is not None:
             check_network(loaded)
         if self.dataset is None:
-            self.dataset = load_dataset(data.name, data.root, image_size=data.image_size)
+            self.dataset = load_data(loaded)
         self.say(event="compiling")
         trainer = Trainer(loaded, self.dataset)
-        self.say(
-            event="compiled", seconds=trainer.compile_seconds, cached=trainer.cached, data_sha256=self.dataset.sha256
-        )
+        take_over(trainer, source)
+        self.say(event="compiled", seconds=trainer.compile_seconds, cached=trainer.cached)
         return trainer
 
     def records(self, job: dict[str, Any], repeat: int, trainer: Trainer) -> Iterator[dict[str, Any]]:

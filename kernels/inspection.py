@@ -1,0 +1,145 @@
+"""Compile a program and keep what can be learnt from that: each function's assembly, LLVM code, and times.
+
+They lie beside the cached program, so that a later profile shows them without compiling again.
+"""
+
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lenumba.kernels import native
+from lenumba.kernels.assembly import judge
+
+WRAPPERS = ("cpython", "cfunc", "NRT_", "numba_gil")  # parts of symbols that are not the user's code
+TYPING, LOWERING = "type_inference", "lowering"
+
+
+def cache_state(source: native.Source) -> tuple[bool, str]:
+    """Return whether a program is cached, and why or why not."""
+    folder = native.program_folder(source)
+    if native.read_entry(folder / "program.o"):
+        return True, "same kernels, program, compiler versions and CPU"
+    if folder.is_dir() and (folder / "program.o").exists():
+        return False, "the cached machine code is damaged"
+    others = list(folder.parent.glob(f"{source.name}-*/program.py")) if folder.parent.is_dir() else []
+    if any(path.read_text(encoding="utf-8", errors="replace") == source.text for path in others):
+        return False, "the same program is cached for other kernel sources, compiler versions or another CPU"
+    if others:
+        return False, "this network was not profiled before on this machine; other programs are cached"
+    return False, f"nothing cached yet in {folder.parent}"
+
+
+def get_inspected(
+    source: native.Source, kernels: dict[str, str], progress: Callable[[str, int, int], None] | None = None
+) -> tuple[native.Native, dict[str, Any]]:
+    """Return a program, from the cache or newly compiled, and the report on its functions.
+
+    Parameters
+    ----------
+    kernels
+        Functions to report beside the program's steps, by their names in the program: name → row.
+
+    Returns
+    -------
+    program, report
+        The report's ``functions`` are by name: verdict and so on (:func:`lenumba.kernels.assembly.judge`), and
+        seconds of type inference, lowering and LLVM; ``folder`` has their NAME.s and NAME.ll, None without a cache.
+    """
+    hit, why = cache_state(source)
+    folder = native.program_folder(source)
+    path = folder / "inspection.json"
+    start = time.perf_counter()
+    if hit and path.is_file():
+        program = native.get_program(source, progress)
+        report = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        with recorded_passes() as passes:
+            program = native.get_program(source, progress)
+            if program.cached:  # by an unfinished profile
+                native.compile_source(source, folder / "program.py", progress)
+        module = sys.modules[native.module_name(source)]
+        report = {"functions": {}, "compile_s": time.perf_counter() - start}
+        functions = {function.__name__: function for function, _ in module.STEPS}
+        functions |= {name: getattr(module, name) for name in kernels}
+        for name, function in functions.items():
+            overload = list(function.overloads.values())[-1]
+            judged, texts = inspect_overload(overload)
+            report["functions"][name] = judged | passes.get(name, {})
+            if program.path:
+                for end, text in texts.items():
+                    native.write_atomically(folder / f"{name}{end}", text.encode())
+        report["rest"] = {name: times for name, times in passes.items() if name not in functions}
+        if program.path:
+            native.write_atomically(path, json.dumps(report).encode())
+    report["folder"] = str(folder) if program.path else None
+    report["cache"] = {"hit": hit, "why": why, "load_s": time.perf_counter() - start}
+    return program, report
+
+
+def inspect_overload(overload: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the verdict on a compiled function, and its assembly (``.s``) and LLVM code (``.ll``)."""
+    library = overload.library
+    assembly, code = library.get_asm_str(), library.get_llvm_str()
+    timings = getattr(library, "recorded_timings", None) or []
+    llvm_s = sum(seconds for record in timings if (seconds := total_seconds(record)) is not None)
+    return judge(assembly, WRAPPERS) | {"llvm_s": llvm_s}, {".s": assembly, ".ll": code}
+
+
+def total_seconds(record: Any) -> float | None:
+    """Return the seconds of one of LLVM's timing records, None where it has none."""
+    with contextlib.suppress(Exception):  # a text that LLVM formats as it likes
+        return float(record.timings.get_total_time())
+    return None
+
+
+@contextlib.contextmanager
+def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
+    """Record what compiling costs, by function: seconds of type inference, lowering (with LLVM) and all the rest.
+
+    Callees are compiled in the middle of their callers' type inference; their time is their own, not the caller's.
+    """
+    from numba.core import config, event
+
+    times: dict[str, dict[str, float]] = {}
+    stack: list[list[Any]] = []
+
+    class Listener(event.Listener):
+        def on_start(self, found: Any) -> None:
+            stack.append([time.perf_counter(), 0.0])
+
+        def on_end(self, found: Any) -> None:
+            start, inside = stack.pop()
+            whole = time.perf_counter() - start
+            if stack:
+                stack[-1][1] += whole
+            data = found.data or {}
+            name, kind = str(data.get("name", "")), str(data.get("qualname", "")).rpartition(".")[2] or "unknown"
+            part = "typing_s" if TYPING in name else "lowering_s" if LOWERING in name else "other_s"
+            entry = times.setdefault(kind, {})
+            entry[part] = entry.get(part, 0.0) + whole - inside
+
+    listener, before = Listener(), config.LLVM_PASS_TIMINGS
+    config.LLVM_PASS_TIMINGS = 1
+    event.register("numba:run_pass", listener)
+    try:
+        yield times
+    finally:
+        event.unregister("numba:run_pass", listener)
+        config.LLVM_PASS_TIMINGS = before
+
+
+def demangled(symbol: str) -> str:
+    """Return the last part of a Numba symbol's name that people know, for annotations."""
+    names = re.findall(r"\d+([A-Za-z_]\w*?)(?=B\d|\d)", symbol.removeprefix("_ZN"))
+    return names[-1] if names else symbol
+
+
+def read_listing(report: dict[str, Any], name: str, end: str) -> str | None:
+    """Return a function's assembly (``.s``) or LLVM code (``.ll``) that a report's folder keeps."""
+    path = Path(report["folder"]) / f"{name}{end}" if report["folder"] else None
+    return path.read_text(encoding="utf-8") if path and path.is_file() else None

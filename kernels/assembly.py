@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-ARITHMETIC = r"(?:fn?m(?:add|sub)\d*|fmaddsub\d*|add|sub|mul|div|sqrt|max|min)"
+ARITHMETIC = r"(?:fn?m(?:add|sub)\d*|fmaddsub\d*|add|sub|mul|div|sqrt|max|min|cmp\w*|blend\w*|rndscale)"
 X86_PACKED = re.compile(rf"\tv?{ARITHMETIC}p[sd]\s")
 X86_SCALAR = re.compile(rf"\tv?{ARITHMETIC}s[sd]\s")
 X86_FMA = re.compile(r"\tvfn?m(?:add|sub)\d*[ps][sd]\s")
@@ -16,7 +16,10 @@ X86_MOVE = re.compile(r"\tv?mov(?:[au]p[sd]|dq[au]\d*|nt\w+)\s")
 ARM_PACKED = re.compile(r"\tf(?:ml[as]|add|sub|mul|div|sqrt|maxnm|minnm|max|min)\tv\d+\.(\d)([sd])")
 ARM_SCALAR = re.compile(r"\tf(?:n?m(?:add|sub)|add|sub|mul|div|sqrt|maxnm|minnm)\t([sd])\d+")
 ARM_FMA = re.compile(r"\tf(?:ml[as]|n?m(?:add|sub))\t")
-STACK = re.compile(r"(-?\w*)\((%rsp|%rbp)\)|\[(sp|x29)(?:, #(-?\d+))?\]")
+STACK = re.compile(r"-?\w*\(%rsp\)|\[sp(?:, #-?\d+)?\]")
+FRAME = re.compile(r"-?\w*\(%rbp\)|\[x29(?:, #-?\d+)?\]")  # only where a function keeps a frame pointer
+FRAME_SETUP = re.compile(r"\tmovq\t%rsp, %rbp|\t(?:mov|add)\tx29, sp")
+LIBRARY_CALL = re.compile(r"(memset|memcpy|memmove)")
 VECTOR_REGISTER = re.compile(r"%([xyz])mm\d+|\b([qv])\d+\b")
 LABEL = re.compile(r"^(\.?L?[\w.$@]+):")
 JUMP = re.compile(r"\t(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z\t\w+,|tbn?z\t\w+, #\d+,)\s+(\.L\w+)")
@@ -38,6 +41,7 @@ class Code:
     move_width: int = 0
     integer: int = 0
     slots: set[str] = field(default_factory=set)
+    call: str = ""
 
     @property
     def arithmetic(self) -> int:
@@ -80,8 +84,8 @@ def split_functions(text: str) -> dict[str, list[str]]:
     return functions
 
 
-def count_code(lines: Sequence[str]) -> Code:
-    """Count the instructions that tell how well a stretch is vectorised."""
+def count_code(lines: Sequence[str], frame: bool = False) -> Code:
+    """Count the instructions that tell how well a stretch is vectorised; `frame`: it has a frame pointer."""
     code = Code()
     for line in lines:
         if line[:1] != "\t" or line[1:2] == ".":
@@ -101,7 +105,9 @@ def count_code(lines: Sequence[str]) -> Code:
         elif X86_INTEGER.search(text):
             code.integer += 1
             code.move_width = max(code.move_width, widest // 32)
-        if widest and (place := STACK.search(text)):
+        if match := LIBRARY_CALL.search(text):
+            code.call = match[1]
+        if widest and (place := STACK.search(text) or (frame and FRAME.search(text))):
             code.slots.add(place[0])
         elif widest and (X86_MOVE.search(text) or re.match(r"\t(?:ld|st)[rp]\tq", text)):
             code.move_width = max(code.move_width, widest // 32)
@@ -110,6 +116,7 @@ def count_code(lines: Sequence[str]) -> Code:
 
 def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
     """Return a function's loops: stretches from a label to the last jump back to it, outer ones first."""
+    frame = any(FRAME_SETUP.match(line) for line in lines[:40])
     labels = {match[1]: k for k, line in enumerate(lines) if (match := LABEL.match(line))}
     ends: dict[int, int] = {}
     for k, line in enumerate(lines):
@@ -123,7 +130,7 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
             other is not loop and other.first <= loop.first and loop.last <= other.last for other in loops
         )
         taken = {k for other in inside for k in range(other.first, other.last + 1)}
-        loop.code = count_code([lines[k] for k in range(loop.first, loop.last + 1) if k not in taken])
+        loop.code = count_code([lines[k] for k in range(loop.first, loop.last + 1) if k not in taken], frame)
     return loops
 
 
@@ -137,8 +144,10 @@ def describe_code(code: Code) -> str:
         text = f"integers, {32 * code.move_width}-bit vectors"
     elif code.move_width > 1:
         text = f"moves, {code.move_width}-wide"
+    elif code.call:
+        text = f"a call of {code.call}"
     else:
-        return "no floating-point work"
+        return "scalar moves, no floating-point arithmetic"
     return text + (f", spills {len(code.slots)} registers" if code.slots else "")
 
 
@@ -181,7 +190,7 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
     else:
         codes = [count_code(lines) for lines in functions.values()]
         best = max(codes, key=lambda code: code.arithmetic, default=Code())
-    slots = len(set().union(*(loop.code.slots for loop in loops if loop.code.arithmetic), best.slots))
+    slots = len(set().union(*(loop.code.slots for loop in working)))
     verdict = describe_code(Code(**{**vars(best), "slots": {str(k) for k in range(slots)}}))
     if remainders:
         verdict += f", {len(remainders)} scalar remainder" + "s" * (len(remainders) > 1)

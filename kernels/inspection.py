@@ -5,7 +5,6 @@ They lie beside the cached program, so that a later profile shows them without c
 
 import contextlib
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -64,11 +63,11 @@ def get_inspected(
                 native.compile_source(source, folder / "program.py", progress)
         module = sys.modules[native.module_name(source)]
         report = {"functions": {}, "compile_s": time.perf_counter() - start}
+        seen: set[int] = set()
         functions = {function.__name__: function for function, _ in module.STEPS}
         functions |= {name: getattr(module, name) for name in kernels}
         for name, function in functions.items():
-            overload = list(function.overloads.values())[-1]
-            judged, texts = inspect_overload(overload)
+            judged, texts = inspect_overload(list(function.overloads.values())[-1], seen)
             report["functions"][name] = judged | passes.get(name, {})
             if program.path:
                 for end, text in texts.items():
@@ -81,27 +80,31 @@ def get_inspected(
     return program, report
 
 
-def inspect_overload(overload: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def inspect_overload(overload: Any, seen: set[int]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the verdict on a compiled function, and its assembly (``.s``) and LLVM code (``.ll``)."""
     library = overload.library
+    llvm_s = llvm_seconds(library, seen)
     assembly, code = library.get_asm_str(), library.get_llvm_str()
-    timings = getattr(library, "recorded_timings", None) or []
-    llvm_s = sum(seconds for record in timings if (seconds := total_seconds(record)) is not None)
     return judge(assembly, WRAPPERS) | {"llvm_s": llvm_s}, {".s": assembly, ".ll": code}
 
 
-def total_seconds(record: Any) -> float | None:
-    """Return the seconds of one of LLVM's timing records, None where it has none."""
-    with contextlib.suppress(Exception):  # a text that LLVM formats as it likes
-        return float(record.timings.get_total_time())
-    return None
+def llvm_seconds(library: Any, seen: set[int]) -> float:
+    """Return what LLVM's passes took for a library and for those linked into it that are not in `seen` yet."""
+    if id(library) in seen:
+        return 0.0
+    seen.add(id(library))
+    seconds = 0.0
+    with contextlib.suppress(Exception):  # LLVM formats the text behind it as it likes
+        seconds = float(library.recorded_timings.get_total_time() or 0.0)
+    return seconds + sum(llvm_seconds(linked, seen) for linked in getattr(library, "_linking_libraries", ()))
 
 
 @contextlib.contextmanager
 def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
     """Record what compiling costs, by function: seconds of type inference, lowering (with LLVM) and all the rest.
 
-    Callees are compiled in the middle of their callers' type inference; their time is their own, not the caller's.
+    Callees are compiled in the middle of their callers' type inference; what they take counts for the outermost
+    caller, under the kind of work that it is.
     """
     from numba.core import config, event
 
@@ -110,17 +113,17 @@ def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
 
     class Listener(event.Listener):
         def on_start(self, found: Any) -> None:
-            stack.append([time.perf_counter(), 0.0])
+            name = str((found.data or {}).get("qualname", "")).rpartition(".")[2]
+            stack.append([time.perf_counter(), 0.0, stack[0][2] if stack else name])
 
         def on_end(self, found: Any) -> None:
-            start, inside = stack.pop()
+            start, inside, outermost = stack.pop()
             whole = time.perf_counter() - start
             if stack:
                 stack[-1][1] += whole
-            data = found.data or {}
-            name, kind = str(data.get("name", "")), str(data.get("qualname", "")).rpartition(".")[2] or "unknown"
+            name = str((found.data or {}).get("name", ""))
             part = "typing_s" if TYPING in name else "lowering_s" if LOWERING in name else "other_s"
-            entry = times.setdefault(kind, {})
+            entry = times.setdefault(outermost, {})
             entry[part] = entry.get(part, 0.0) + whole - inside
 
     listener, before = Listener(), config.LLVM_PASS_TIMINGS
@@ -131,12 +134,6 @@ def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
     finally:
         event.unregister("numba:run_pass", listener)
         config.LLVM_PASS_TIMINGS = before
-
-
-def demangled(symbol: str) -> str:
-    """Return the last part of a Numba symbol's name that people know, for annotations."""
-    names = re.findall(r"\d+([A-Za-z_]\w*?)(?=B\d|\d)", symbol.removeprefix("_ZN"))
-    return names[-1] if names else symbol
 
 
 def read_listing(report: dict[str, Any], name: str, end: str) -> str | None:

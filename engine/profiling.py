@@ -1,6 +1,5 @@
 """Measure a network's running training step: the time, work and limits of every kernel, in place."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,8 @@ from lenumba.engine.data import Dataset, load_dataset
 from lenumba.engine.executor import Executor, aligned
 from lenumba.engine.machine import machine_facts, read_counter
 from lenumba.engine.network import Network
-from lenumba.engine.optimizers import Optimizer
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.optimizers import Optimizer, make_optimizer
+from lenumba.engine.trainer import Trainer, check_network
 from lenumba.kernels import native, peaks, profiled
 from lenumba.kernels.catalogue import work_of
 from lenumba.kernels.inspection import get_inspected
@@ -127,12 +126,15 @@ def profile_training(
         data = loaded.config.data
         dataset = load_dataset(data.name, data.root, image_size=data.image_size)
     loading = time.perf_counter() - start
-    trainer = ProfiledTrainer(loaded, dataset, progress)
-    usual, network, optimizer = trainer.executor, trainer.network, trainer.optimizer
+    network = check_network(loaded, dataset.image_shape, dataset.classes)
+    optimizer = make_optimizer(loaded.config.optimizer)
     plan, source = profiled_source(network, optimizer, change)
     rows = profiled.profile_rows(plan)
-    extra = {row.function: row.name for row in rows if not row.layer and row.kernel}
+    extra = [row.function for row in rows if not row.layer and row.kernel]
+    # Before the usual program, which shares its kernels: so what compiling costs is each kernel's own.
     program, report = get_inspected(source, extra, progress)
+    trainer = ProfiledTrainer(loaded, dataset, progress)
+    usual = trainer.executor
     executor = ProfiledExecutor(
         network, program, optimizer, mean=trainer.mean, deviation=trainer.deviation, threads=usual.threads,
         smoothing=loaded.config.loss.label_smoothing,
@@ -276,7 +278,7 @@ def compile_report(report: dict[str, Any], trainer: Trainer, loading: float) -> 
         "data_s": loading,
         "cold_s": report["compile_s"],
         "functions": functions,
-        "callees": {name: {key: times.get(key, 0.0) for key in keys} for name, times in report["rest"].items()},
+        "program": {key: report["program"].get(key, 0.0) for key in keys},
     }
 
 
@@ -297,7 +299,3 @@ def trace_events(executor: ProfiledExecutor, rows: Sequence[profiled.Row], ghz: 
         for slot, begin, end in events
     ]
 
-
-def process_facts() -> dict[str, Any]:
-    """Return what may have disturbed a measurement."""
-    return {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}

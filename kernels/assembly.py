@@ -159,7 +159,7 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
     text
         The assembly.
     ignore
-        Parts of symbols that are not to be looked at, such as wrappers.
+        How symbols begin that are not to be looked at, such as wrappers.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
         loops touch; ``remainders``: loops of scalar arithmetic beside vectorised ones; ``loops``: all with work.
     """
     loops: list[Loop] = []
-    functions = {name: lines for name, lines in split_functions(text).items() if not any(p in name for p in ignore)}
+    functions = {name: lines for name, lines in split_functions(text).items() if not name.startswith(tuple(ignore))}
     for name, lines in functions.items():
         loops += find_loops(name, lines)
     working = [loop for loop in loops if loop.code.arithmetic] or [

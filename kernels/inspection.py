@@ -7,14 +7,14 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lenumba.kernels import native
 from lenumba.kernels.assembly import judge
 
-WRAPPERS = ("cpython", "cfunc", "NRT_", "numba_gil")  # parts of symbols that are not the user's code
+WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_gil")  # how symbols begin that are not the user's code
 TYPING, LOWERING = "type_inference", "lowering"
 
 
@@ -34,14 +34,14 @@ def cache_state(source: native.Source) -> tuple[bool, str]:
 
 
 def get_inspected(
-    source: native.Source, kernels: dict[str, str], progress: Callable[[str, int, int], None] | None = None
+    source: native.Source, kernels: Sequence[str], progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[native.Native, dict[str, Any]]:
     """Return a program, from the cache or newly compiled, and the report on its functions.
 
     Parameters
     ----------
     kernels
-        Functions to report beside the program's steps, by their names in the program: name → row.
+        Names of the functions to report beside the program's steps.
 
     Returns
     -------
@@ -68,11 +68,11 @@ def get_inspected(
         functions |= {name: getattr(module, name) for name in kernels}
         for name, function in functions.items():
             judged, texts = inspect_overload(list(function.overloads.values())[-1], seen)
-            report["functions"][name] = judged | passes.get(name, {})
+            report["functions"][name] = judged | passes.get(f"{name} alone" if name in kernels else name, {})
             if program.path:
                 for end, text in texts.items():
                     native.write_atomically(folder / f"{name}{end}", text.encode())
-        report["rest"] = {name: times for name, times in passes.items() if name not in functions}
+        report["program"] = passes.get(source.entry, {})
         if program.path:
             native.write_atomically(path, json.dumps(report).encode())
     report["folder"] = str(folder) if program.path else None
@@ -104,7 +104,7 @@ def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
     """Record what compiling costs, by function: seconds of type inference, lowering (with LLVM) and all the rest.
 
     Callees are compiled in the middle of their callers' type inference; what they take counts for the outermost
-    caller, under the kind of work that it is.
+    caller, under the kind of work that it is, and for "NAME alone".
     """
     from numba.core import config, event
 
@@ -123,8 +123,10 @@ def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
                 stack[-1][1] += whole
             name = str((found.data or {}).get("name", ""))
             part = "typing_s" if TYPING in name else "lowering_s" if LOWERING in name else "other_s"
-            entry = times.setdefault(outermost, {})
-            entry[part] = entry.get(part, 0.0) + whole - inside
+            function = str((found.data or {}).get("qualname", "")).rpartition(".")[2]
+            for key in (outermost, f"{function} alone"):
+                entry = times.setdefault(key, {})
+                entry[part] = entry.get(part, 0.0) + whole - inside
 
     listener, before = Listener(), config.LLVM_PASS_TIMINGS
     config.LLVM_PASS_TIMINGS = 1

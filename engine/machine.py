@@ -57,10 +57,14 @@ def at_once(threads: int, call: Callable[[int], None]) -> float:
 
 def best_time(threads: int, call: Callable[[int, int], None], seconds: float, rounds: int = 9) -> float:
     """Return the least seconds of one repeat of ``call(thread, repeats)``, over rounds of about `seconds`."""
+
+    def timed(repeats: int) -> float:
+        return at_once(threads, lambda k: call(k, repeats))
+
     repeats = 1
-    while (took := at_once(threads, lambda k: call(k, repeats))) < seconds / 2:
+    while (took := timed(repeats)) < seconds / 2:
         repeats = max(2 * repeats, int(repeats * seconds / max(took, seconds / 100)))
-    return min([took, *(at_once(threads, lambda k: call(k, repeats)) for _ in range(rounds))]) / repeats
+    return min([took, *(timed(repeats) for _ in range(rounds))]) / repeats
 
 
 def fma_peak(threads: int, seconds: float = 0.01) -> float:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.engine.profile_report import compile_table, machine_table, percent, sums, title
+from lenumba.engine.profile_report import HEAD, compile_table, machine_table, percent, row_cells, sums, title
 
 Profile = Mapping[str, Any]
 WIDTH = 1000
@@ -166,21 +166,6 @@ def timeline(profile: Profile, colours: Mapping[str, str]) -> str:
 
 def row_table(rows: Sequence[Profile]) -> str:
     """Return the rows as an HTML table."""
-    head = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B", "of peak", "bound by", "code"]
-    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-    for row in rows:
-        cells = [
-            row["name"],
-            f"{row['calls']:,}",
-            f"{row['ms']:.2f}",
-            percent(row["share"], 1),
-            f"{row['us_per_call']:.2f}",
-            f"{row['gflops']:.0f}" if row["flops"] else "",
-            f"{row['gbytes']:.0f}" if row["bytes"] else "",
-            f"{row['intensity']:.1f}" if row["flops"] else "",
-            percent(row["limit"]) if row["bound"] else "",
-            row["bound"],
-            (row["code"] or {}).get("verdict", ""),
-        ]
-        lines.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in HEAD)]
+    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row_cells(row)) for row in rows]
     return "<table>" + "".join(f"<tr>{cells}</tr>" for cells in lines) + "</table>"

@@ -10,33 +10,34 @@ from lenumba.engine.folders import read_json
 from lenumba.engine.tables import table
 
 LEAST_SLOWDOWN = 0.02  # of an epoch: what is below never counts as a regression, however quiet the machine
+HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
+HEAD += ["FMA peak", "bandwidth", "bound by", "code"]
 Profile = Mapping[str, Any]
 
 
 def profile_table(profile: Profile) -> str:
     """Return where the time goes, longest first, why, and the sums."""
     rows = sorted(profile["rows"], key=lambda row: -row["ms"])
-    where = table(
-        ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B", "of peak", "bound by", "code"],
-        [
-            [
-                row["name"],
-                f"{row['calls']:,}",
-                f"{row['ms']:.2f}",
-                percent(row["share"], 1),
-                f"{row['us_per_call']:.2f}",
-                f"{row['gflops']:.0f}" if row["flops"] else "",
-                f"{row['gbytes']:.0f}" if row["bytes"] else "",
-                f"{row['intensity']:.1f}" if row["flops"] else "",
-                percent(row["limit"]) if row["bound"] else "",
-                row["bound"],
-                (row["code"] or {}).get("verdict", ""),
-            ]
-            for row in rows
-        ],
-    )
-    # The last column is text: flush left where the others are numbers.
-    return f"{title(profile)}\n\n{flush_last(where)}\n\n{sums(profile)}\n\n{machine_line(profile['machine'])}"
+    where = flush_last(table(HEAD, [row_cells(row) for row in rows]))
+    return f"{title(profile)}\n\n{where}\n\n{sums(profile)}\n\n{machine_line(profile['machine'])}"
+
+
+def row_cells(row: Profile) -> list[str]:
+    """Return a row's cells, in the order of HEAD."""
+    return [
+        row["name"],
+        f"{row['calls']:,}",
+        f"{row['ms']:.2f}",
+        percent(row["share"], 1),
+        f"{row['us_per_call']:.2f}",
+        f"{row['gflops']:.1f}" if row["flops"] else "",
+        f"{row['gbytes']:.1f}" if row["bytes"] else "",
+        f"{row['intensity']:.1f}" if row["flops"] else "",
+        percent(row["fma_share"]) if row["flops"] else "",
+        f"{percent(row['bandwidth_share'])} of {row['level']}" if row["bytes"] else "",
+        row["bound"],
+        (row["code"] or {}).get("verdict", ""),
+    ]
 
 
 def title(profile: Profile) -> str:
@@ -58,7 +59,7 @@ def sums(profile: Profile) -> str:
         f"work {profile['flops'] / 1e9:.2f} GFLOP (2 per multiply-add of 'lenumba summary', forward and gradients): "
         f"{gflops:.0f} GFLOP/s in all\n"
         f"waiting at barriers, ms by thread: {waits}\n"
-        f"'of peak' above 100 %: the data were still in a nearer cache, or reads alone outran the triad"
+        "a bandwidth above 100 %: the data were still in a nearer cache, or reads alone outran the triad"
     )
 
 
@@ -125,9 +126,7 @@ def chrome_trace(profile: Profile) -> dict[str, Any]:
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": f"lenumba {profile['name']}"}}
     ]
-    events += [
-        {"ph": "M", "name": "thread_name", "pid": 1, "tid": k, "args": {"name": f"worker {k}"}} for k in threads
-    ]
+    events += [{"ph": "M", "name": "thread_name", "pid": 1, "tid": k, "args": {"name": f"worker {k}"}} for k in threads]
     events += [
         {
             "ph": "X",

@@ -269,9 +269,7 @@ def limits_of(entry: dict[str, Any], work: tuple[int, int] | None, times: float,
 def compile_report(report: dict[str, Any], trainer: Trainer, loading: float) -> dict[str, Any]:
     """Return what compiling cost, by function, and what this start cost."""
     keys = ("typing_s", "lowering_s", "llvm_s", "other_s")
-    functions = {
-        name: {key: judged.get(key, 0.0) for key in keys} for name, judged in report["functions"].items()
-    }
+    functions = {name: {key: judged.get(key, 0.0) for key in keys} for name, judged in report["functions"].items()}
     return {
         "cache": report["cache"],
         "usual_program": {"cached": trainer.cached, "load_s": trainer.compile_seconds},
@@ -298,4 +296,3 @@ def trace_events(executor: ProfiledExecutor, rows: Sequence[profiled.Row], ghz: 
         for thread, events in enumerate(threads)
         for slot, begin, end in events
     ]
-

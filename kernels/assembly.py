@@ -12,6 +12,8 @@ X86_PACKED = re.compile(rf"\tv?{ARITHMETIC}p[sd]\s")
 X86_SCALAR = re.compile(rf"\tv?{ARITHMETIC}s[sd]\s")
 X86_FMA = re.compile(r"\tvfn?m(?:add|sub)\d*[ps][sd]\s")
 X86_INTEGER = re.compile(r"\tv?p(?:add|sub|mull?|max[su]|min[su]|cmp\w*)[bwdq]+\s")
+X86_SCALAR_MOVE = re.compile(r"\tv?movs[sd]\s|\tldr\t[sd]\d|\tstr\t[sd]\d")
+CALL = re.compile(r"\t(?:callq?|blr?)\s")
 X86_MOVE = re.compile(r"\tv?mov(?:[au]p[sd]|dq[au]\d*|nt\w+)\s")
 ARM_PACKED = re.compile(r"\tf(?:ml[as]|add|sub|mul|div|sqrt|maxnm|minnm|max|min)\tv\d+\.(\d)([sd])")
 ARM_SCALAR = re.compile(r"\tf(?:n?m(?:add|sub)|add|sub|mul|div|sqrt|maxnm|minnm)\t([sd])\d+")
@@ -42,11 +44,18 @@ class Code:
     integer: int = 0
     slots: set[str] = field(default_factory=set)
     call: str = ""
+    calls: int = 0
+    scalar_moves: int = 0
 
     @property
     def arithmetic(self) -> int:
         """Floating-point instructions."""
         return self.packed + self.scalar
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves vectors, or does anything else that is worth a word."""
+        return bool(self.integer or self.move_width or (self.calls and self.scalar_moves))
 
 
 @dataclass
@@ -105,6 +114,8 @@ def count_code(lines: Sequence[str], frame: bool = False) -> Code:
         elif X86_INTEGER.search(text):
             code.integer += 1
             code.move_width = max(code.move_width, widest // 32)
+        code.calls += bool(CALL.match(text))
+        code.scalar_moves += bool(X86_SCALAR_MOVE.search(text))
         if match := LIBRARY_CALL.search(text):
             code.call = match[1]
         if widest and (place := STACK.search(text) or (frame and FRAME.search(text))):
@@ -124,11 +135,11 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
             ends[labels[match[1]]] = k
     loops = [Loop(function, first, last) for first, last in sorted(ends.items())]
     for loop in loops:
-        inside = [other for other in loops if other is not loop and loop.first <= other.first and other.last <= loop.last]
+        inside = [
+            other for other in loops if other is not loop and loop.first <= other.first and other.last <= loop.last
+        ]
         loop.innermost = not inside
-        loop.depth = 1 + sum(
-            other is not loop and other.first <= loop.first and loop.last <= other.last for other in loops
-        )
+        loop.depth = 1 + sum(other.first <= loop.first and loop.last <= other.last for other in others)
         taken = {k for other in inside for k in range(other.first, other.last + 1)}
         loop.code = count_code([lines[k] for k in range(loop.first, loop.last + 1) if k not in taken], frame)
     return loops
@@ -140,6 +151,8 @@ def describe_code(code: Code) -> str:
         text = f"vectorised {code.width}-wide ({code.register})"
     elif code.arithmetic:
         text = "not vectorised"
+    elif code.calls and code.scalar_moves:
+        return "not vectorised, calls a function for each element"
     elif code.integer and code.move_width:
         text = f"integers, {32 * code.move_width}-bit vectors"
     elif code.move_width > 1:
@@ -173,7 +186,10 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
     for name, lines in functions.items():
         loops += find_loops(name, lines)
     working = [loop for loop in loops if loop.code.arithmetic] or [
-        loop for loop in loops if loop.innermost and (loop.code.integer or loop.code.move_width)
+        loop
+        for loop in loops
+        if loop.innermost
+        and (loop.code.integer or loop.code.move_width or (loop.code.calls and loop.code.scalar_moves))
     ]
     # Small loops are unrolled away; then the innermost code is that of a loop around, or of the whole function.
     vectorised = [loop for loop in working if loop.code.packed and loop.code.width > 1]
@@ -181,16 +197,18 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
     if working:
         hot = max(working, key=lambda loop: (loop.depth, loop.code.arithmetic))
         scalar_only = [loop for loop in working if loop.code.scalar and not loop.code.packed]
-        if vectorised and hot in scalar_only:
-            # The same work in scalars after a vectorised loop at least as deep is its remainder.
-            deepest = max(vectorised, key=lambda loop: (loop.depth, loop.code.packed))
-            hot = deepest if deepest.depth >= hot.depth else hot
+        near = [loop for loop in vectorised if loop.function == hot.function and loop.depth >= hot.depth - 1]
+        if hot in scalar_only and near:
+            # Scalars beside a vectorised loop about as deep: its remainder, or its twin for memory that overlaps.
+            hot = max(near, key=lambda loop: (loop.depth, loop.code.packed))
         remainders = [loop for loop in scalar_only if hot in vectorised]
         codes, best = [loop.code for loop in working], hot.code
     else:
         codes = [count_code(lines) for lines in functions.values()]
         best = max(codes, key=lambda code: code.arithmetic, default=Code())
     slots = len(set().union(*(loop.code.slots for loop in working)))
+    if not best.arithmetic and (lanes := [int(n) for n in re.findall(r"__svml_[a-z0-9]*?f?(\d+)_", text)]):
+        best = Code(packed=1, width=max(lanes), register="SVML")
     verdict = describe_code(Code(**{**vars(best), "slots": {str(k) for k in range(slots)}}))
     if remainders:
         verdict += f", {len(remainders)} scalar remainder" + "s" * (len(remainders) > 1)
@@ -209,3 +227,16 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
             for loop in working
         ],
     }
+
+
+def annotate(text: str) -> str:
+    """Return assembly in which a comment before each loop with work says what became of it."""
+    notes: dict[int, list[str]] = {}
+    lines = text.splitlines()
+    starts = {line.split(":")[0].strip('"'): k for k, line in enumerate(lines) if line[:1] not in ("\t", " ", "#", "")}
+    for name, body in split_functions(text).items():
+        for loop in find_loops(name, body):
+            if loop.code.arithmetic or loop.innermost:
+                note = f"# loop, depth {loop.depth}: {loop.verdict}; {loop.code.fma} multiply-adds"
+                notes.setdefault(starts[name] + 1 + loop.first, []).append(note)
+    return "\n".join(part for k, line in enumerate(lines) for part in (*notes.get(k, ()), line))

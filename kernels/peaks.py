@@ -35,7 +35,9 @@ def run(repeats, work):
 
 def triad_source() -> Source:
     """Return a program that computes a = b + s · c, `repeats` times over `vectors` vectors, a multiple of UNROLL."""
-    body = "\n".join(f"            store(a, k + {j}, fma(s, load(c, k + {j}), load(b, k + {j})))" for j in range(UNROLL))
+    body = "\n".join(
+        f"            store(a, k + {j}, fma(s, load(c, k + {j}), load(b, k + {j})))" for j in range(UNROLL)
+    )
     text = f'''"""STREAM's triad."""
 
 from lenumba.kernels.jit import kernel

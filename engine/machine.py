@@ -83,13 +83,15 @@ def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
     program = native.get_program(peaks.triad_source())
     vectors = max(1, size // (3 * 4 * LANES) // peaks.UNROLL) * peaks.UNROLL
     flag = np.zeros(8, np.int64)
-    arrays = []
+    arrays: list[list[int]] = []
+    kept = []  # the arrays behind the addresses
     for _ in range(threads):
         # A page and a few lines apart, or loads and stores of equal low addresses would wait for one another.
         memory = aligned(3 * (vectors * LANES + 1200))
         memory[:] = 1.0
-        arrays.append([memory, *(memory.ctypes.data + 4 * k * (vectors * LANES + 1200 // 16 * 16) for k in range(3))])
-    one = best_time(threads, lambda k, n: program(n, flag.ctypes.data, vectors, *arrays[k][1:]), seconds)
+        kept.append(memory)
+        arrays.append([memory.ctypes.data + 4 * k * (vectors * LANES + 1200 // 16 * 16) for k in range(3)])
+    one = best_time(threads, lambda k, n: program(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
     return peaks.TRIAD_BYTES * LANES * vectors / one / 1e9
 
 

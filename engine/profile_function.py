@@ -50,8 +50,9 @@ def find_function(target: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error's first line of text."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    """Return an error's first line of text that tells something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Failed in nopython mode")), "no message")
 
 
 def evaluate_arguments(text: str) -> tuple[Any, ...]:

@@ -135,9 +135,8 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
             ends[labels[match[1]]] = k
     loops = [Loop(function, first, last) for first, last in sorted(ends.items())]
     for loop in loops:
-        inside = [
-            other for other in loops if other is not loop and loop.first <= other.first and other.last <= loop.last
-        ]
+        others = [other for other in loops if other is not loop]
+        inside = [other for other in others if loop.first <= other.first and other.last <= loop.last]
         loop.innermost = not inside
         loop.depth = 1 + sum(other.first <= loop.first and loop.last <= other.last for other in others)
         taken = {k for other in inside for k in range(other.first, other.last + 1)}

@@ -25,6 +25,7 @@ LIBRARY_CALL = re.compile(r"(memset|memcpy|memmove)")
 VECTOR_REGISTER = re.compile(r"%([xyz])mm\d+|\b([qv])\d+\b")
 LABEL = re.compile(r"^(\.?L?[\w.$@]+):")
 JUMP = re.compile(r"\t(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z\t\w+,|tbn?z\t\w+, #\d+,)\s+(\.L\w+)")
+RETURN = re.compile(r"\tretq?\b")
 BITS = {"x": 128, "y": 256, "z": 512, "q": 128, "v": 128}
 
 
@@ -131,8 +132,10 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
     labels = {match[1]: k for k, line in enumerate(lines) if (match := LABEL.match(line))}
     ends: dict[int, int] = {}
     for k, line in enumerate(lines):
-        if (match := JUMP.match(line)) and labels.get(match[1], k + 1) <= k:
-            ends[labels[match[1]]] = k
+        if (match := JUMP.match(line)) and (first := labels.get(match[1], k + 1)) <= k:
+            # A cold block at the end that jumps back to the function's way out is no loop.
+            if not any(RETURN.match(other) for other in lines[first:k]):
+                ends[first] = k
     loops = [Loop(function, first, last) for first, last in sorted(ends.items())]
     for loop in loops:
         others = [other for other in loops if other is not loop]

@@ -106,7 +106,10 @@ def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
     Callees are compiled in the middle of their callers' type inference; what they take counts for the outermost
     caller, under the kind of work that it is, and for "NAME alone".
     """
-    from numba.core import config, event
+    from numba.core import config as numba_config
+    from numba.core import event
+
+    config: Any = numba_config  # its names are made at run time
 
     times: dict[str, dict[str, float]] = {}
     stack: list[list[Any]] = []

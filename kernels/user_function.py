@@ -101,7 +101,8 @@ def count_operations(overload: Any, arguments: Sequence[Any]) -> int | None:
 
 def with_counter(text: str) -> tuple[str, int]:
     """Return LLVM code that adds its blocks' floating-point operations to a global, and in how many blocks."""
-    lines, here, counted = [], 0, 0
+    lines: list[str] = []
+    here = counted = 0
     for line in text.splitlines():
         if match := FLOAT_LINE.match(line):
             here += int(match[1] or 1)

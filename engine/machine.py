@@ -102,8 +102,8 @@ def read_counter(program: native.Native | None = None) -> int:
     return int(place[0])
 
 
-def machine_facts(threads: int | None = None) -> dict[str, Any]:
-    """Measure the machine.
+def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str, Any]:
+    """Measure the machine, in rounds of about `seconds`.
 
     Returns
     -------
@@ -131,8 +131,8 @@ def machine_facts(threads: int | None = None) -> dict[str, Any]:
         "threads": count,
         "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",
         "caches": sizes,
-        "gflops": fma_peak(count),
-        "gbytes": {level: bandwidth(count, size) for level, size in spans.items()},
+        "gflops": fma_peak(count, seconds),
+        "gbytes": {level: bandwidth(count, size, seconds) for level, size in spans.items()},
     }
     facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
     return facts

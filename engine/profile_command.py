@@ -96,7 +96,9 @@ def function_report(name: str, arguments: str | None, rest: Sequence[str], as_js
     profile = profile_function(name, arguments or "")
     listings = profile.pop("listings")
     if asm or llvm:
-        return "\n".join(listings[end] for wanted, end in ((asm, ".s"), (llvm, ".ll")) if wanted)
+        from lenumba.kernels.assembly import annotate
+
+        return "\n".join([annotate(listings[".s"])] * asm + [listings[".ll"]] * llvm)
     return as_text(profile) if as_json else function_text(profile)
 
 

@@ -139,7 +139,7 @@ def profile_training(
         network, program, optimizer, mean=trainer.mean, deviation=trainer.deviation, threads=usual.threads,
         smoothing=loaded.config.loss.label_smoothing,
     )  # fmt: skip
-    machine = machine_facts(usual.threads)
+    machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002)
     plain, epochs, ghz = alternate(trainer, usual, executor, seconds)
     chosen = sorted(epochs, key=lambda epoch: epoch.seconds)[len(epochs) // 2]
     executor.reset(profiled.MAX_EVENTS)

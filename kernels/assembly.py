@@ -26,6 +26,7 @@ VECTOR_REGISTER = re.compile(r"%([xyz])mm\d+|\b([qv])\d+\b")
 LABEL = re.compile(r"^(\.?L?[\w.$@]+):")
 JUMP = re.compile(r"\t(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z\t\w+,|tbn?z\t\w+, #\d+,)\s+(\.L\w+)")
 RETURN = re.compile(r"\tretq?\b")
+LATENCY, FEW = 4, 3  # cycles of a multiply-add; fewer accumulators than it times the units leave the units idle
 BITS = {"x": 128, "y": 256, "z": 512, "q": 128, "v": 128}
 
 
@@ -45,6 +46,7 @@ class Code:
     integer: int = 0
     slots: set[str] = field(default_factory=set)
     call: str = ""
+    targets: set[str] = field(default_factory=set)
     calls: int = 0
     scalar_moves: int = 0
 
@@ -103,7 +105,9 @@ def count_code(lines: Sequence[str], frame: bool = False) -> Code:
         text = line.split("#")[0] if "%" in line else line.split("//")[0]
         registers = [a or b for a, b in VECTOR_REGISTER.findall(text)]
         widest = max((BITS[name] for name in registers), default=0)
-        code.fma += bool(X86_FMA.search(text) or ARM_FMA.search(text))
+        if X86_FMA.search(text) or ARM_FMA.search(text):
+            code.fma += 1
+            code.targets.add(re.split(r"[,\s]+", text.strip())[-1 if "%" in text else 1])
         arm = ARM_PACKED.search(text)
         if arm or X86_PACKED.search(text):
             code.packed += 1
@@ -132,10 +136,11 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
     labels = {match[1]: k for k, line in enumerate(lines) if (match := LABEL.match(line))}
     ends: dict[int, int] = {}
     for k, line in enumerate(lines):
-        if (match := JUMP.match(line)) and (first := labels.get(match[1], k + 1)) <= k:
-            # A cold block at the end that jumps back to the function's way out is no loop.
-            if not any(RETURN.match(other) for other in lines[first:k]):
-                ends[first] = k
+        match = JUMP.match(line)
+        first = labels.get(match[1], k + 1) if match else k + 1
+        # A cold block at the end that jumps back to the function's way out is no loop.
+        if first <= k and not any(RETURN.match(other) for other in lines[first:k]):
+            ends[first] = k
     loops = [Loop(function, first, last) for first, last in sorted(ends.items())]
     for loop in loops:
         others = [other for other in loops if other is not loop]
@@ -163,7 +168,9 @@ def describe_code(code: Code) -> str:
         text = f"a call of {code.call}"
     else:
         return "scalar moves, no floating-point arithmetic"
-    return text + (f", spills {len(code.slots)} registers" if code.slots else "")
+    if code.packed and code.fma >= LATENCY and len(code.targets) <= FEW:
+        text += f", waits for latency ({len(code.targets)} accumulator{'s' * (len(code.targets) != 1)})"
+    return text + (f", spills {len(code.slots)} register{'s' * (len(code.slots) != 1)}" if code.slots else "")
 
 
 def judge(text: str, ignore: Sequence[str] = ()) -> dict:

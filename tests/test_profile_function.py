@@ -143,9 +143,9 @@ f:
 
 def test_assembly_is_judged_by_its_loops():
     found = judge(X86)
-    assert found["verdict"] == "vectorised 16-wide (zmm), spills 1 registers, 1 scalar remainder"
+    assert found["verdict"] == "vectorised 16-wide (zmm), spills 1 register, 1 scalar remainder"
     assert (found["fma"], found["packed"], found["scalar"], found["spills"]) == (2, 2, 1, 1)
-    assert "# loop, depth 1: vectorised 16-wide (zmm), spills 1 registers; 2 multiply-adds\n.LBB0_1:" in annotate(X86)
+    assert "# loop, depth 1: vectorised 16-wide (zmm), spills 1 register; 2 multiply-adds\n.LBB0_1:" in annotate(X86)
 
 
 def test_assembly_of_arm_is_judged_too():

@@ -11,7 +11,8 @@ from lenumba.kernels.jit import kernel
 def plain_conv_forward(
     x, w, b, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS, M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS
 ):
-    width = KW + int(0.0 * b[M_FROM])  # KW, which LLVM must not know, or it unrolls and vectorises the other loops
+    # KW, but LLVM must not know, or it unrolls the taps and vectorises the lanes.
+    width = KW + int(b[M_FROM] * 1e-30)
     for i in range(OH):
         for m in range(M_FROM, M_TO):
             for j in range(J_FROM, J_TO):

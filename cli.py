@@ -16,6 +16,7 @@ from lenumba import __version__
 from lenumba.engine.errors import DataError, LenumbaError
 from lenumba.engine.interrupts import Terminated, leave
 
+PATH = click.Path(path_type=Path)
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
 
@@ -286,6 +287,37 @@ def schema() -> None:
     from lenumba.engine.config import config_schema
 
     click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option("--batch-size", type=click.IntRange(1), help="Images in a batch; the recipe's by default.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default.")
+@click.option("--args", "arguments", help="For MODULE:FUNCTION: its arguments, such as 'np.ones(1000), 3'.")
+@click.option("--seconds", type=click.FloatRange(0, 3600), default=6.0, show_default=True, help="Time to measure.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: what --compare reads.")
+@click.option("--html", type=PATH, is_flag=False, flag_value="profile.html", help="Write a page with pictures.")
+@click.option("--trace", type=PATH, help="Write a timeline for Perfetto or chrome://tracing.")
+@click.option("--compare", type=PATH, metavar="OLD.json", help="Compare; exit code 1 where a kernel became slower.")
+@click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
+@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with what its loops were judged to be.")
+@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code.")
+@click.option("--machine", is_flag=True, help="Measure the machine's peaks, and nothing else.")
+def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
+    """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
+
+    CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or MODULE:FUNCTION, a function of your
+    own that Numba compiles.
+    """
+    from lenumba.engine.profile_command import run_profile
+
+    name, changes = split_arguments(config, overrides)
+    changes += [f"data.batch_size={batch_size}"] if batch_size else []
+    text, regression = run_profile(name, changes, **options)
+    click.echo(text)
+    if regression:
+        raise LenumbaError(regression)
 
 
 @main.group()

@@ -17,6 +17,7 @@ from lenumba.kernels.parallel import (
     get_float_mode,
     set_float_mode,
 )
+from lenumba.kernels.program import UPDATE, WAIT
 from lenumba.kernels.simd import LANES, at
 
 STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS = 0, 8, 16, 24, 32, 40
@@ -28,12 +29,12 @@ HYPER_COLUMNS = 16
 def train_loop(
     train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
     batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
-    key, GRADIENT_SIZE, UNIT,
+    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0,
 ):  # fmt: skip
     """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
 
     totals[0] and totals[1] accumulate the summed loss and the right answers, in batch order. control[PROGRESS] is
-    the number of batches done.
+    the number of batches done. A profiled program gives `lap`, the reading of its clock.
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
@@ -54,7 +55,11 @@ def train_loop(
                 )  # fmt: skip
             shard = atomic_add(control, CLAIMED, 1)
         barrier(control, ARRIVED, PHASE, workers)
+        if lap is not None:
+            lap(work, CLOCK, WAIT)
         update(theta, state, gradients, decay, at(hyper, batch * HYPER_COLUMNS), shards, vectors, slice_from, slice_to)
+        if lap is not None:
+            lap(work, CLOCK, UPDATE)
         if worker == 0:
             for shard in range(shards):
                 totals[0] += results[8 * shard]

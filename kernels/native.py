@@ -97,6 +97,17 @@ def environment_digest() -> str:
     return digest.hexdigest()
 
 
+def program_folder(source: Source) -> Path:
+    """Return the folder that holds, or would hold, a program in the cache."""
+    key = hashlib.sha256((environment_digest() + repr(source)).encode()).hexdigest()
+    return cache_root() / f"{source.name}-{key[:16]}"
+
+
+def module_name(source: Source) -> str:
+    """Return the name under which a program's module is imported while it is compiled."""
+    return f"lenumba.kernels._generated_{hashlib.sha256(source.text.encode()).hexdigest()[:16]}"
+
+
 def get_program(source: Source, progress: Callable[[str, int, int], None] | None = None) -> Native:
     """Return the machine code of `source`, from the cache or newly compiled.
 
@@ -105,8 +116,7 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
     progress
         Called as ``progress(step, done, total)`` while the program is compiled.
     """
-    key = hashlib.sha256((environment_digest() + repr(source)).encode()).hexdigest()
-    folder = cache_root() / f"{source.name}-{key[:16]}"
+    folder = program_folder(source)
     try:
         open_private_folder(folder)
     except OSError as error:
@@ -181,7 +191,7 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     from lenumba.kernels.jit import compile_kernel, object_code
 
     # Numba looks functions up by their module's name, so it must be importable and nobody else's.
-    module = types.ModuleType(f"lenumba.kernels._generated_{hashlib.sha256(source.text.encode()).hexdigest()[:16]}")
+    module = types.ModuleType(module_name(source))
     sys.modules[module.__name__] = module
     exec(compile(source.text, str(path), "exec"), module.__dict__)
     tasks = [*getattr(module, "STEPS", []), (getattr(module, source.entry), source.signature)]

@@ -12,6 +12,7 @@ from typing import Literal
 from lenumba.kernels.native import Source
 
 LANES = 16
+WAIT, UPDATE = 0, 1  # slots of a profiled program's clock; the next ones are those of a block, in order
 
 KERNEL_MODULES = {
     "loss": ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"),
@@ -194,6 +195,11 @@ class Plan:
     update_flags: dict[str, bool] = field(default_factory=dict)
     labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
     gradient_size: int = 0
+    clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
+
+    def lap(self, slot: int) -> list[str]:
+        """Return the line that ends a slot of the clock; none in a program that is not profiled."""
+        return [f"    lap(work, CLOCK={self.clock}, SLOT={slot})"] if self.clock >= 0 else []
 
 
 def program_source(plan: Plan) -> Source:
@@ -232,6 +238,8 @@ def imports(plan: Plan) -> list[str]:
         "from lenumba.kernels.simd import at",
         f"from lenumba.kernels.update import {plan.update}",
     ]
+    if plan.clock >= 0:
+        lines.append("from lenumba.kernels.clock import lap, start_clock")
     for module, names in KERNEL_MODULES.items():
         if wanted := [name for name in names if name in words]:
             lines.append(f"from lenumba.kernels.{module} import {', '.join(wanted)}")
@@ -250,21 +258,27 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
         height, width = 1, x.height * x.width
     shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}, COUNT={min(width, LANES)}"
     packed = f"scale, shift, {x.interior}, {labels}, {valid}"
-    lines = ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):"]
     if x.unit == 1:
-        lines += [f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"]
+        pack = f"pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
     else:
-        lines += [f"    pack(images, labels, order, first, count, {packed}, {shapes})"]
-    lines += [f"    {step.name}({arguments})" for step in forward]
-    lines += [f"    {call}" for call in plan.loss]
-    lines += [f"    {step.name}({arguments})" for step in backward]
-    return [*lines, ""]
+        pack = f"pack(images, labels, order, first, count, {packed}, {shapes})"
+    parts = [[pack], *([f"{step.name}({arguments})"] for step in forward), [str(call) for call in plan.loss]]
+    parts += [[f"{step.name}({arguments})"] for step in backward]
+    body = [f"    {line}" for part in parts for line in part]
+    if purpose == "training":
+        body = plan.lap(WAIT)
+        for slot, part in enumerate(parts, UPDATE + 1):
+            body += [f"    {line}" for line in part] + plan.lap(slot)
+    return ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):", *body, ""]
 
 
 def entry_function(plan: Plan) -> list[str]:
     """Print the program's entry point."""
     names = ", ".join(RUN_ARGUMENTS)
     flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
+    profiled = plan.clock >= 0
+    start = [f"        start_clock(work, CLOCK={plan.clock})"] if profiled else []
+    clock = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
     return [
         "",
         "@kernel",
@@ -275,11 +289,14 @@ def entry_function(plan: Plan) -> list[str]:
         "@kernel",
         f"def run({names}):",
         "    if training:",
+        *start,
         "        train_loop(",
         "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
         "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
-        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={plan.input.unit},",
+        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size},",
+        f"            UNIT={plan.input.unit},{clock}",
         "        )",
+        *(f"    {line}" for line in plan.lap(WAIT)),
         "    else:",
         "        evaluate_loop(",
         "            evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results,",

@@ -146,7 +146,7 @@ class Compiled:
             plan = network.plan(STILL)
             modules |= set(imports(plan))
             calls = [str(call) for step in plan.forward for call in step.calls]
-            loss = ["weight = 1.0", "smoothing = 0.0", str(plan.loss)]
+            loss = ["weight = 1.0", "smoothing = 0.0", *map(str, plan.loss)]
             lines += ["", "@kernel", f"def case{number}({', '.join(MEMORY)}):"]
             lines += [f"    {line}" for line in [*calls, *loss]] + [""]
             entry += [f"    if number == {number}:", f"        case{number}({', '.join(MEMORY)})"]

@@ -1,0 +1,138 @@
+"""The machine as its own kernels measure it: peak of multiply-adds, bandwidth of each cache level, the counter."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.executor import aligned
+from lenumba.engine.facts import cpu_name
+from lenumba.engine.trainer import available_threads
+from lenumba.kernels import native, peaks
+from lenumba.kernels.program import LANES
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+FALLBACK = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}  # bytes, where the system does not tell
+MEMORY_LIMIT = 192 << 20  # bytes of all threads' arrays together: four times a common last cache, quick to fill
+
+
+def cache_sizes() -> dict[str, int]:
+    """Return the bytes of the first core's data caches, L1 to L3, as Linux tells them (else common sizes)."""
+    sizes = {}
+    for folder in sorted(CACHES.glob("index*")):
+        try:
+            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction" and size[-1:] in "KM":
+            sizes[f"L{level}"] = int(size[:-1]) << (10 if size[-1] == "K" else 20)
+    return sizes or FALLBACK
+
+
+def at_once(threads: int, call: Callable[[int], None]) -> float:
+    """Run ``call(thread)`` on several threads at the same time; return the least seconds that one of them ran.
+
+    A thread's own clock does not count the time that other processes take away from it.
+    """
+    seconds = [0.0] * threads
+    gate = threading.Barrier(threads)
+
+    def work(k: int) -> None:
+        gate.wait()
+        start = time.thread_time()
+        call(k)
+        seconds[k] = time.thread_time() - start
+
+    workers = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return min(seconds)
+
+
+def best_time(threads: int, call: Callable[[int, int], None], seconds: float, rounds: int = 9) -> float:
+    """Return the least seconds of one repeat of ``call(thread, repeats)``, over rounds of about `seconds`."""
+
+    def timed(repeats: int) -> float:
+        return at_once(threads, lambda k: call(k, repeats))
+
+    repeats = 1
+    while (took := timed(repeats)) < seconds / 2:
+        repeats = max(2 * repeats, int(repeats * seconds / max(took, seconds / 100)))
+    return min([took, *(timed(repeats) for _ in range(rounds))]) / repeats
+
+
+def fma_peak(threads: int, seconds: float = 0.01) -> float:
+    """Return GFLOP/s of one core while `threads` cores compute multiply-adds in registers."""
+    source, chains = peaks.fma_source()
+    program = native.get_program(source)
+    works = [aligned((chains + 2) * LANES) for _ in range(threads)]
+    for work in works:
+        work[chains * LANES :] = 0.5  # sums of quarters: neither denormal nor infinite within a run
+    one = best_time(threads, lambda k, repeats: program(repeats, works[k].ctypes.data), seconds)
+    return 2 * LANES * chains / one / 1e9
+
+
+def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
+    """Return GB/s of one core for the triad over three arrays of `size` bytes together, `threads` cores at once."""
+    program = native.get_program(peaks.triad_source())
+    vectors = max(1, size // (3 * 4 * LANES) // peaks.UNROLL) * peaks.UNROLL
+    flag = np.zeros(8, np.int64)
+    arrays: list[list[int]] = []
+    kept = []  # the arrays behind the addresses
+    for _ in range(threads):
+        # A page and a few lines apart, or loads and stores of equal low addresses would wait for one another.
+        memory = aligned(3 * (vectors * LANES + 1200))
+        memory[:] = 1.0
+        kept.append(memory)
+        arrays.append([memory.ctypes.data + 4 * k * (vectors * LANES + 1200 // 16 * 16) for k in range(3)])
+    one = best_time(threads, lambda k, n: program(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
+    return peaks.TRIAD_BYTES * LANES * vectors / one / 1e9
+
+
+def read_counter(program: native.Native | None = None) -> int:
+    """Return the counter that profiled programs read."""
+    place = np.zeros(1, np.int64)
+    (program or native.get_program(peaks.counter_source()))(place.ctypes.data)
+    return int(place[0])
+
+
+def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str, Any]:
+    """Measure the machine, in rounds of about `seconds`.
+
+    Returns
+    -------
+    dict
+        ``gflops`` and ``gbytes`` (by level, ``memory`` the last) of one core while all `threads` work; sizes in
+        bytes; ``target``, ``vector_bits``; ``counter_ghz``.
+    """
+    count = threads or available_threads()
+    sizes = cache_sizes()
+    # Most of the first level, as a pass over little data is short beside its start; half of the others.
+    spans = {level: 3 * size // 4 if level == "L1" else size // 2 for level, size in sizes.items()}
+    last = max(sizes, key=lambda level: sizes[level])
+    if last not in ("L1", "L2"):  # shared by the cores
+        spans[last] = max(spans[last] // count, sizes.get("L2", 0) + sizes.get("L2", 0) // 2)
+    spans["memory"] = min(4 * sizes[last], MEMORY_LIMIT) // count
+    ticks = native.get_program(peaks.counter_source())
+    start, first = time.perf_counter_ns(), read_counter(ticks)
+    name, features = native.cpu_target()
+    facts = {
+        "cpu": cpu_name(),
+        "target": name,
+        "vector_bits": {32: 512, 8: 256}.get(native.vector_registers(), 128),
+        "fma": any(flag in features.split(",") for flag in ("+fma", "+neon")) or name == "haswell",
+        "cores": os.cpu_count(),
+        "threads": count,
+        "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",
+        "caches": sizes,
+        "gflops": fma_peak(count, seconds),
+        "gbytes": {level: bandwidth(count, size, seconds) for level, size in spans.items()},
+    }
+    facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
+    return facts

@@ -1,0 +1,214 @@
+"""The kernels: one row each, with its module, its plain twin, and the work and traffic of a call.
+
+Work counts the multiply-adds of a block of 16 images as ``lenumba summary`` does: those of convolutions and dense
+layers, the gradients each as many as the forward pass. Programs that take images one by one compute whole vectors of
+pixels: there it counts what is executed, with the pixels between two rows. Traffic counts every value that a step must
+read or write once: 64 bytes a vector, 4 bytes a weight; what a step reads of it more often comes from the caches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lenumba.kernels.program import KERNEL_MODULES, LANES, Call
+
+VECTOR, WEIGHT = 4 * LANES, 4
+Shapes = Mapping[str, int]
+Count = Callable[[Shapes], int]
+
+
+def nothing(s: Shapes) -> int:
+    """Return 0."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What is known of a kernel.
+
+    Attributes
+    ----------
+    module, twin
+        The module of `lenumba.kernels` that holds it, and the plain-loop twin: ``module.function``.
+    multiply_adds
+        Of one call, per lane (image), as a function of the call's shapes.
+    shared, own
+        Bytes that all calls of a step have in common, and those of one call's part, as functions of its shapes.
+    """
+
+    module: str
+    twin: str
+    multiply_adds: Count = nothing
+    shared: Count = nothing
+    own: Count = nothing
+
+
+def maps(s: Shapes) -> int:
+    """Return the rows of a call's range."""
+    return s["M_TO"] - s["M_FROM"]
+
+
+def columns(s: Shapes) -> int:
+    """Return the columns of a call's range."""
+    return s["J_TO"] - s["J_FROM"]
+
+
+def filter_size(s: Shapes) -> int:
+    """Return the weights of one map's filter."""
+    return s["C"] * s["KH"] * s["KW"]
+
+
+def planes(count: str, plane: str) -> Count:
+    """Return the count of the bytes of whole planes."""
+    return lambda s: VECTOR * s[count] * s[plane]
+
+
+def elementwise(arrays: int) -> Count:
+    """Return the count of the bytes of `arrays` tensors of C × H × W."""
+    return lambda s: VECTOR * arrays * s["C"] * s["H"] * s["W"]
+
+
+def pooling(inputs: int, outputs: int, value: int = VECTOR) -> Count:
+    """Return the count of the bytes of a pooling's tensors: windows times their size, and windows."""
+
+    def count(s: Shapes) -> int:
+        windows = s["C"] * s["OH"] * s["OW"]
+        return value * windows * (inputs * s["KH"] * s["KW"] + outputs)
+
+    return count
+
+
+def dense_part(s: Shapes) -> int:
+    """Return the real columns of a part of the weight gradient; the last vector of a row reaches beyond them."""
+    return maps(s) * (min(s["N"], LANES * s["V_TO"]) - LANES * s["V_FROM"])
+
+
+def dense_work(s: Shapes) -> int:
+    """Return the weight gradient's multiply-adds per lane: each image's, or a sixteenth of a single image's."""
+    return dense_part(s) if s["UNIT"] == LANES else maps(s) * (s["V_TO"] - s["V_FROM"])
+
+
+CATALOGUE: dict[str, Kernel] = {
+    "pack": Kernel("lanes", "reference_moves.pack", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
+    "conv_forward": Kernel(
+        "conv",
+        "reference.conv_forward",
+        multiply_adds=lambda s: maps(s) * columns(s) * s["OH"] * filter_size(s),
+        shared=planes("C", "X_PLANE"),
+        own=lambda s: VECTOR * maps(s) * columns(s) * s["OH"] + WEIGHT * maps(s) * filter_size(s),
+    ),
+    "conv_weight_gradient": Kernel(
+        "conv",
+        "reference.conv_weight_gradient",
+        multiply_adds=lambda s: maps(s) * s["C"] * s["KH"] * (s["V_TO"] - s["V_FROM"]) * s["OH"] * s["OW"],
+        shared=planes("C", "X_PLANE"),
+        own=lambda s: VECTOR * maps(s) * s["OH"] * s["OW"] + 2 * WEIGHT * maps(s) * filter_size(s),
+    ),
+    "conv_bias_gradient": Kernel(
+        "conv", "reference.conv_bias_gradient", own=lambda s: VECTOR * s["M"] * s["OH"] * s["OW"]
+    ),
+    "conv_input_gradient": Kernel(
+        "conv",
+        "reference.conv_input_gradient",
+        multiply_adds=lambda s: s["M"] * s["OH"] * s["KH"] * s["KW"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
+        shared=lambda s: VECTOR * s["C"] * s["X_PLANE"] * (1 if s["FIRST"] else 2) + WEIGHT * s["M"] * filter_size(s),
+        own=lambda s: VECTOR * s["M"] * s["OH"] * columns(s),
+    ),
+    "dense_forward": Kernel(
+        "dense",
+        "reference.dense_forward",
+        multiply_adds=lambda s: maps(s) * s["N"],
+        shared=lambda s: VECTOR * s["N"],
+        own=lambda s: VECTOR * maps(s) + WEIGHT * maps(s) * s["N"],
+    ),
+    "dense_weight_gradient": Kernel(
+        "dense",
+        "reference.dense_weight_gradient",
+        multiply_adds=dense_work,
+        shared=lambda s: VECTOR * s["ROW"],
+        own=lambda s: VECTOR * maps(s) + 2 * WEIGHT * dense_part(s),
+    ),
+    "dense_bias_gradient": Kernel("dense", "reference.dense_bias_gradient", own=lambda s: VECTOR * s["M"]),
+    "dense_input_gradient": Kernel(
+        "dense",
+        "reference.dense_input_gradient",
+        multiply_adds=lambda s: s["M"] * (s["N_TO"] - s["N_FROM"]),
+        shared=lambda s: VECTOR * s["M"],
+        own=lambda s: (VECTOR + WEIGHT * s["M"]) * (s["N_TO"] - s["N_FROM"]),
+    ),
+    "transpose_lanes": Kernel("dense", "reference_moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
+    "average_pool_forward": Kernel("pool", "reference.average_pool_forward", own=pooling(1, 1)),
+    "average_pool_backward": Kernel("pool", "reference.average_pool_backward", own=pooling(1, 1)),
+    "max_pool_forward": Kernel("pool", "reference.max_pool_forward", own=pooling(1, 1)),
+    "max_pool_backward": Kernel("pool", "reference.max_pool_backward", own=pooling(2, 2)),
+    "clear": Kernel("pool", "reference_moves.clear", own=lambda s: VECTOR * s["SIZE"]),
+    "copy_strided": Kernel("pixels", "reference_moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
+    "clear_tail": Kernel("pixels", "reference_moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
+    "conv_input_gradient_pixels": Kernel(
+        "pixels",
+        "reference.conv_input_gradient",
+        multiply_adds=lambda s: s["M"] * s["KH"] * s["KW"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
+        shared=lambda s: WEIGHT * s["M"] * (s["Y_PLANE"] + filter_size(s)),
+        own=lambda s: VECTOR * columns(s) * (s["C_TO"] - s["C_FROM"]),
+    ),
+    "dense_forward_pixels": Kernel(
+        "pixels",
+        "reference.dense_forward",
+        multiply_adds=lambda s: s["M"] * -(-s["N"] // LANES),
+        own=lambda s: WEIGHT * (s["N"] + s["M"] + s["M"] * s["N"]),
+    ),
+    "dense_input_gradient_pixels": Kernel(
+        "pixels",
+        "reference.dense_input_gradient",
+        multiply_adds=lambda s: s["M"] * (s["V_TO"] - s["V_FROM"]),
+        own=lambda s: (VECTOR + VECTOR * s["M"]) * (s["V_TO"] - s["V_FROM"]),
+    ),
+    "dense_bias_gradient_pixels": Kernel("pixels", "reference.dense_bias_gradient", own=lambda s: 3 * WEIGHT * s["M"]),
+    "average_pool_forward_pixels": Kernel("pixels", "reference.average_pool_forward", own=pooling(1, 1, WEIGHT)),
+    "average_pool_backward_pixels": Kernel("pixels", "reference.average_pool_backward", own=pooling(2, 1, WEIGHT)),
+    "max_pool_forward_pixels": Kernel("pixels", "reference.max_pool_forward", own=pooling(1, 1, WEIGHT)),
+    "max_pool_backward_pixels": Kernel("pixels", "reference.max_pool_backward", own=pooling(3, 2, WEIGHT)),
+    "dropout_forward": Kernel("dropout", "reference_moves.dropout_forward", own=elementwise(3)),
+    "dropout_backward": Kernel("dropout", "reference_moves.dropout_backward", own=elementwise(3)),
+    "copy": Kernel("dropout", "reference_moves.copy", own=elementwise(2)),
+    "activation_forward": Kernel("activation", "reference_steps.activation_forward", own=elementwise(2)),
+    "activation_backward": Kernel("activation", "reference_steps.activation_backward", own=elementwise(3)),
+    **{
+        f"{name}{end}": Kernel("activation", f"reference_steps.{name}{end}")
+        for name in ("relu", "leaky_relu", "tanh", "sigmoid")
+        for end in ("", "_derivative")
+    },
+    **{
+        name: Kernel("loss", f"reference_steps.{name}", own=lambda s: 3 * VECTOR * s["K"])
+        for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error")
+    },
+    # Each shard's gradient is read and cleared; parameters and the optimiser's state are read and written.
+    **{
+        name: Kernel(
+            "update",
+            f"reference_steps.{name}",
+            own=lambda s: WEIGHT * s["SIZE"] * (2 * s["SHARDS"] + 2 + 2 * s["STATES"]),
+        )
+        for name in ("sgd", "adamw")
+    },
+}
+
+
+def work_of(kernel: str, calls: Sequence[Call]) -> tuple[int, int] | None:
+    """Return the floating-point operations (two a multiply-add) and the bytes of a step's calls for a block.
+
+    None where the catalogue has no row for the kernel, or the calls lack the shapes that its row counts by.
+    """
+    row = CATALOGUE.get(kernel)
+    if row is None or not calls:
+        return None
+    shapes = [dict(call.shapes) for call in calls]
+    try:
+        multiply_adds = sum(row.multiply_adds(s) for s in shapes)
+        return 2 * LANES * multiply_adds, row.shared(shapes[0]) + sum(row.own(s) for s in shapes)
+    except KeyError:
+        return None
+
+
+def listed_kernels() -> set[str]:
+    """Return the kernels that generated programs import, by the program printer's own table."""
+    return {name for names in KERNEL_MODULES.values() for name in names}

@@ -1,0 +1,243 @@
+"""Profiles of a network's training: sums, work, verdicts, pictures, traces and comparisons."""
+
+import copy
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from lenumba.engine import profile_report
+from lenumba.engine.config import read_config
+from lenumba.engine.errors import ConfigError, DataError
+from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.profile_html import profile_html
+from lenumba.engine.profiling import PYTHON, profile_training, profiled_source
+from lenumba.engine.summary import summarize
+from lenumba.engine.trainer import check_network
+from lenumba.kernels import profiled, program
+from lenumba.kernels.catalogue import CATALOGUE, listed_kernels, work_of
+
+SMALL = """\
+data: {name: digits, samples: 3200, validation: 0, batch_size: 60}
+network:
+  layers:
+    - {type: conv, channels: 4, kernel_size: 5, activation: relu}
+    - {type: max_pool, size: 2}
+    - {type: conv, channels: 3, kernel_size: 3, padding: 1}
+    - flatten
+    - {type: dense, units: 10, activation: softmax}
+optimizer: {name: sgd, learning_rate: 0.01}
+train: {epochs: 1, threads: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return read_config(SMALL, "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def profile(loaded):
+    return profile_training(loaded, seconds=1)
+
+
+def rows_of(profile, phase, kernel):
+    return [row for row in profile["rows"] if row["phase"] == phase and row["kernel"] == kernel]
+
+
+def test_the_rows_add_up_to_the_epoch(profile):
+    assert sum(row["ms"] for row in profile["rows"]) == pytest.approx(profile["profiled_ms"], rel=0.01)
+    assert sum(row["share"] for row in profile["rows"]) == pytest.approx(1)
+    assert all(row["ms"] >= 0 for row in profile["rows"])
+    # The least of several epochs disturbs other processes' work least; one epoch takes milliseconds.
+    assert min(profile["profiled_epochs_ms"]) == pytest.approx(min(profile["epochs_ms"]), rel=0.15, abs=3)
+
+
+def test_every_kernel_is_called_once_a_block(profile):
+    blocks = profile["images"] // 60 * 4 + -(-(profile["images"] % 60) // 16)
+    for row in profile["rows"]:
+        if row["layer"] or row["kernel"] == "pack":
+            assert row["calls"] == blocks, row["name"]
+    assert [row["calls"] for row in profile["rows"] if row["function"] == "sgd"] == [2 * profile["batches"]]
+
+
+def test_work_equals_the_summary(profile, loaded):
+    layers = {layer["name"]: layer["multiply_adds"] for layer in summarize(loaded)["layers"]}
+    expected = {name: 2 * count * profile["images"] for name, count in layers.items() if count}
+    kinds = ["conv_forward", "dense_forward"], ["conv_weight_gradient", "dense_weight_gradient"]
+    for phase, kernels in zip(("forward", "backward"), kinds, strict=True):
+        found = {row["layer"]: row["flops"] for kernel in kernels for row in rows_of(profile, phase, kernel)}
+        assert found == expected
+    found = {row["layer"]: row["flops"] for row in profile["rows"] if row["kernel"].endswith("input_gradient")}
+    assert found == {name: work for name, work in expected.items() if name != "conv1"}
+    assert profile["forward_multiply_adds"] == summarize(loaded)["multiply_adds"]
+
+
+@pytest.mark.parametrize("registers", [32, 8, 4])
+def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
+    monkeypatch.setattr("lenumba.engine.network.vector_registers", lambda: registers)
+    network = check_network(loaded)
+    plan = network.plan(make_optimizer(loaded.config.optimizer))
+    rows = profiled.profile_rows(profiled.profiled_plan(plan, 0))
+    work = sum(found[0] for row in rows if (found := work_of(row.kernel, row.calls)))
+    madds = [unit.layer.multiply_adds(unit.shape) for unit in network.units]
+    assert work == 32 * (3 * sum(madds) - madds[0])
+
+
+def test_every_row_has_a_verdict_and_limits(profile):
+    for row in profile["rows"]:
+        assert bool(row["code"]) == bool(row["function"]), row["name"]
+        if row["flops"]:
+            assert "vectorised" in row["code"]["verdict"]
+            assert row["bound"] in ("compute", row["level"])
+            assert row["intensity"] == pytest.approx(row["flops"] / row["bytes"], rel=0.01)
+            assert 0 < row["fma_share"] < 1.5
+    assert profile["machine"]["gflops"] > 0
+    assert list(profile["machine"]["gbytes"])[-1] == "memory"
+
+
+def test_compile_times_are_told_by_kernel(profile):
+    functions = profile["compile"]["functions"]
+    assert functions["forward_conv1"]["typing_s"] > 0
+    assert functions["forward_conv1"]["lowering_s"] > 0
+    assert functions["forward_conv1"]["llvm_s"] > 0
+    assert profile["compile"]["cache"]["hit"] in (True, False)
+    assert profile["compile"]["cache"]["why"]
+
+
+def test_an_unprofiled_program_has_no_clock(loaded):
+    network = check_network(loaded)
+    optimizer = make_optimizer(loaded.config.optimizer)
+    plan = network.plan(optimizer)
+    assert not re.search("lap|clock", program.program_source(plan).text)
+    assert "lap(work" in profiled_source(network, optimizer)[1].text
+
+
+def test_kernels_of_the_program_printer_have_rows_and_twins():
+    losses_and_updates = {"softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error", "sgd", "adamw", "pack"}
+    assert listed_kernels() | losses_and_updates <= CATALOGUE.keys()
+    for name, row in CATALOGUE.items():
+        assert hasattr(importlib.import_module(f"lenumba.kernels.{row.module}"), name), name
+        module, _, twin = row.twin.partition(".")
+        assert hasattr(getattr(importlib.import_module(f"lenumba.kernels.{module}"), twin), "py_func"), name
+
+
+def test_the_trace_has_chromes_format_and_a_track_for_each_thread(profile):
+    trace = json.loads(json.dumps(profile_report.chrome_trace(profile)))
+    assert trace.keys() == {"traceEvents", "displayTimeUnit"}
+    names = {event["tid"]: event["args"]["name"] for event in trace["traceEvents"] if event["name"] == "thread_name"}
+    assert names == {0: "worker 0", 1: "worker 1"}
+    tracks: dict[int, float] = {}
+    for event in trace["traceEvents"]:
+        assert event["ph"] in ("X", "M")
+        assert isinstance(event["name"], str)
+        assert isinstance(event["pid"], int)
+        assert isinstance(event["tid"], int)
+        if event["ph"] == "X":
+            assert event.keys() == {"ph", "name", "cat", "pid", "tid", "ts", "dur"}
+            assert event["dur"] >= 0
+            # Both are rounded to 0.1 ns.
+            assert event["ts"] >= tracks.get(event["tid"], 0) - 1e-3
+            tracks[event["tid"]] = event["ts"] + event["dur"]
+    assert tracks.keys() == {0, 1}
+
+
+def test_the_page_needs_nothing_from_elsewhere(profile):
+    page = profile_html(profile)
+    for word in ("http", "src=", "href", "url(", "@import", "<script", "<link"):
+        assert word not in page
+    parser = HTMLParser()
+    parser.feed(page)
+    pictures = re.findall(r"<svg.*?</svg>", page, re.S)
+    assert len(pictures) == 3
+    for picture in pictures:
+        ElementTree.fromstring(picture)
+    assert "conv_weight_gradient" in page
+
+
+def test_a_profile_equals_itself_and_a_slower_kernel_is_named(profile):
+    assert profile_report.compare_profiles(profile, profile)[1] == []
+    slow = copy.deepcopy(profile)
+    [row] = rows_of(slow, "forward", "conv_forward")[:1]
+    for values in (row, *(other for side in (slow,) for other in side["rows"])):
+        values["noise"] = 0.01
+    quiet = copy.deepcopy(slow)
+    row["ms"] += 0.1 * slow["epoch_ms"]
+    text, slower = profile_report.compare_profiles(quiet, slow)
+    assert slower == [row["name"]]
+    assert "slower" in text
+    assert profile_report.compare_profiles(slow, quiet)[1] == []
+
+
+def test_profiles_of_different_runs_are_not_compared(profile):
+    with pytest.raises(ConfigError, match="threads = 2, found 1"):
+        profile_report.compare_profiles(profile | {"threads": 1}, profile)
+
+
+def test_reading_something_else_as_a_profile_is_refused(tmp_path):
+    for content in (None, "{}", "no JSON"):
+        path = tmp_path / "old.json"
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(DataError, match=r"old\.json: expected a profile"):
+            profile_report.read_profile(path)
+
+
+def test_a_planted_slow_kernel_is_named_first_with_the_reason(monkeypatch):
+    import planted
+
+    monkeypatch.setitem(sys.modules, "lenumba.kernels.planted", planted)
+    monkeypatch.setitem(program.KERNEL_MODULES, "planted", ("plain_conv_forward",))
+    monkeypatch.setitem(CATALOGUE, "plain_conv_forward", CATALOGUE["conv_forward"])
+    text = SMALL.replace("threads: 2", "threads: 1").replace("samples: 3200", "samples: 640")
+    found = profile_training(read_config(text, "small.yaml"), seconds=0, change=planted.plant)
+    first = max(found["rows"], key=lambda row: row["ms"])
+    assert first["function"] == "forward_conv1"
+    assert "not vectorised" in first["code"]["verdict"]
+    lines = profile_report.profile_table(found).splitlines()
+    assert lines[4].startswith("conv1 forward · plain_conv_forward")
+    assert "not vectorised" in lines[4]
+    assert found["threads"] == 1
+
+
+def test_the_command_prints_and_writes_all_forms(lenumba, place):
+    arguments = ["profile", "tiny.yaml", "--threads", "1", "--seconds", "0"]
+    shown = lenumba(*arguments, "--html", "page.html", "--trace", "trace.json", "--compile")
+    assert shown.exit_code == 0, shown.stderr
+    for text in ("waiting at barriers", PYTHON, "overhead of measuring", "cold:"):
+        assert text in shown.stdout
+    assert (place / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((place / "trace.json").read_text())["traceEvents"]
+    printed = lenumba(*arguments, "--json")
+    assert json.loads(printed.stdout)["compile"]["cache"]["hit"] is True
+    (place / "old.json").write_text(printed.stdout)
+    compared = lenumba(*arguments, "--compare", "old.json")
+    assert compared.exit_code in (0, 1)  # on a busy machine, either
+    assert "ratio" in compared.stdout
+    code = lenumba(*arguments, "--asm", "forward_dense1", "--llvm", "dense_bias_gradient").stdout
+    assert "# loop, depth" in code
+    assert "define" in code
+
+
+def test_wrong_arguments_are_refused_in_one_line(refused):
+    assert "--args" in refused(2, "profile", "tiny.yaml", "--args", "3")
+    assert "old.json" in refused(3, "profile", "tiny.yaml", "--compare", "old.json")
+    assert "nosuch" in refused(2, "profile", "nosuch:function")
+
+
+def test_it_works_for_a_processor_without_avx512(place):
+    environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2"}
+    command = [sys.executable, "-m", "lenumba.cli", "profile", "tiny.yaml", "--seconds", "0", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["machine"]["vector_bits"] == 256
+    if found["machine"]["target"] == "haswell":
+        registers = {(row["code"] or {}).get("register") for row in found["rows"] if row["flops"]}
+        assert "zmm" not in registers

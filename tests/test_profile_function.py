@@ -1,0 +1,160 @@
+"""Profiles of functions of the user's own: what vectorised, what did not and why, and their work."""
+
+import json
+
+import pytest
+
+from lenumba.kernels.assembly import annotate, judge
+from lenumba.kernels.user_function import with_counter
+
+SAMPLES = """\
+from numba import njit, prange
+
+
+@njit
+def total(x):
+    s = 0.0
+    for i in range(x.size):
+        s += x[i]
+    return s
+
+
+@njit
+def stencil(x, y):
+    for i in range(1, x.shape[0] - 1):
+        for j in range(1, x.shape[1] - 1):
+            y[i, j] = 0.25 * (x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1])
+
+
+@njit(parallel=True)
+def scaled_sum(a, x, y):
+    for i in prange(x.size):
+        y[i] += a * x[i]
+    return y
+
+
+@njit
+def count(x):
+    return x.size
+
+
+def plain(x):
+    return x
+
+
+@njit
+def broken(x):
+    raise ValueError("told so")
+"""
+
+
+@pytest.fixture
+def samples(place):
+    package = place / "profiled_samples"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "functions.py").write_text(SAMPLES)
+    return "profiled_samples.functions"
+
+
+@pytest.fixture
+def profiled(lenumba, samples):
+    """The profile of one of the functions, as JSON."""
+
+    def call(name: str, arguments: str) -> dict:
+        result = lenumba("profile", f"{samples}:{name}", "--args", arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return call
+
+
+def test_three_functions_are_told_apart(profiled, lenumba, samples):
+    total = profiled("total", "np.ones(1000)")
+    assert total["code"]["verdict"].startswith("not vectorised")
+    assert "reassoc" in total["reason"]
+    assert total["flops"] == 1000
+
+    stencil = profiled("stencil", "np.ones((60, 70)), np.ones((60, 70))")
+    assert stencil["code"]["verdict"].startswith("vectorised")
+    assert stencil["code"]["width"] > 1
+    assert stencil["flops"] == 4 * 58 * 68
+    assert stencil["reason"] == ""
+
+    parallel = profiled("scaled_sum", "2.0, np.ones(5000), np.ones(5000)")
+    assert parallel["code"]["verdict"].startswith("vectorised")
+    assert parallel["flops"] == 2 * 5000
+    assert "scaled_sum" in parallel["code"]["diagnostics"]
+
+    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)").stdout
+    for text in ("GFLOP/s (1,000 floating-point", "not vectorised: a sum", "typing", "first call"):
+        assert text in shown
+    assert (
+        "# loop, depth 1: not vectorised"
+        in lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total").stdout
+    )
+
+
+def test_a_function_without_floats_is_told_so(lenumba, samples):
+    assert "no floating-point operations" in lenumba("profile", f"{samples}:count", "--args", "np.ones(3)").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("nosuch", "", "no attribute 'nosuch'"),
+        ("plain", "", "njit on it, found function"),
+        ("total", "np.ones(", "SyntaxError"),
+        ("total", "3", "size"),
+        ("broken", "1", "told so"),
+    ],
+)
+def test_mistakes_are_one_line(refused, samples, name, arguments, told):
+    assert told in refused(2, "profile", f"{samples}:{name}", "--args", arguments)
+
+
+X86 = """\
+\t.type\tf,@function
+f:
+\tmovq\t%rdi, %rax
+.LBB0_1:
+\tvmovups\t64(%rsp), %zmm3
+\tvfmadd231ps\t(%rsi), %zmm1, %zmm2
+\tvfmadd231ps\t(%rdi), %zmm1, %zmm3
+\tvmovups\t%zmm3, 64(%rsp)
+\tjne\t.LBB0_1
+.LBB0_2:
+\tvaddss\t(%rsi), %xmm1, %xmm1
+\tjne\t.LBB0_2
+\tretq
+\t.size\tf, .-f
+"""
+ARM = """\
+\t.type\tf,@function
+f:
+.LBB0_1:
+\tldp\tq0, q1, [x0], #32
+\tfmla\tv2.4s, v0.4s, v1.4s
+\tb.ne\t.LBB0_1
+\tret
+\t.size\tf, .-f
+"""
+
+
+def test_assembly_is_judged_by_its_loops():
+    found = judge(X86)
+    assert found["verdict"] == "vectorised 16-wide (zmm), spills 1 register, 1 scalar remainder"
+    assert (found["fma"], found["packed"], found["scalar"], found["spills"]) == (2, 2, 1, 1)
+    assert "# loop, depth 1: vectorised 16-wide (zmm), spills 1 register; 2 multiply-adds\n.LBB0_1:" in annotate(X86)
+
+
+def test_assembly_of_arm_is_judged_too():
+    found = judge(ARM)
+    assert (found["verdict"], found["width"], found["fma"]) == ("vectorised 4-wide (128-bit)", 4, 1)
+
+
+def test_operations_are_counted_in_llvm_code():
+    code = "define void @f() {\n  %1 = fadd fast <8 x double> %a, %b\n  %2 = fmul float %c, %d\n  br label %3\n}"
+    text, blocks = with_counter(code)
+    assert blocks == 1
+    assert "i64 9 monotonic" in text

@@ -1,0 +1,88 @@
+"""Commands for recipes and data: summary, configs, check, schema, data."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lenumba.commands.base import split_arguments
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG."""
+    from lenumba.engine.config import load_config
+    from lenumba.engine.summary import summarize
+    from lenumba.engine.tables import summary_table
+
+    name, changes = split_arguments(config, overrides)
+    result = summarize(load_config("lenet" if name is None else name, changes))
+    click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def configs(context: click.Context) -> None:
+    """List the shipped recipes."""
+    from lenumba.engine.config import recipe_names, recipe_text
+
+    if context.invoked_subcommand is None:
+        for name in recipe_names():
+            click.echo(f"{name:<14} {recipe_text(name).splitlines()[0].lstrip('# ')}")
+
+
+@configs.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a recipe with its comments, to start one's own from."""
+    from lenumba.engine.config import recipe_text
+
+    click.echo(recipe_text(name), nl=False)
+
+
+@click.command()
+@click.argument("config")
+@click.argument("overrides", nargs=-1)
+def check(config: str, overrides: tuple[str, ...]) -> None:
+    """Check a configuration, layers and shapes included, without training."""
+    from lenumba.engine.config import load_config
+    from lenumba.engine.trainer import check_network
+
+    loaded = load_config(config, overrides)
+    network = check_network(loaded)
+    if loaded.config.tune is not None:
+        from lenumba.engine.tuning.space import Space
+
+        Space(loaded)
+    click.echo(
+        f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
+    )
+
+
+@click.command()
+def schema() -> None:
+    """Print the configuration's JSON Schema, for editors that complete and check YAML."""
+    from lenumba.engine.config import config_schema
+
+    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@click.group()
+def data() -> None:
+    """Handle data sets."""
+
+
+@data.command()
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
+def fetch(name: str, root: Path | None) -> None:
+    """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
+    from lenumba.engine.download import SOURCES, download, fetch
+
+    if name not in SOURCES:
+        raise click.UsageError(f"no data set {name!r} to download; there are {', '.join(SOURCES)}")
+    folder = fetch(name, progress=True) if root is None else download(name, root, progress=True)
+    click.echo(f"{name}: {folder}")

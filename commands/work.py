@@ -1,0 +1,159 @@
+"""Commands that compute: train, compare, tune, profile."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lenumba.commands.base import PATH, split_arguments
+from lenumba.engine.errors import LenumbaError
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+@click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
+def train(
+    config: str | None,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    out: Path | None,
+    resume: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train a network.
+
+    CONFIG is a recipe's name (see 'lenumba configs') or the path of a YAML file; 'quickstart' if it is left out.
+    OVERRIDES replace values of it, such as train.epochs=20 or network.layers.0.channels=8.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.display import TrainingDisplay
+    from lenumba.engine.folders import find_run
+    from lenumba.engine.runs import resume_run, start_run
+
+    name, changes = split_arguments(config, overrides)
+    if threads is not None:
+        changes.append(f"train.threads={threads}")
+    if resume is not None and name is not None:
+        raise click.UsageError(f"unexpected argument {name!r}: a resumed run has its configuration")
+    with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
+        if resume is not None:
+            if out is not None:
+                raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
+            result = resume_run(find_run(resume), changes, display.hooks)
+        else:
+            loaded = load_config("quickstart" if name is None else name, changes)
+            result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
+    if as_json:
+        click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        summary, path = result.summary, shlex.quote(str(result.path))
+        click.echo(
+            f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
+            f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
+            f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
+        )
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
+    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
+    from lenumba.engine.compare import compare
+    from lenumba.engine.display import ComparisonDisplay
+    from lenumba.engine.tables import comparison_table
+
+    names = [item for item in configs if "=" not in item or Path(item).is_file()]
+    if len(names) < 2:
+        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
+        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks)
+    click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--trials", type=click.IntRange(1, 100_000), help="Finished and pruned ones in all  [default: tune.trials]"
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads, shared by the workers; all cores by default."
+)
+@click.option("--name", help="The study's name, its folder in ./studies  [default: the recipe's name]")
+@click.option("--resume", is_flag=True, help="Go on with a study as it is recorded: --name, or the latest.")
+@click.option("--status", is_flag=True, help="Tell how far a study is, and leave it alone.")
+@click.option("--storage", metavar="URL", help="A database, such as postgresql://…, for several machines at once.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the study's summary as JSON, and nothing else.")
+def tune(
+    config: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    jobs: int,
+    threads: int | None,
+    name: str | None,
+    resume: bool,
+    status: bool,
+    storage: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Search for better settings: a study of many short trainings (needs pip install 'lenumba[tune]').
+
+    CONFIG is a recipe or YAML file with a section 'tune', such as lenet-tune. The number of trials is a total: the
+    same command again goes on with an unfinished study of that name, and with more --trials makes it longer. The
+    best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
+    """
+    from lenumba.engine.tuning.command import show_status, tune_command
+
+    recipe, changes = split_arguments(config, overrides)
+    if status:
+        click.echo(show_status(name or recipe, storage, as_json=as_json))
+        return
+    if recipe is None and not resume:
+        raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
+    changes += [] if threads is None else [f"train.threads={threads}"]
+    options = {"trials": trials, "jobs": jobs, "storage": storage}
+    tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option("--batch-size", type=click.IntRange(1), help="Images in a batch; the recipe's by default.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default.")
+@click.option("--args", "arguments", help="For MODULE:FUNCTION: its arguments, such as 'np.ones(1000), 3'.")
+@click.option("--seconds", type=click.FloatRange(0, 3600), default=6.0, show_default=True, help="Time to measure.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: what --compare reads.")
+@click.option("--html", type=PATH, is_flag=False, flag_value="profile.html", help="Write a page with pictures.")
+@click.option("--trace", type=PATH, help="Write a timeline for Perfetto or chrome://tracing.")
+@click.option("--compare", type=PATH, metavar="OLD.json", help="Compare; exit code 1 where a kernel became slower.")
+@click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
+@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with what its loops were judged to be.")
+@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code.")
+@click.option("--machine", is_flag=True, help="Measure the machine's peaks, and nothing else.")
+def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
+    """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
+
+    CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or MODULE:FUNCTION, a function of your
+    own that Numba compiles.
+    """
+    from lenumba.engine.profile_command import run_profile
+
+    name, changes = split_arguments(config, overrides)
+    changes += [f"data.batch_size={batch_size}"] if batch_size else []
+    text, regression = run_profile(name, changes, **options)
+    click.echo(text)
+    if regression:
+        raise LenumbaError(regression)

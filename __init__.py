@@ -5,16 +5,18 @@
 >>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenumba.engine.compare import Comparison
     from lenumba.engine.model import Model
     from lenumba.engine.runs import RunResult
+    from lenumba.engine.tuning.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "compare", "load", "train", "tune"]
 
 
 def train(
@@ -52,6 +54,35 @@ def train(
     return start_run(load_config(config, overrides), out=Path(out) if out else None, overrides=record)
 
 
+def compare(
+    configs: Sequence[str | Path], overrides: Mapping[str, Any] | None = None, *, seeds: int = 5
+) -> "list[Comparison]":
+    """Train configurations with several seeds, in memory, and measure them alike.
+
+    Parameters
+    ----------
+    configs
+        Shipped recipes' names or paths of YAML files.
+    overrides
+        Dotted keys and values that replace those of every configuration.
+    seeds
+        How many trainings of each: with the seeds ``train.seed``, ``train.seed + 1``, …
+
+    Returns
+    -------
+    list of Comparison
+        One for each configuration: its size, and mean and standard error of training time and accuracies.
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        With one line for each fault: ConfigError, DataError, DivergedError.
+    """
+    from lenumba.engine.compare import compare
+
+    return compare(configs, dict(overrides or {}), seeds)
+
+
 def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) -> "Model":
     """Load a trained network.
 
@@ -78,3 +109,48 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
     from lenumba.engine.model import load
 
     return load(run, checkpoint, threads)
+
+
+def tune(
+    config: str | Path = "lenet-tune",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    trials: int | None = None,
+    jobs: int = 1,
+    name: str | None = None,
+    storage: str | None = None,
+) -> "Study":
+    """Search for better settings; needs ``pip install 'lenumba[tune]'``.
+
+    A study of this name that is there already goes on, up to `trials` in all.
+
+    Parameters
+    ----------
+    config
+        A recipe's name or the path of a YAML file, with a section ``tune``.
+    overrides
+        Dotted keys and values that replace those of the configuration.
+    trials
+        Finished and pruned trials in all; by default what the configuration says.
+    jobs
+        Worker processes, which share the threads.
+    name
+        The study's folder in ``studies``; the recipe's name by default.
+    storage
+        URL of a database that several machines share; by default a journal in the study's folder.
+
+    Returns
+    -------
+    Study
+        Its `path`, `best`, `best_config`, `trials` and `summary`.
+
+    Raises
+    ------
+    lenumba.engine.errors.LenumbaError
+        With one line for each fault.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.tuning.study import run_study
+
+    loaded = load_config(config, dict(overrides or {}))
+    return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage)

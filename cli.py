@@ -175,6 +175,24 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
+@main.command()
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
+    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
+    from lenumba.engine.compare import compare
+    from lenumba.engine.display import ComparisonDisplay
+    from lenumba.engine.tables import comparison_table
+
+    names = [item for item in configs if "=" not in item or Path(item).is_file()]
+    if len(names) < 2:
+        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
+        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks)
+    click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+
+
 @main.command(epilog=RUN_HELP)
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -192,7 +210,7 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
     from lenumba.engine.model import load
 
     model = load(run, checkpoint)
-    prepare = prepare_digit if model.class_names == tuple("0123456789") else load_image
+    prepare = prepare_digit if model.shows_digits else load_image
     outputs = model.predict_proba(np.stack([prepare(path, model.image_shape) for path in images]))
     answers = []
     for path, row in zip(images, outputs, strict=True):
@@ -254,6 +272,10 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
 
     loaded = load_config(config, overrides)
     network = check_network(loaded)
+    if loaded.config.tune is not None:
+        from lenumba.engine.tuning.space import Space
+
+        Space(loaded)
     click.echo(
         f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
     )
@@ -328,6 +350,94 @@ def runs(as_json: bool) -> None:
         click.echo(json.dumps([{"run": name, **run} for name, run in found], ensure_ascii=False))
     else:
         click.echo(runs_table(found) if found else "no runs in ./runs yet; start one with 'lenumba train'")
+
+
+@main.command()
+@click.argument("config", required=False)
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--trials", type=click.IntRange(1, 100_000), help="Finished and pruned ones in all  [default: tune.trials]"
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads, shared by the workers; all cores by default."
+)
+@click.option("--name", help="The study's name, its folder in ./studies  [default: the recipe's name]")
+@click.option("--resume", is_flag=True, help="Go on with a study as it is recorded: --name, or the latest.")
+@click.option("--status", is_flag=True, help="Tell how far a study is, and leave it alone.")
+@click.option("--storage", metavar="URL", help="A database, such as postgresql://…, for several machines at once.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the study's summary as JSON, and nothing else.")
+def tune(
+    config: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    jobs: int,
+    threads: int | None,
+    name: str | None,
+    resume: bool,
+    status: bool,
+    storage: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Search for better settings: a study of many short trainings (needs pip install 'lenumba[tune]').
+
+    CONFIG is a recipe or YAML file with a section 'tune', such as lenet-tune. The number of trials is a total: the
+    same command again goes on with an unfinished study of that name, and with more --trials makes it longer. The
+    best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
+    """
+    from lenumba.engine.tuning.command import show_status, tune_command
+
+    recipe, changes = split_arguments(config, overrides)
+    if status:
+        click.echo(show_status(name or recipe, storage, as_json=as_json))
+        return
+    if recipe is None and not resume:
+        raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
+    changes += [] if threads is None else [f"train.threads={threads}"]
+    options = {"trials": trials, "jobs": jobs, "storage": storage}
+    tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
+
+
+@main.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.option("--format", "kind", type=click.Choice(["onnx", "safetensors", "npz"]), default="onnx", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="The new file  [default: the run's name, here]")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) -> None:
+    """Export a trained network for other programs.
+
+    onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
+    and layouts; npz has lenumba's.
+    """
+    from lenumba.engine.export import export_run
+    from lenumba.engine.folders import find_run
+
+    exported = export_run(find_run(run), kind, out, checkpoint, force=force)
+    if exported.comparison:
+        click.echo(str(exported.comparison))
+    click.echo(f"{kind}: {exported.path}")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--config", required=True, help="The network's configuration: a recipe's name or a YAML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+def import_(file: Path, overrides: tuple[str, ...], config: str, out: Path | None) -> None:
+    """Make a run of parameters from elsewhere: safetensors (PyTorch's names or lenumba's) or npz.
+
+    It has trained for no epoch yet; evaluate, predict, export and train --resume take it like any other.
+    """
+    from lenumba.engine.config import load_config
+    from lenumba.engine.importing import import_weights
+
+    imported = import_weights(file, load_config(config, overrides), out)
+    for note in imported.notes:
+        click.echo(note)
+    click.echo(f"run folder {imported.path}\nnext: lenumba evaluate {shlex.quote(str(imported.path))}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from lenumba.engine.errors import ConfigError
@@ -16,6 +16,7 @@ from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
 from lenumba.engine.losses import LOSSES, LOSSES_FOR
 from lenumba.engine.sections import OWN_FILES, Data, Loss, LossName, Network, Optimizer, Schedule, Train, expand_layer
+from lenumba.engine.tuning.section import Tune
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
@@ -38,6 +39,14 @@ class Config(Strictly):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     train: Train = Train()
+    tune: Tune | None = None
+    init_from: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None,
+        description="Transfer: a run (folder, name in ./runs or 'latest') whose best parameters the network starts "
+        "from, where full name and shape are the same; the others are drawn. Pixels are normalised by the new images' "
+        "mean and deviation, not the run's: so also images of another brightness or contrast come in the range that "
+        "the taken layers learned from.",
+    )
 
     @property
     def loss_name(self) -> LossName:
@@ -98,6 +107,12 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
     if data.samples is not None and isinstance(data.validation, int) and data.validation >= data.samples:
         yield "data.validation", f"expected less than data.samples = {data.samples}, found {data.validation}"
+    if data.samples is not None and data.samples_per_class is not None:
+        yield "data.samples_per_class", f"expected null beside data.samples = {data.samples}; set only one of them"
+    for index, number in enumerate(classes := data.classes or ()):
+        if number in classes[:index]:
+            first = classes.index(number)
+            yield f"data.classes.{index}", f"class {number} is already item {first}; list each class once"
 
 
 @dataclass(frozen=True)
@@ -250,7 +265,7 @@ def recipe_text(name: str) -> str:
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML with every default written out; it loads back as an equal one."""
-    return dump_yaml(config.model_dump())
+    return dump_yaml(config.model_dump(exclude={"tune"} if config.tune is None else None))
 
 
 def config_schema() -> dict[str, Any]:

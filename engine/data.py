@@ -22,6 +22,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetSpec",
+    "data_sha256",
     "dataset_from_arrays",
     "dataset_spec",
     "load_dataset",
@@ -278,10 +279,6 @@ def _assemble(
     check_split(train, train_images, train_labels, shape, len(class_names))
     check_split(test, test_images, test_labels, shape, len(class_names))
     train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
-    digest = hashlib.sha256()
-    for array in (train_images, train_labels, test_images, test_labels):
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
     return Dataset(
         name,
         train_images,
@@ -290,5 +287,14 @@ def _assemble(
         test_labels,
         len(class_names),
         class_names,
-        digest.hexdigest(),
+        data_sha256(train_images, train_labels, test_images, test_labels),
     )
+
+
+def data_sha256(*arrays: np.ndarray) -> str:
+    """Return the SHA-256 over the shapes and little-endian bytes of images uint8 and labels int64."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()

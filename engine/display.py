@@ -8,6 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from lenumba.engine.compare import CompareHooks, SeedResult
 from lenumba.engine.runs import Hooks
 from lenumba.engine.trainer import EpochRecord, Trainer
 
@@ -77,7 +78,7 @@ class TrainingDisplay:
         self.echo(
             f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
             f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"
-            f"run folder {folder}\n{COLUMNS}"
+            f"{origin(trainer)}run folder {folder}\n{COLUMNS}"
         )
         self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
         if self.terminal:
@@ -104,3 +105,61 @@ class TrainingDisplay:
             f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
             f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
         )
+
+
+def origin(trainer: Trainer) -> str:
+    """Return the lines that tell which parameters a run that begins takes from another one, empty for none."""
+    if trainer.init_from is None or trainer.progress.epoch or trainer.progress.batch:
+        return ""
+    run, taken, drawn = trainer.init_from["run"], trainer.init_from["taken"], trainer.init_from["drawn"]
+    return f"taken from {run}: {', '.join(taken)}\ndrawn: {', '.join(drawn) or 'none'}\n"
+
+
+class ComparisonDisplay:
+    """Shows on stderr how far a comparison is: one bar over all trainings, plain lines where it is no terminal.
+
+    Parameters
+    ----------
+    echo
+        Prints a line on stderr.
+    silent
+        Show nothing.
+    """
+
+    def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
+        self._print, self.bar = echo, None if silent or not sys.stderr.isatty() else self._make_bar()
+        self.hooks = CompareHooks()
+        if not silent:
+            self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True)
+
+    def __enter__(self) -> "ComparisonDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _make_bar(self) -> tqdm:
+        form = "{desc:<34} {percentage:3.0f} % |{bar}| {elapsed}<{remaining}"
+        return tqdm(total=1.0, leave=False, dynamic_ncols=True, bar_format=form)
+
+    def _compile(self, step: str, done: int, total: int) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"compiling {step} ({done}/{total})")
+
+    def _watch(self, name: str, seed: int, fraction: float) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"{name}, seed {seed}", refresh=False)
+            self.bar.update(fraction - self.bar.n)
+
+    def _done(self, name: str, result: SeedResult, number: int, count: int) -> None:
+        if self.bar is not None:
+            self.bar.update(number / count - self.bar.n)
+            return
+        with contextlib.suppress(OSError):
+            self._print(
+                f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
+                f"{result.seconds:.1f} s"
+            )

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,24 @@ from lenumba.kernels.program import LANES, RUN_ARGUMENTS
 MAX_SHARDS = 64
 SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
+PARAMETERS_PER_WORKER = 1 << 16
+SLOTS = {name: number for number, name in enumerate(RUN_ARGUMENTS)}
+SHORT_CALL = 3e7  # multiply-adds, about half a millisecond: as long as starting threads takes
 
 # Slots of the control block; the same numbers as in lenumba.kernels.loop, which imports Numba and so is not imported.
 STOP, HALT, PROGRESS, CONTROL_SIZE = 0, 32, 40, 64
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array's data begin."""
+    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
 
 
 def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
     """Return zeros [size] that start at a 128-byte boundary (NumPy alone guarantees 16)."""
     itemsize = np.dtype(dtype).itemsize
     raw = np.zeros(size * itemsize + 128, np.uint8)
-    start = -raw.ctypes.data % 128
+    start = -address(raw) % 128
     return raw[start : start + size * itemsize].view(dtype)
 
 
@@ -70,12 +79,26 @@ class Executor:
         self.max_shards = shard_limit(network)
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
-        self.scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)
-        self.shift = (-np.asarray(mean) / np.asarray(deviation)).astype(np.float32)
-        self.smoothing = smoothing
-        self.works = [aligned(network.layout.size) for _ in range(threads)]
-        for work in self.works:
+        self.done = 0
+        self.scale = aligned(network.input_shape[0])
+        self.shift = aligned(network.input_shape[0])
+        self.normalize(mean, deviation)
+        self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
+        self.memory = [aligned(network.layout.size) for _ in range(threads)]
+        for work in self.memory:
             network.layout.fill(work)
+        self.works = [address(work) for work in self.memory]
+        fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
+        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
+        self.template: list[int | float] = [0] * len(SLOTS)
+        for name, array in fixed.items():
+            self.template[SLOTS[name]] = address(array)
+        self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
+
+    def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
+        self.scale[:] = 1 / (255 * np.asarray(deviation))
+        self.shift[:] = -np.asarray(mean) / np.asarray(deviation)
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -118,14 +141,15 @@ class Executor:
         """
         totals = np.zeros(2) if totals is None else totals
         batches = -(-len(order) // batch_size)
-        shards = min(-(-batch_size // LANES), self.max_shards)
+        shards = min(-(-batch_size // self.network.unit), self.max_shards)
         if len(self.gradients) < shards * self.network.size:
             self.gradients = aligned(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
         results = aligned(8 * shards, np.float64)
         self.control[PROGRESS] = first_batch
         self._run(
-            self.threads,
+            # More workers than shards only share the update, which pays for large networks.
+            min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
             training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
             last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
@@ -146,43 +170,61 @@ class Executor:
         loss, probabilities
             The mean loss, and float32 [count, outputs].
         """
-        blocks = -(-len(order) // LANES)
+        count, outputs = len(order), self.network.outputs
+        blocks = -(-count // self.network.unit)
         results = aligned(2 * blocks, np.float64)
-        outputs = aligned(len(order) * self.network.outputs).reshape(-1, self.network.outputs)
-        self._run(
-            min(self.threads, blocks), lambda: None,
-            training=0, images=images, labels=labels, order=order, count=len(order), results=results, outputs=outputs,
-        )  # fmt: skip
-        return float(results[0::2].sum() / max(1, len(order))), outputs
+        probabilities = aligned(count * outputs).reshape(count, outputs)
+        values: dict[str, Any] = {"images": images, "labels": labels, "order": order, "count": count}
+        values |= {"results": results, "outputs": probabilities}
+        if blocks * self.network.unit * self.multiply_adds < SHORT_CALL:
+            self._run_here(training=0, **values)
+        else:
+            self._run(min(self.threads, blocks), lambda: None, training=0, **values)
+        return float(results[0::2].sum() / max(1, count)), probabilities
 
-    def _run(self, workers: int, watch: Callable[[], None], **values: object) -> None:
+    def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
+
+        Slower than :meth:`evaluate`: the first is read from a worker's memory after every block.
+        """
+        start, width, unit = self.network.layout.tensors[-1].interior.offset, self.network.outputs, self.network.unit
+        labels, logits, outputs = np.zeros(len(images), np.int64), [], []
+        for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
+            outputs.append(self.evaluate(images, labels, order)[1])
+            block = self.memory[0][start : start + width * unit].reshape(width, unit)
+            logits.append(block.T[: len(order)].copy())
+        return np.concatenate(logits), np.concatenate(outputs)
+
+    def _arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
+        """Return the program's arguments for one worker, in their order."""
+        arguments = self.template.copy()
+        arguments[SLOTS["worker"]], arguments[SLOTS["workers"]] = worker, workers
+        arguments[SLOTS["work"]] = self.works[worker]
+        for name, value in values.items():
+            arguments[SLOTS[name]] = address(value) if isinstance(value, np.ndarray) else value
+        return arguments
+
+    def _run_here(self, **values: int | float | np.ndarray) -> None:
+        """Call the program in this thread, for what takes less time than starting another."""
+        try:
+            self.program(*self._arguments(0, 1, values))
+        finally:
+            self.control[:] = 0
+
+    def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
         """Call the program once on each worker thread and wait, letting signals through."""
-        values |= {
-            "workers": workers,
-            "control": self.control,
-            "max_shards": self.max_shards,
-            "scale": self.scale,
-            "shift": self.shift,
-            "theta": self.theta,
-            "state": self.state,
-            "decay": self.decay,
-            "smoothing": self.smoothing,
-        }
-        threads = []
-        for worker in range(workers):
-            here = values | {"worker": worker, "work": self.works[worker]}
-            arguments = [here.get(name, 0) for name in RUN_ARGUMENTS]
-            addresses = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in arguments]
-            threads.append(threading.Thread(target=self.program, args=addresses, daemon=True))
+        calls = [self._arguments(worker, workers, values) for worker in range(workers)]
+        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls]
         with self._joined(threads):
             for thread in threads:
                 thread.start()
             due = time.monotonic() + POLL_SECONDS
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(POLL_SECONDS / 5)
-                if time.monotonic() >= due:
-                    watch()
-                    due = time.monotonic() + POLL_SECONDS
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(POLL_SECONDS / 5)
+                    if time.monotonic() >= due:
+                        watch()
+                        due = time.monotonic() + POLL_SECONDS
 
     @contextlib.contextmanager
     def _joined(self, threads: list[threading.Thread]) -> Iterator[None]:

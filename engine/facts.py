@@ -28,6 +28,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "threads": trainer.executor.threads,
         "seed": trainer.config.train.seed,
         "data_sha256": trainer.dataset.sha256,
+        **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
         "versions": {
             "lenumba": version("lenumba"),
@@ -49,5 +50,10 @@ def cpu_name() -> str:
 
 def peak_rss_mb() -> float:
     """Return the process's peak resident memory in MB (10⁶ bytes)."""
+    with contextlib.suppress(OSError):
+        # Not getrusage where it can be avoided: on Linux that starts from the parent process's peak.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

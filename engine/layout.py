@@ -25,32 +25,38 @@ class Layout:
     ----------
     layers, shapes
         The layers in order, and the (channels, height, width) of the input and of each layer's output.
+    unit
+        Images in a block: 16, or 1. A single image lies without margins.
     """
 
-    def __init__(self, layers: Sequence[LayerBase], shapes: Sequence[Shape]) -> None:
+    def __init__(self, layers: Sequence[LayerBase], shapes: Sequence[Shape], unit: int) -> None:
         in_place, needed = [], False  # needed: some backward pass reads what the tensor holds now
         for layer in layers:
             in_place.append(layer.passes_through or (layer.in_place and not needed))
             needed = layer.reads_output or (layer.passes_through and needed)
         margins = [(0, 0, 0, 0)] * len(shapes)
         self.fills: list[tuple[Tensor, float]] = []
-        for k in reversed(range(len(layers))):
+        for k in reversed(range(len(layers) if unit > 1 else 0)):
             margins[k] = margins[k + 1] if in_place[k] else layers[k].margins(shapes[k])
         self.labels = 0
         size = 2 * LANES
         self.tensors: list[Tensor] = []
         for k, (shape, margin) in enumerate(zip(shapes, margins, strict=True)):
-            tensor = Tensor(*shape, *margin)
+            tensor = Tensor(*shape, *margin, unit=unit)
             if k and in_place[k - 1]:
                 tensor = tensor.moved(self.tensors[-1].start)
             else:
                 tensor = tensor.moved(size)
                 size += tensor.vectors * LANES
             self.tensors.append(tensor)
-            if k < len(layers) and layers[k].margin_value:
+            if unit > 1 and k < len(layers) and layers[k].margin_value:
                 self.fills.append((tensor, layers[k].margin_value))
         self.output = Place("work", size)
-        size += shapes[-1][0] * LANES
+        self.loss_input = Place(
+            "work", size + shapes[-1][0] * LANES
+        )  # a single image's outputs in the lanes of a block
+        self.loss_gradient = Place("work", size + 2 * shapes[-1][0] * LANES)
+        size += 3 * shapes[-1][0] * LANES
         largest = max(tensor.vectors for tensor in self.tensors) * LANES
         buffers, turn = (size, size + largest), 0
         size += 2 * largest
@@ -62,7 +68,7 @@ class Layout:
         self.scratches = []
         for layer, shape in zip(layers, shapes, strict=False):
             self.scratches.append(size)
-            size += whole_vectors(layer.scratch(shape))
+            size += whole_vectors(layer.scratch(shape, unit))
         self.size = -(-size // MARGIN) * MARGIN
 
     def fill(self, work: np.ndarray) -> None:

@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint
 from lenumba.engine.config import LoadedConfig
-from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import DataError
 from lenumba.engine.executor import Executor
 from lenumba.engine.folders import find_run, load_run_config
 from lenumba.engine.metrics import confusion_matrix, precision_and_recall, predicted_classes
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.runs import fill_parameters
+from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import available_threads, build_network, planar
+
+if TYPE_CHECKING:
+    from lenumba.engine.export import Exported
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Model:
         threads: int | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
-        self.folder = folder
+        self.folder, self.checkpoint = folder, checkpoint
         self.loaded: LoadedConfig = load_run_config(folder, overrides)
         tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
         config = self.loaded.config
@@ -97,6 +100,11 @@ class Model:
             smoothing=config.loss.label_smoothing,
         )
         self.executor.theta[:] = parameters
+
+    @property
+    def shows_digits(self) -> bool:
+        """Whether the classes are digits, some or all of them, so that pictures are prepared as MNIST's were."""
+        return self.class_names == tuple("0123456789") or self.loaded.config.data.name in ("digits", "mnist")
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.
@@ -122,8 +130,7 @@ class Model:
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
         """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
         if images is None and labels is None:
-            data = self.loaded.config.data
-            dataset = load_dataset(data.name, data.root, image_size=data.image_size)
+            dataset = load_data(self.loaded)
             images, labels = dataset.test_images, dataset.test_labels
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
@@ -145,6 +152,19 @@ class Model:
         precision, recall = precision_and_recall(confusion)
         accuracy = float((predicted == labels).mean())
         return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
+
+    def export(self, path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
+        """Export the network to a file; `kind` (``onnx``, ``safetensors``, ``npz``) is the path's ending unless given.
+
+        Raises
+        ------
+        ConfigError, DataError
+            As :func:`lenumba.engine.export.export_run` does.
+        """
+        from lenumba.engine.export import export_run
+
+        path = Path(path)
+        return export_run(self.folder, kind or path.suffix.lstrip("."), path, self.checkpoint, force=force, model=self)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
         """Bring images to uint8 [N, H, W, C]."""

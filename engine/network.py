@@ -14,6 +14,7 @@ from lenumba.engine.optimizers import Optimizer
 from lenumba.kernels.native import Native, get_program, vector_registers
 from lenumba.kernels.program import LANES, Call, Place, Plan, Step, program_source
 
+SMALL_BATCH = 8  # up to here 16 lanes of pixels beat 16 lanes of images, on two threads
 FLAT_ONLY = ("dense", "activation", "dropout", "flatten")
 
 
@@ -54,7 +55,14 @@ class Network:
     loss
         Name of the loss, or ``"auto"``.
     name
-        Used for the program's file in the cache.
+        What people call it.
+    batch_size
+        Small batches take images one by one, as they cannot fill the lanes; None: blocks of 16.
+
+    Attributes
+    ----------
+    unit
+        Images in a block: 16, or 1.
 
     Raises
     ------
@@ -63,7 +71,13 @@ class Network:
     """
 
     def __init__(
-        self, layers: Sequence[Any], input_shape: tuple[int, int, int], *, loss: str = "auto", name: str = "network"
+        self,
+        layers: Sequence[Any],
+        input_shape: tuple[int, int, int],
+        *,
+        loss: str = "auto",
+        name: str = "network",
+        batch_size: int | None = None,
     ) -> None:
         height, width, channels = input_shape
         self.name = name
@@ -74,6 +88,8 @@ class Network:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
         self.units = list_units(layers, self.input_shape, self.loss)
         self.offsets, self.size = parameter_offsets(self.units)
+        singly = batch_size is not None and batch_size <= SMALL_BATCH
+        self.unit = 1 if singly and all(unit.layer.takes_single_images for unit in self.units) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
 
@@ -131,7 +147,9 @@ class Network:
     @functools.cached_property
     def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
-        return Layout([unit.layer for unit in self.units], [self.input_shape, *(unit.output for unit in self.units)])
+        return Layout(
+            [unit.layer for unit in self.units], [self.input_shape, *(unit.output for unit in self.units)], self.unit
+        )
 
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""
@@ -159,9 +177,6 @@ class Network:
             forward += forward_steps(unit, node, text)
             if k >= lowest and (calls := unit.layer.backward(node)):
                 backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
-        labels = Place("work", layout.labels)
-        pointers: list[Place | str] = [layout.tensors[-1].interior, layout.output, layout.gradients[-1].interior]
-        pointers += [labels, Place("work", layout.labels + LANES), "result", "weight", "smoothing"]
         return Plan(
             name="network",  # not the recipe's: equal networks share their machine code
             title=f"A network of {self.parameter_count} parameters: {describe(self.input_shape)} → "
@@ -171,12 +186,28 @@ class Network:
             width=self.outputs,
             forward=forward,
             backward=backward,
-            loss=Call(self.loss.kernel, pointers, {"K": self.outputs}),
+            loss=self.loss_calls(),
             update=optimizer.kernel,
             update_flags=optimizer.flags,
-            labels=labels,
+            labels=Place("work", layout.labels),
             gradient_size=self.size,
         )
+
+    def loss_calls(self) -> list[Call]:
+        """Return the calls that compare the last layer's output with the labels; a single image lies in lane 0."""
+        layout, outputs = self.layout, {"K": self.outputs}
+        z, dz, labels = layout.tensors[-1].interior, layout.gradients[-1].interior, Place("work", layout.labels)
+        pointers: list[Place | str] = [z, layout.output, dz, labels, Place("work", layout.labels + LANES)]
+        pointers += ["result", "weight", "smoothing"]
+        if self.unit == LANES:
+            return [Call(self.loss.kernel, pointers, outputs)]
+        pointers[0], pointers[2] = layout.loss_input, layout.loss_gradient
+        column = {"C": 1, "H": 1, "W": self.outputs, "X_PLANE": 0, "X_ROW": 0, "Y_PLANE": 0, "Y_ROW": 0}
+        return [
+            Call("copy_strided", [z, layout.loss_input], column | {"X_STEP": 1, "Y_STEP": LANES}),
+            Call(self.loss.kernel, pointers, outputs),
+            Call("copy_strided", [layout.loss_gradient, dz], column | {"X_STEP": LANES, "Y_STEP": 1}),
+        ]
 
     def compile(self, optimizer: Optimizer, progress: Any = None) -> Native:
         """Return the compiled program, from the cache or newly compiled (`progress`: see get_program)."""

@@ -3,11 +3,14 @@
 Nothing that a header declares is believed before it is checked, and nothing is ever unpickled or extracted.
 """
 
+import contextlib
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +27,8 @@ IMAGES = ("train_images", "test_images", "x_train", "x_test")
 MAX_EXPANSION = 1032  # deflate's densest code: two bits for a match of 258 bytes
 MAX_HEADER = 10_000  # bytes: NumPy's own limit
 CHUNK = 1 << 20
+
+Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
 
 
 def read_npz(path: str | os.PathLike[str]) -> Arrays:
@@ -46,19 +51,59 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
         If the file is missing, damaged or no npz file; if arrays are missing, or their headers declare another type
         or rank, or a size that the file cannot hold.
     """
+    with opened(path) as archive:
+        members = archive.namelist()
+        names = next((names for names in NAMES if {f"{name}.npy" for name in names} <= set(members)), None)
+        if names is None:
+            wanted = " or ".join(", ".join(names) for names in NAMES)
+            found = ", ".join(ascii(name.removesuffix(".npy"))[1:-1][:40] for name in members[:6]) or "none"
+            raise DataError(f"{path}: expected the arrays {wanted}, found {found}; save them under those names")
+        return Arrays._make(
+            [
+                *(
+                    read_member(archive, name, f"{path}: {name}", check_pixels if name in IMAGES else check_labels)
+                    for name in names
+                ),
+                None,
+            ]
+        )
+
+
+def read_weights(path: str | os.PathLike[str], pattern: str, ignored: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Read a network's arrays from an npz file.
+
+    Parameters
+    ----------
+    pattern
+        The regular expression that every name must match.
+    ignored
+        Names that need not match it; those are not looked at.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_npz` does, and for an array of another name.
+    """
+    with opened(path) as archive:
+        names = [member.removesuffix(".npy") for member in archive.namelist()]
+        for name in names:
+            if not re.fullmatch(pattern, name, re.ASCII) and name not in ignored:
+                raise DataError(f"{path}: expected arrays such as conv1.kernel, found {ascii(name)[:60]}; remove it")
+        return {
+            name: read_member(archive, name, f"{path}: {name}", check_weights)
+            for name in names
+            if re.fullmatch(pattern, name, re.ASCII)
+        }
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """Open an npz file; whatever goes wrong with it becomes a DataError."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise DataError(f"{path}: expected an npz file, found a folder or a device; give the file itself")
         with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            names = next((names for names in NAMES if {f"{name}.npy" for name in names} <= set(members)), None)
-            if names is None:
-                wanted = " or ".join(", ".join(names) for names in NAMES)
-                found = ", ".join(ascii(name.removesuffix(".npy"))[1:-1][:40] for name in members[:6]) or "none"
-                raise DataError(f"{path}: expected the arrays {wanted}, found {found}; save them under those names")
-            return Arrays._make(
-                [*(read_member(archive, name, f"{path}: {name}", name in IMAGES) for name in names), None]
-            )
+            yield archive
     except DataError:
         raise
     except zipfile.BadZipFile as error:
@@ -67,7 +112,7 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
         raise DataError(f"{path}: expected a readable npz file, found: {one_line(error)}; save it again") from error
 
 
-def read_member(archive: zipfile.ZipFile, name: str, where: str, images: bool) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -> np.ndarray:
     """Read one array, after checking what its header declares."""
     if archive.namelist().count(f"{name}.npy") > 1:
         raise DataError(f"{where}: expected one array of this name, found several; save the file again")
@@ -75,7 +120,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, images: bool) -
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise DataError(f"{where}: expected a stored or deflated array, found another compression; save it with NumPy")
     with archive.open(info) as file:
-        shape, fortran, dtype = read_header(file, where, images)
+        shape, fortran, dtype = read_header(file, where, check)
         size = math.prod(shape) * dtype.itemsize  # a Python int, which does not overflow
         found = info.file_size - file.tell()
         if size != found:
@@ -97,7 +142,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, images: bool) -
     return np.ascontiguousarray(array)
 
 
-def read_header(file: IO[bytes], where: str, images: bool) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read an array's header; return its shape, whether columns come first, and its type."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -110,11 +155,20 @@ def read_header(file: IO[bytes], where: str, images: bool) -> tuple[tuple[int, .
         raise DataError(f"{where}: expected numbers, found {dtype_name(dtype)}; convert the array")
     if len(shape) > 4 or any(extent <= 0 for extent in shape):
         raise DataError(f"{where}: expected 1 to 4 axes of at least one element, found {list(shape)[:8]}")
-    if images:
-        check_pixels(where, shape, dtype)
-    elif len(shape) > 2:
-        raise DataError(f"{where}: expected labels [N] or [N, K], found {len(shape)} axes; are they images?")
+    check(where, shape, dtype)
     return shape, fortran, dtype
+
+
+def check_labels(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise DataError where a header declares more axes than labels have."""
+    if len(shape) > 2:
+        raise DataError(f"{where}: expected labels [N] or [N, K], found {len(shape)} axes; are they images?")
+
+
+def check_weights(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise DataError where a header declares no floating-point numbers."""
+    if dtype.kind != "f":
+        raise DataError(f"{where}: expected floating-point numbers, found {dtype_name(dtype)}; convert the array")
 
 
 def one_line(error: BaseException) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from lenumba.engine.config import Config, LoadedConfig, dump_config
-from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
@@ -29,7 +28,10 @@ from lenumba.engine.folders import (
 )
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
+from lenumba.engine.network import Network
+from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
+from lenumba.engine.transfer import absolute_source, read_source, take_over
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
@@ -120,7 +122,10 @@ def start_run(
     hooks = hooks or Hooks()
     started = time.monotonic()
     check_writable(out)
+    loaded = absolute_source(loaded)
+    source = read_source(loaded)
     trainer = make_trainer(loaded, hooks)
+    take_over(trainer, source)
     with Graceful(trainer.stop) as interruption, locked(folder := make_folder(out, loaded.name)):
         check_empty(folder)  # again: another process may have been quicker while this one compiled
         facts = describe_run(trainer, loaded, overrides)
@@ -151,13 +156,14 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         tensors, state = load_checkpoint(folder / "last.safetensors")
         check_checkpoint(loaded, tensors, state, folder)
         trainer = make_trainer(loaded, hooks)
-        if state["data_sha256"] != trainer.dataset.sha256:
+        if state["data_sha256"] not in (None, trainer.dataset.sha256):  # None: imported, so trained on no data yet
             raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
         if overrides:
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         before = read_json(folder / "run.json")
+        trainer.init_from = before.get("init_from")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
         facts["started"] = before.get("started", facts["started"])
         started -= before.get("wall_s", 0.0)
@@ -177,11 +183,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    data = loaded.config.data
     if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
         check_network(loaded)
-    dataset = load_dataset(data.name, data.root, hooks.download_bar, data.image_size)
-    return Trainer(loaded, dataset, hooks.compile)
+    return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
 
 
 def carry_on(
@@ -241,7 +245,6 @@ def carry_on(
 
 def save(trainer: Trainer, folder: Path) -> None:
     """Write `best.safetensors` and `last.safetensors`."""
-    network, executor = trainer.network, trainer.executor
     state = {
         "progress": asdict(trainer.progress),
         "seed": trainer.config.train.seed,
@@ -251,11 +254,24 @@ def save(trainer: Trainer, folder: Path) -> None:
         "class_names": list(trainer.dataset.class_names),
         "image_shape": list(trainer.dataset.image_shape),
     }
-    best = {name: view.copy() for name, view in network.views(trainer.best_theta).items()}
+    write_checkpoints(
+        folder, trainer.network, trainer.executor.theta, trainer.best_theta, trainer.executor.state, state
+    )
+
+
+def write_checkpoints(
+    folder: Path,
+    network: Network,
+    theta: np.ndarray,
+    best_theta: np.ndarray,
+    optimizer_state: np.ndarray,
+    state: Mapping[str, Any],
+) -> None:
+    """Write both checkpoints: float32 [network.size] parameters, and as much for each number the optimiser keeps."""
+    best = {name: view.copy() for name, view in network.views(best_theta).items()}
     save_checkpoint(folder / "best.safetensors", best, state)
-    tensors = {name: view.copy() for name, view in network.views(executor.theta).items()}
-    for number in range(trainer.optimizer.states):
-        slot = executor.state[number * network.size : (number + 1) * network.size]
+    tensors = {name: view.copy() for name, view in network.views(theta).items()}
+    for number, slot in enumerate(optimizer_state.reshape(-1, network.size)):
         tensors |= {f"optimizer.{number}.{name}": view.copy() for name, view in network.views(slot).items()}
     tensors |= {f"best.{name}": view for name, view in best.items()}
     save_checkpoint(folder / "last.safetensors", tensors, state)
@@ -283,6 +299,9 @@ def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[
         slot = executor.state[number * network.size : (number + 1) * network.size]
         fill_parameters(network.views(slot), tensors, folder, f"optimizer.{number}.")
     trainer.progress = Progress(**state["progress"])
+    # Of an imported network they are not the data's own.
+    trainer.mean, trainer.deviation = np.array(state["mean"]), np.array(state["deviation"])
+    executor.normalize(trainer.mean, trainer.deviation)
 
 
 def fill_parameters(

@@ -48,6 +48,7 @@ def _known_dataset(name: str) -> str:
 Pixels = Annotated[int, Field(ge=1, le=1024)]
 Dataset = Annotated[str, AfterValidator(_known_dataset), Field(json_schema_extra={"enum": list(DATASETS)})]
 Count = Annotated[int, Field(ge=0)]
+Class = Annotated[int, Field(ge=0, le=999)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -76,6 +77,14 @@ class Data(Strictly):
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use only this many training images, the first ones; null: all."
+    )
+    classes: Annotated[tuple[Class, ...], LIST, Field(min_length=2, max_length=1000)] | None = Field(
+        None,
+        description="Use only these classes, by their numbers in the data set; the first listed becomes class 0, and "
+        "so on; they keep their names. null: all.",
+    )
+    samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Use only this many training images of each class, the first ones; null: all."
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenumba.engine.compare import Comparison, Figure
 from lenumba.engine.model import Evaluation
 
 
@@ -76,4 +77,28 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         ["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"],
         rows,
         2,
+    )
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return configurations side by side: size, seconds, accuracies in percent and their gap in points."""
+
+    def cell(figure: Figure, scale: float = 100.0) -> str:
+        return f"{scale * figure.mean:.2f}" + ("" if figure.error is None else f" ± {scale * figure.error:.2f}")
+
+    rows = []
+    for item in comparisons:
+        accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]
+        sizes = [f"{item.parameters:,}", f"{item.multiply_adds:,}", cell(item.seconds, 1)]
+        rows.append([item.name, *sizes, *map(cell, accuracies)])
+    shifts = list(comparisons[0].shifted_accuracy)
+    header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
+    count = len(comparisons[0].runs)
+    means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
+    pixels = " or ".join(map(str, shifts))
+    return (
+        f"{table([*header, *(f'shifted {distance} px' for distance in shifts)], rows)}\n\n"
+        f"{means}; accuracies in %, their gap (train − test) in points\n"
+        f"shifted: test images moved by {pixels} pixels, mean of right, left, down and up; 0 comes in\n"
+        "multiply-adds: of one image's forward pass; seconds: of training alone"
     )

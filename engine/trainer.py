@@ -18,6 +18,7 @@ from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.schedules import learning_rates
+from lenumba.engine.selection import stated_classes
 from lenumba.kernels.program import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
@@ -65,8 +66,9 @@ def available_threads() -> int:
 def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
     config = loaded.config
+    layers, batch_size = config.network.layers, config.data.batch_size
     try:
-        return Network(config.network.layers, image_shape, loss=config.loss_name, name=loaded.name)
+        return Network(layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=batch_size)
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
 
@@ -100,6 +102,8 @@ class Trainer:
         Where the run stands.
     best_theta
         float32 [network.size]: the parameters after the best epoch.
+    init_from
+        The run that parameters came from, and the names of those taken and drawn; None: all are drawn.
     compile_seconds
         Time to compile or load the program.
 
@@ -150,6 +154,7 @@ class Trainer:
         self.best_theta = self.executor.theta.copy()
         self.progress = Progress()
         self.images = planar(dataset.train_images)
+        self.init_from: dict[str, Any] | None = None
         self.stopped = False
 
     @property
@@ -288,7 +293,7 @@ def check_network(
     """
     config = loaded.config
     spec, wanted = dataset_spec(config.data.name), config.network.input
-    image_shape, classes = image_shape or spec.image_shape, classes or spec.classes
+    image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
     if wanted is not None and image_shape is not None and wanted != image_shape:
         raise loaded.error(
             "network.input",

@@ -1,16 +1,17 @@
-"""Convolution and its gradients, for one block of 16 images.
+"""Convolution and its gradients.
 
-x[C, ·, ·] is stored with its padding (zeros) around it, so no kernel knows of padding: `X_ROW` and `X_PLANE` are
-the vectors from one row and one map to the next. w[M, C, KH, KW] are plain floats. y[M, OH, OW] likewise has its
-own row and plane strides. The orientation is correlation, as in every framework; the handout's flipped form is the
-same computation with rotated kernels.
+x[C, ·, ·] is stored with its padding (zeros) around it, so no kernel knows of padding: `X_ROW` and `X_PLANE` are the
+values from one row and one map to the next. w[M, C, KH, KW] are plain floats. y[M, OH, OW] likewise has its own row
+and plane strides. A value is UNIT = 16 floats, one for each image of a block, or one float of a single image (see
+:mod:`lenumba.kernels.pixels`): then a column j is 16 neighbouring pixels. The orientation is correlation, as in every
+framework; the handout's flipped form is the same computation with rotated kernels.
 
 Each kernel works on the maps M_FROM … M_TO and columns J_FROM … J_TO in tiles of MAPS × COLS that divide them; the
 program calls it again for a remainder.
 """
 
 from lenumba.kernels.jit import kernel
-from lenumba.kernels.simd import load, splat, sum_lanes
+from lenumba.kernels.simd import LANES, load, splat, sum_lanes
 from lenumba.kernels.tile import (
     add_lane_sums,
     load_tile,
@@ -26,7 +27,7 @@ from lenumba.kernels.tile import (
 @kernel
 def conv_forward(
     x, w, b, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS,
-    M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS,
+    M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS, UNIT,
 ):  # fmt: skip
     """y[m, i, j] = b[m] + Σ_c Σ_u Σ_v w[m, c, u, v] · x[c, i·SH + u, j·SW + v] (overwrites y)."""
     for i in range(OH):
@@ -37,15 +38,15 @@ def conv_forward(
                     for u in range(KH):
                         for v in range(KW):
                             tap = ((m * C + c) * KH + u) * KW + v
-                            pixel = c * X_PLANE + (i * SH + u) * X_ROW + j * SW + v
-                            tile = outer_fma(tile, w, tap, C * KH * KW, x, pixel, SW, MAPS, COLS)
-                store_tile(y, m * Y_PLANE + i * Y_ROW + j, Y_PLANE, tile, MAPS, COLS)
+                            pixel = (c * X_PLANE + (i * SH + u) * X_ROW + v) * UNIT + j * SW * LANES
+                            tile = outer_fma(tile, w, tap, C * KH * KW, x, pixel, SW * LANES, MAPS, COLS)
+                store_tile(y, (m * Y_PLANE + i * Y_ROW) * UNIT + j * LANES, Y_PLANE * UNIT, tile, MAPS, COLS)
 
 
 @kernel
 def conv_weight_gradient(
     x, dy, dw, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE,
-    M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS,
+    M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS, UNIT,
 ):  # fmt: skip
     """dw[m, c, u, v] += Σ_i Σ_j Σ_lanes dy[m, i, j] · x[c, i·SH + u, j·SW + v].
 
@@ -58,9 +59,9 @@ def conv_weight_gradient(
                     tile = zero_tile(MAPS, COLS)
                     for i in range(OH):
                         for j in range(OW):
-                            pixel = c * X_PLANE + (i * SH + u) * X_ROW + j * SW + v
-                            place = m * Y_PLANE + i * Y_ROW + j
-                            tile = product_fma(tile, dy, place, Y_PLANE, x, pixel, 1, MAPS, COLS)
+                            pixel = (c * X_PLANE + (i * SH + u) * X_ROW + v) * UNIT + j * SW * LANES
+                            place = (m * Y_PLANE + i * Y_ROW) * UNIT + j * LANES
+                            tile = product_fma(tile, dy, place, Y_PLANE * UNIT, x, pixel, UNIT, MAPS, COLS)
                     tap = ((m * C + c) * KH + u) * KW + v
                     add_lane_sums(dw, tap, C * KH * KW, tile, MAPS, COLS)
 
@@ -90,13 +91,13 @@ def conv_input_gradient(
     for r in range(PH):
         for c in range(C_FROM, C_TO, MAPS):
             for j in range(J_FROM, J_TO, COLS):
-                place = c * X_PLANE + r * X_ROW + j * SW
-                tile = zero_tile(MAPS, WIDTH) if FIRST else load_tile(dx, place, X_PLANE, MAPS, WIDTH)
+                place, plane = (c * X_PLANE + r * X_ROW + j * SW) * LANES, X_PLANE * LANES
+                tile = zero_tile(MAPS, WIDTH) if FIRST else load_tile(dx, place, plane, MAPS, WIDTH)
                 for m in range(M):
                     for u in range(KH):
                         i = (r - u) // SH
                         if r >= u and i * SH == r - u and i < OH:
                             tap = (m * C + c) * KH * KW + u * KW
-                            row = m * Y_PLANE + i * Y_ROW + j
+                            row = (m * Y_PLANE + i * Y_ROW + j) * LANES
                             tile = scatter_fma(tile, w, tap, KH * KW, dy, row, MAPS, COLS, KW, SW)
-                store_tile(dx, place, X_PLANE, tile, MAPS, WIDTH)
+                store_tile(dx, place, plane, tile, MAPS, WIDTH)

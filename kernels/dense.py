@@ -2,7 +2,7 @@
 
 from lenumba.kernels.jit import kernel
 from lenumba.kernels.simd import LANES, load, sum_lanes
-from lenumba.kernels.tile import add_tile_unaligned, outer_fma, splat_rows, store_tile, zero_tile
+from lenumba.kernels.tile import add_tile, outer_fma, splat_rows, store_tile, zero_tile
 
 
 @kernel
@@ -11,8 +11,8 @@ def dense_forward(x, w, b, y, N, BIAS, M_FROM, M_TO, MAPS):
     for m in range(M_FROM, M_TO, MAPS):
         tile = splat_rows(b, m, MAPS, 1) if BIAS else zero_tile(MAPS, 1)
         for n in range(N):
-            tile = outer_fma(tile, w, m * N + n, N, x, n, 0, MAPS, 1)
-        store_tile(y, m, 1, tile, MAPS, 1)
+            tile = outer_fma(tile, w, m * N + n, N, x, n * LANES, 0, MAPS, 1)
+        store_tile(y, m * LANES, LANES, tile, MAPS, 1)
 
 
 @kernel
@@ -21,8 +21,8 @@ def dense_input_gradient(dy, w, dx, N, M, N_FROM, N_TO, MAPS):
     for n in range(N_FROM, N_TO, MAPS):
         tile = zero_tile(MAPS, 1)
         for m in range(M):
-            tile = outer_fma(tile, w, m * N + n, 1, dy, m, 0, MAPS, 1)
-        store_tile(dx, n, 1, tile, MAPS, 1)
+            tile = outer_fma(tile, w, m * N + n, 1, dy, m * LANES, 0, MAPS, 1)
+        store_tile(dx, n * LANES, LANES, tile, MAPS, 1)
 
 
 @kernel
@@ -34,8 +34,8 @@ def transpose_lanes(x, xt, N, ROW):
 
 
 @kernel
-def dense_weight_gradient(xt, dy, dw, N, ROW, M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS):
-    """dw[m, n] += Σ_lanes dy[m] · x[n], 16 columns n at a time, from the transposed x.
+def dense_weight_gradient(xt, dy, dw, N, ROW, M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS, UNIT):
+    """dw[m, n] += Σ_images dy[m] · x[n], 16 columns n at a time, from the transposed x of UNIT images (16 or one).
 
     Multiplying lane by lane would need a lane sum for every weight; here the sum over the images is the outer loop.
     xt's rows end in zeros (N < n < ROW), so what reaches beyond a row of dw adds nothing to the next one.
@@ -43,9 +43,9 @@ def dense_weight_gradient(xt, dy, dw, N, ROW, M_FROM, M_TO, MAPS, V_FROM, V_TO, 
     for m in range(M_FROM, M_TO, MAPS):
         for v in range(V_FROM, V_TO, COLS):
             tile = zero_tile(MAPS, COLS)
-            for lane in range(LANES):
-                tile = outer_fma(tile, dy, m * LANES + lane, LANES, xt, lane * (ROW // LANES) + v, 1, MAPS, COLS)
-            add_tile_unaligned(dw, m * N + v * LANES, N, tile, MAPS, COLS)
+            for image in range(UNIT):
+                tile = outer_fma(tile, dy, m * UNIT + image, UNIT, xt, image * ROW + v * LANES, LANES, MAPS, COLS)
+            add_tile(dw, m * N + v * LANES, N, tile, MAPS, COLS)
 
 
 @kernel

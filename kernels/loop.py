@@ -2,7 +2,7 @@
 
 Every thread (worker) runs the same call. A batch is cut into *shards*, runs of consecutive blocks that share one
 gradient buffer; their number depends on the batch alone, and the shards' gradients are summed in order, so the
-result does not depend on which worker took which shard.
+result does not depend on which worker took which shard. A block is UNIT images: 16, or one where batches are small.
 
 `control` is int64[CONTROL_SIZE]; each slot that several threads write has a cache line (8 numbers) of its own.
 """
@@ -29,7 +29,7 @@ HYPER_COLUMNS = 16
 def train_loop(
     train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
     batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
-    key, GRADIENT_SIZE, lap=None, CLOCK=0,
+    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0,
 ):  # fmt: skip
     """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
 
@@ -43,13 +43,13 @@ def train_loop(
     for batch in range(first_batch, last_batch):
         start = batch * batch_size
         images_here = min(batch_size, count - start)
-        blocks = (images_here + LANES - 1) // LANES
+        blocks = (images_here + UNIT - 1) // UNIT
         shards = min(blocks, max_shards)
         shard = atomic_add(control, CLAIMED, 1)
         while shard < shards:
             for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
                 train_block(
-                    images, labels, order, start + block * LANES, min(LANES, images_here - block * LANES),
+                    images, labels, order, start + block * UNIT, min(UNIT, images_here - block * UNIT),
                     scale, shift, theta, at(gradients, shard * GRADIENT_SIZE), work, at(results, 8 * shard),
                     1.0 / images_here, smoothing, key,
                 )  # fmt: skip
@@ -79,7 +79,7 @@ def train_loop(
 @kernel
 def evaluate_loop(
     evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results, outputs,
-    smoothing, WIDTH, OUTPUT,
+    smoothing, WIDTH, OUTPUT, UNIT,
 ):  # fmt: skip
     """Run the network forward on images order[0 … count − 1], until STOP is set.
 
@@ -88,11 +88,11 @@ def evaluate_loop(
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
-    blocks = (count + LANES - 1) // LANES
+    blocks = (count + UNIT - 1) // UNIT
     block = atomic_add(control, CLAIMED, 1)
     while block < blocks and atomic_load(control, STOP) == 0:
-        first = block * LANES
-        images_here = min(LANES, count - first)
+        first = block * UNIT
+        images_here = min(UNIT, count - first)
         evaluate_block(
             images, labels, order, first, images_here, scale, shift, theta, theta, work, at(results, 2 * block),
             1.0, smoothing, 0,

@@ -9,16 +9,19 @@ from lenumba.engine.executor import Executor
 from lenumba.engine.layers import Layer
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import Optimizer
+from lenumba.engine.trainer import planar
 from lenumba.kernels.native import Native
 
 STILL = Optimizer("sgd", 1, lambda rate, step: (0.0, 0.0, 0.0), {"NESTEROV": False})  # leaves the gradient in state
 
 
-def make_network(layers: list[dict[str, Any]], shape: tuple[int, int, int], name: str = "network") -> Network:
-    return Network(TypeAdapter(list[Layer]).validate_python(layers), shape, name=name)
+def make_network(
+    layers: list[dict[str, Any]], shape: tuple[int, int, int], name: str = "network", batch_size: int | None = None
+) -> Network:
+    return Network(TypeAdapter(list[Layer]).validate_python(layers), shape, name=name, batch_size=batch_size)
 
 
-def lenet(function: str = "relu", pool: str = "average_pool", **conv: Any) -> Network:
+def lenet(function: str = "relu", pool: str = "average_pool", batch_size: int | None = None, **conv: Any) -> Network:
     layers = [
         {"type": "conv", "channels": 4, "kernel_size": 5, "activation": function, **conv},
         {"type": pool, "size": 2},
@@ -28,7 +31,7 @@ def lenet(function: str = "relu", pool: str = "average_pool", **conv: Any) -> Ne
         {"type": "dense", "units": 50, "activation": function},
         {"type": "dense", "units": 10, "activation": "softmax"},
     ]
-    return make_network(layers, (28, 28, 1), "lenet")
+    return make_network(layers, (28, 28, 1), "lenet", batch_size)
 
 
 class Result(NamedTuple):
@@ -52,7 +55,9 @@ def make_executor(
 
 def random_batch(network: Network, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (size, *network.input_shape), np.uint8), rng.integers(0, network.outputs, size)
+    channels, height, width = network.input_shape
+    images = rng.integers(0, 256, (size, height, width, channels), np.uint8)
+    return planar(images), rng.integers(0, network.outputs, size)
 
 
 def random_parameters(network: Network, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,21 @@ from PIL import Image
 
 from lenumba.engine.config import Config, load_config, recipe_names, recipe_text
 
-COMMANDS = ["train", "evaluate", "predict", "summary", "configs", "check", "schema", "data", "runs"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "compare",
+    "predict",
+    "summary",
+    "configs",
+    "check",
+    "schema",
+    "data",
+    "runs",
+    "tune",
+    "export",
+    "import",
+]
 LENET_TERMS = [100, 4, 600, 6, 4800, 50, 500, 10]
 
 

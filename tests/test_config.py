@@ -456,7 +456,16 @@ def test_largest_dump_is_small_enough_to_load():
 def test_schema_describes_every_key():
     schema = config_schema()
     json.dumps(schema)
-    assert set(schema["properties"]) == {"data", "network", "loss", "optimizer", "schedule", "train"}
+    assert set(schema["properties"]) == {
+        "data",
+        "network",
+        "loss",
+        "optimizer",
+        "schedule",
+        "train",
+        "init_from",
+        "tune",
+    }
     for name, definition in schema["$defs"].items():
         assert definition["additionalProperties"] is False
         for key, value in definition["properties"].items():

@@ -38,7 +38,7 @@ def masks_of(executor, images, labels, key, place=0):
     executor.train(
         images, labels, order, 16, STILL.hyper(np.zeros(-(-len(order) // 16)), 1), key=key, first_batch=place // 16
     )
-    network, work = executor.network, executor.works[0]
+    network, work = executor.network, executor.memory[0]
     starts = [
         (network.layout.scratches[k], unit.shape)
         for k, unit in enumerate(network.units)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenumba.engine import runs
+from lenumba.engine import runs, selection
 from lenumba.engine.config import load_config, read_config
 from lenumba.engine.data import load_dataset
 from lenumba.engine.errors import DivergedError
@@ -133,7 +133,7 @@ def test_test_set_is_read_once_and_at_the_end(place, monkeypatch):
         return Watched(**fields)
 
     epochs = []
-    monkeypatch.setattr(runs, "load_dataset", counted)
+    monkeypatch.setattr(selection, "load_dataset", counted)
     start_run(load_config("tiny.yaml"), hooks=runs.Hooks(epoch=epochs.append))
     assert reads == [3]
 

@@ -35,7 +35,9 @@ class Activation(LayerBase):
 
 
 def shapes(node: Node) -> dict[str, int]:
-    """Name the extents and strides as the kernels do."""
+    """Name the extents and strides as the kernels do; a single image is one row of whole vectors."""
     x, y = node.x, node.y
+    if x.unit == 1:
+        return {"C": 1, "H": 1, "W": x.vectors, "X_ROW": 0, "X_PLANE": 0, "Y_ROW": 0, "Y_PLANE": 0}
     extents = {"C": x.channels, "H": x.height, "W": x.width, "X_ROW": x.row, "X_PLANE": x.plane}
     return extents | {"Y_ROW": y.row, "Y_PLANE": y.plane}

@@ -90,6 +90,11 @@ class LayerBase(Strictly):
         """The layer's type, as configurations write it."""
         return self.type  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def takes_single_images(self) -> bool:
+        """Whether it can take images one by one, which pays for small batches."""
+        return True
+
     def output_shape(self, shape: Shape) -> Shape:
         """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""
         return shape
@@ -106,8 +111,8 @@ class LayerBase(Strictly):
         """Return the multiply-adds of one image's forward pass."""
         return 0
 
-    def scratch(self, shape: Shape) -> int:
-        """Return how many floats of scratch memory the layer needs for a block."""
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return how many floats of scratch memory the layer needs for a block of `unit` images."""
         return 0
 
     def forward(self, node: Node) -> list[Call]:
@@ -121,3 +126,10 @@ class LayerBase(Strictly):
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""
         raise NotImplementedError
+
+
+def ranges(rows: str, columns: str, tile: dict[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Name a tile's ranges as the kernels do."""
+    (m_from, m_to, maps), (j_from, j_to, cols) = tile["rows"], tile["columns"]
+    bounds = {f"{rows}_FROM": m_from, f"{rows}_TO": m_to, "MAPS": maps}
+    return bounds | {f"{columns}_FROM": j_from, f"{columns}_TO": j_to, "COLS": cols}

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenumba.engine.layers import long_rows
 from lenumba.engine.layers.base import (
     LIST,
     ActivationName,
@@ -17,8 +18,9 @@ from lenumba.engine.layers.base import (
     Shape,
     Size,
     pair,
+    ranges,
 )
-from lenumba.kernels.program import Call
+from lenumba.kernels.program import LANES, Call
 from lenumba.kernels.tiling import rows_beside, split, tiles
 
 Padding: TypeAlias = (
@@ -118,11 +120,18 @@ class Conv(LayerBase):
         kh, kw = pair(self.kernel_size)
         return channels * height * width * shape[0] * kh * kw
 
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return the size of a single image's long rows."""
+        return self._rows(shape).size if unit == 1 else 0
+
     def forward(self, node: Node) -> list[Call]:
         """Return the tiled forward calls."""
+        if node.x.unit == 1:
+            rows = self._rows((node.x.channels, node.x.height, node.x.width))
+            return long_rows.forward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
         x, y = node.x, node.y
         pointers = [x.padded, node.parameters["kernel"], node.parameters.get("bias", "theta"), y.interior]
-        shapes = self._shapes(node) | {"BIAS": self.bias}
+        shapes = self._shapes(node) | {"BIAS": self.bias, "UNIT": LANES}
         columns = 8 if node.registers >= 32 else 4
         return [
             Call("conv_forward", pointers, shapes | ranges("M", "J", tile))
@@ -131,12 +140,15 @@ class Conv(LayerBase):
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
+        if node.x.unit == 1:
+            rows = self._rows((node.x.channels, node.x.height, node.x.width))
+            return long_rows.backward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
         y, shapes, kw = node.dy, self._shapes(node), pair(self.kernel_size)[1]
         calls = []
         if self.trainable:
             pointers = [node.x.padded, y.interior, node.gradients["kernel"]]
             calls += [
-                Call("conv_weight_gradient", pointers, shapes | {"OW": y.width} | ranges("M", "V", tile))
+                Call("conv_weight_gradient", pointers, shapes | {"OW": y.width, "UNIT": LANES} | ranges("M", "V", tile))
                 for tile in tiles(self.channels, kw, 8, node.registers)
             ]
             if self.bias:
@@ -161,6 +173,9 @@ class Conv(LayerBase):
                 calls.append(Call("conv_input_gradient", pointers, shapes))
         return calls
 
+    def _rows(self, shape: Shape) -> long_rows.Rows:
+        return long_rows.rows_for(shape, self.channels, pair(self.kernel_size), self.margins(shape))
+
     def _shapes(self, node: Node) -> dict[str, int]:
         x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.kernel_size), pair(self.stride)
         sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
@@ -171,10 +186,3 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Return the zeros before and after, so that ⌈size / stride⌉ outputs fit."""
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return total // 2, total - total // 2
-
-
-def ranges(rows: str, columns: str, tile: dict[str, tuple[int, int, int]]) -> dict[str, int]:
-    """Name a tile's ranges as the kernels do."""
-    (m_from, m_to, maps), (j_from, j_to, cols) = tile["rows"], tile["columns"]
-    bounds = {f"{rows}_FROM": m_from, f"{rows}_TO": m_to, "MAPS": maps}
-    return bounds | {f"{columns}_FROM": j_from, f"{columns}_TO": j_to, "COLS": cols}

@@ -12,8 +12,8 @@ from lenumba.engine.layers.base import (
     Node,
     Parameter,
     Shape,
+    ranges,
 )
-from lenumba.engine.layers.conv import ranges
 from lenumba.kernels.program import LANES, Call
 from lenumba.kernels.tiling import rows_beside, split, tiles
 
@@ -66,17 +66,20 @@ class Dense(LayerBase):
         """Return inputs times units."""
         return shape[0] * self.units
 
-    def scratch(self, shape: Shape) -> int:
-        """Return the size of the transposed input, rows padded to whole vectors."""
-        return LANES * padded_row(shape[0])
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return the size of a block's transposed input, rows padded to whole vectors."""
+        return LANES * padded_row(shape[0]) if unit > 1 else 0
 
     def forward(self, node: Node) -> list[Call]:
         """Return the tiled forward calls."""
         inputs = node.x.channels
+        if node.x.unit == 1:
+            return self._forward_pixels(node)
         pointers = [node.x.interior, node.parameters["kernel"], node.parameters.get("bias", "theta"), node.y.interior]
         return [
             Call("dense_forward", pointers, {"N": inputs, "BIAS": self.bias} | limits("M", rows))
-            for rows in split(self.units, min(16, node.registers - 2))
+            # Not more: 16 rows of 4096 bytes would compete for the 8 places of one set of the cache.
+            for rows in split(self.units, min(8, node.registers - 2))
         ]
 
     def backward(self, node: Node) -> list[Call]:
@@ -84,18 +87,29 @@ class Dense(LayerBase):
         inputs, row, dy = node.x.channels, padded_row(node.x.channels), node.dy.interior
         calls = []
         if self.trainable:
-            calls.append(Call("transpose_lanes", [node.x.interior, node.scratch], {"N": inputs, "ROW": row}))
+            block = node.x.unit > 1
+            if block:
+                calls.append(Call("transpose_lanes", [node.x.interior, node.scratch], {"N": inputs, "ROW": row}))
             calls += [
                 Call(
                     "dense_weight_gradient",
-                    [node.scratch, dy, node.gradients["kernel"]],
-                    {"N": inputs, "ROW": row} | ranges("M", "V", tile),
+                    [node.scratch if block else node.x.interior, dy, node.gradients["kernel"]],
+                    {"N": inputs, "ROW": row, "UNIT": node.x.unit} | ranges("M", "V", tile),
                 )
                 for tile in tiles(self.units, row // LANES, 4 if node.registers >= 32 else 2, node.registers)
             ]
             if self.bias:
-                calls.append(Call("dense_bias_gradient", [dy, node.gradients["bias"]], {"M": self.units}))
-        if node.dx is not None:
+                kernel = "dense_bias_gradient" if block else "dense_bias_gradient_pixels"
+                calls.append(Call(kernel, [dy, node.gradients["bias"]], {"M": self.units}))
+        if node.dx is not None and node.x.unit == 1:
+            pointers = [dy, node.parameters["kernel"], node.dx.interior]
+            calls += [
+                Call(
+                    "dense_input_gradient_pixels", pointers, {"N": inputs, "M": self.units} | limits("V", rows, "COLS")
+                )
+                for rows in split(row // LANES, min(8, rows_beside(1, node.registers)))
+            ]
+        elif node.dx is not None:
             pointers = [dy, node.parameters["kernel"], node.dx.interior]
             calls += [
                 Call("dense_input_gradient", pointers, {"N": inputs, "M": self.units} | limits("N", rows))
@@ -103,12 +117,21 @@ class Dense(LayerBase):
             ]
         return calls
 
+    def _forward_pixels(self, node: Node) -> list[Call]:
+        """Return the forward calls for a single image."""
+        inputs, x = node.x.channels, node.x.interior
+        pointers = [x, node.parameters["kernel"], node.parameters.get("bias", "theta"), node.y.interior]
+        return [
+            Call("clear_tail", [x], {"N": inputs, "ROW": padded_row(inputs)}),
+            Call("dense_forward_pixels", pointers, {"N": inputs, "M": self.units, "BIAS": self.bias}),
+        ]
+
 
 def padded_row(inputs: int) -> int:
     """Return `inputs` rounded up to whole vectors."""
     return -(-inputs // LANES) * LANES
 
 
-def limits(name: str, rows: tuple[int, int, int]) -> dict[str, int]:
-    """Name a range of rows as the kernels do."""
-    return {f"{name}_FROM": rows[0], f"{name}_TO": rows[1], "MAPS": rows[2]}
+def limits(name: str, rows: tuple[int, int, int], size: str = "MAPS") -> dict[str, int]:
+    """Name a range and its tile as the kernels do."""
+    return {f"{name}_FROM": rows[0], f"{name}_TO": rows[1], size: rows[2]}

@@ -23,7 +23,12 @@ class Dropout(LayerBase):
     name: Name | None = Field(None, description="Name of the layer in summaries.")
     rate: float = Field(ge=0, lt=1, description="Probability of each value to be set to zero.")
 
-    def scratch(self, shape: Shape) -> int:
+    @property
+    def takes_single_images(self) -> bool:
+        """Return False: the random streams are lanes."""
+        return False
+
+    def scratch(self, shape: Shape, unit: int) -> int:
         """Return the size of the mask."""
         return shape[0] * shape[1] * shape[2] * LANES
 

@@ -29,6 +29,11 @@ class Pool(LayerBase):
         """Vertical and horizontal stride."""
         return pair(self.size if self.stride is None else self.stride)
 
+    @property
+    def takes_single_images(self) -> bool:
+        """Whether there is no padding."""
+        return self.padding == "valid" or not any(pair(self.padding))
+
     def margins(self, shape: Shape) -> Margins:
         """Return (top, left, bottom, right)."""
         vertical, horizontal = (0, 0) if self.padding == "valid" else pair(self.padding)
@@ -52,6 +57,8 @@ class Pool(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return the forward call."""
+        if node.x.unit == 1:
+            return [Call(f"{self.kind}_forward_pixels", [node.x.interior, node.y.interior], self._pixel_shapes(node))]
         return [Call(f"{self.kind}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
 
     def backward(self, node: Node) -> list[Call]:
@@ -59,6 +66,10 @@ class Pool(LayerBase):
         dx, (kh, kw), (sh, sw) = node.dx, pair(self.size), self.steps
         if dx is None:
             return []
+        if node.x.unit == 1:
+            pointers = self._backward_pointers(node, dx)
+            clear = Call("clear", [dx.padded], {"SIZE": dx.vectors})
+            return [clear, Call(f"{self.kind}_backward_pixels", pointers, self._pixel_shapes(node))]
         overlap = kh > sh or kw > sw
         covered = (node.y.height * sh, node.y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
         calls = [] if covered else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
@@ -67,6 +78,9 @@ class Pool(LayerBase):
 
     def _backward_pointers(self, node: Node, dx) -> list:
         return [node.dy.interior, dx.padded]
+
+    def _pixel_shapes(self, node: Node) -> dict[str, int]:
+        return {name: size for name, size in self._shapes(node).items() if not name.startswith("Y_")}
 
     def _shapes(self, node: Node) -> dict[str, int]:
         x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.size), self.steps

@@ -1,0 +1,298 @@
+"""Measure how near each kernel of a network comes to the processor's peak, and what a training step is made of."""
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from common import (
+    NETWORKS,
+    arguments_of,
+    calibrate,
+    finish,
+    lenumba_network,
+    lenumba_optimizer,
+    load_data,
+    markdown_table,
+    report_of,
+    timed,
+)
+
+BATCH = 64
+SIGNATURE = {
+    "repeats": "i64",
+    "work": "f32*",
+    "theta": "f32*",
+    "gradient": "f32*",
+    "images": "u8*",
+    "labels": "i64*",
+    "order": "i64*",
+    "scale": "f32*",
+    "shift": "f32*",
+    "result": "f64*",
+    "state": "f32*",
+    "decay": "f32*",
+    "hyper": "f32*",
+}
+
+
+@dataclass
+class Piece:
+    """One kernel's share of a block: its calls as source lines, and its work per call of all lines.
+
+    `per_block` is how often it runs for a block of 16 images: 1, or less for what runs once a batch.
+    """
+
+    name: str
+    lines: list[str]
+    imports: set[str]
+    flops: float = 0.0
+    bytes: float = 0.0
+    per_block: float = 1.0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=NETWORKS, default="lenet")
+    parser.add_argument("--optimizer", choices=("sgd", "adamw"), default="adamw")
+    parser.add_argument("--only", metavar="REGEX", help="measure just the kernels that match")
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of one measurement  [0.1]")
+    parser.add_argument("--repeats", type=int, default=7, help="measurements of each kernel, in turn  [7]")
+    parser.add_argument("--asm", type=Path, metavar="FOLDER", help="write each kernel's assembly there, with a summary")
+    return arguments_of(parser)
+
+
+def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
+    """Return the pieces of a training step in their order: pack, forward, loss, backward, update."""
+    from lenumba.kernels import program
+
+    plan = network.plan(optimizer)
+    homes = {name: module for module, names in program.KERNEL_MODULES.items() for name in names}
+    block = program.block_function("train_block", plan, "training")
+    pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss[0].kernel))
+    pixels = int(np.prod(network.input_shape))
+    pieces = [Piece("pack", [pack], {"lanes:pack"}, bytes=16 * pixels * (1 + 4))]
+    forward = [step for step in plan.forward if step.only in ("", "training")]
+    for step in [*forward, *plan.backward]:
+        for kernel, group in groupby(step.calls, key=lambda call: call.kernel):
+            calls = list(group)
+            used = {word for call in calls for word in re.findall(r"\w+", str(call)) if word in homes}
+            piece = Piece(
+                f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[word]}:{word}" for word in used}
+            )
+            piece.flops, piece.bytes = work_of(network, step.name, kernel, calls)
+            pieces.append(piece)
+        if step is forward[-1]:
+            sizes = 16 * 4 * network.outputs * 3
+            pieces.append(Piece(plan.loss[0].kernel, [loss], {f"loss:{plan.loss[0].kernel}"}, bytes=sizes))
+    flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
+    blocks, vectors = BATCH // 16, network.size // 16
+    line = f"{plan.update}(theta, state, gradient, decay, hyper, {blocks}, {vectors}, 0, {vectors}{flags})"
+    # Each shard's gradient is read and cleared; parameters and state are read and written.
+    moved = 4 * network.size * (2 * blocks + 2 + 2 * optimizer.states)
+    pieces.append(Piece("update", [line], {f"update:{plan.update}"}, bytes=moved, per_block=1 / blocks))
+    return pieces
+
+
+def work_of(network: Any, step: str, kernel: str, calls: list[Any]) -> tuple[float, float]:
+    """Return the floating-point operations, or else the bytes moved, of one kernel on a block of 16 images.
+
+    Convolution and dense layers count 2 operations for each multiply-add of the forward pass, as often again for each
+    of the two gradients. The others are bound by memory: every value read or written once.
+    """
+    unit = next(unit for unit in network.units if step.endswith(f"ward_{unit.name}"))
+    inputs, outputs = 16 * int(np.prod(unit.shape)), 16 * int(np.prod(unit.output))
+    if re.fullmatch(r"(conv|dense)_(forward|weight_gradient|input_gradient)", kernel):
+        return 32.0 * unit.layer.multiply_adds(unit.shape), 0.0
+    if kernel == "clear":
+        return 0.0, 64.0 * sum(call.shapes["SIZE"] for call in calls)
+    values = {
+        "conv_bias_gradient": outputs,
+        "dense_bias_gradient": outputs,
+        "transpose_lanes": 2 * inputs,
+        "max_pool_backward": 2 * inputs + 2 * outputs,
+        "activation_backward": 3 * inputs,
+    }.get(kernel, inputs + outputs)
+    return 0.0, 4.0 * values
+
+
+def source_of(piece: Piece) -> Any:
+    """Return a program that runs one piece `repeats` times."""
+    from lenumba.kernels.native import Source
+
+    imports = [
+        f"from lenumba.kernels.{item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)
+    ]
+    text = ["from lenumba.kernels.jit import kernel", "from lenumba.kernels.parallel import atomic_load"]
+    text += ["from lenumba.kernels.simd import at", *imports, "", "", "@kernel"]
+    text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]
+    text += ["    first, count, key, weight, smoothing = 0, 16, 0, 1.0 / 64, 0.0"]
+    text += [f"    {line}" for line in piece.lines]
+    text += ["", "", "@kernel", f"def run({', '.join(SIGNATURE)}):", "    for _ in range(repeats):"]
+    text += ["        atomic_load(order, 0)  # without it LLVM would keep one run of what it sees to be idempotent"]
+    text += ["        piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper)"]
+    return Source("piece", "\n".join(text) + "\n", "run", list(SIGNATURE.values()))
+
+
+def peak_source(registers: int) -> tuple[Any, int]:
+    """Return a program of independent chains of multiply-adds in registers, and their number.
+
+    24 chains cover the latency of two units; with fewer registers, all but those for the two factors.
+    """
+    from lenumba.kernels.native import Source
+
+    chains = 24 if registers >= 32 else max(1, registers - 2)
+    text = f"""from lenumba.kernels.jit import kernel
+from lenumba.kernels.tile import load_tile, outer_fma, store_tile
+
+
+@kernel
+def run({", ".join(SIGNATURE)}):
+    tile = load_tile(work, 0, 1, {chains}, 1)
+    for _ in range(repeats):
+        tile = outer_fma(tile, theta, 0, 0, work, 0, 0, {chains}, 1)
+    store_tile(work, 0, 1, tile, {chains}, 1)
+"""
+    return Source("peak", text, "run", list(SIGNATURE.values())), chains
+
+
+def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
+    """Return the arrays behind the programs' arguments, filled with plausible numbers."""
+    from lenumba.engine.executor import aligned
+
+    channels, height, width = network.input_shape
+    images, labels = load_data(None, (height, width, channels), BATCH)
+    generator = np.random.default_rng(0)
+    work = aligned(network.layout.size)
+    work[:] = generator.standard_normal(len(work))
+    network.layout.fill(block := aligned(network.layout.size))
+    work[np.isinf(block)] = -np.inf  # margins of maximum pooling
+    theta, gradient = aligned(network.size), aligned(BATCH // 16 * network.size)
+    theta[:] = network.initial_parameters(0)
+    state, decay, hyper = aligned(optimizer.states * network.size), aligned(network.size // 16), aligned(16)
+    hyper[:] = optimizer.hyper(np.array([1e-3]), 1)[0]
+    scale, shift = np.full(channels, 1 / 74, np.float32), np.full(channels, -1.7, np.float32)
+    order, result = np.arange(BATCH), aligned(8, np.float64)
+    return {name: value for name, value in locals().items() if name in SIGNATURE}
+
+
+def time_all(runs: dict[str, Callable[[int], float]], seconds: float, repeats: int) -> dict[str, float]:
+    """Return the seconds of one run of each: the median over rounds in which all take turns.
+
+    Each function takes a number of runs and returns the seconds that they took.
+    """
+    counts = {name: calibrate(run, seconds) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, count in counts.items():
+            times[name].append(runs[name](count) / count)
+    return {name: median(values) for name, values in times.items()}
+
+
+def runner(program: Any, arrays: dict[str, np.ndarray]) -> Callable[[int], float]:
+    """Return the function that times `count` runs of a program."""
+    addresses = [arrays[name].ctypes.data for name in SIGNATURE if name != "repeats"]
+
+    def run(count: int) -> float:
+        arrays["gradient"][:] = 0  # thousands of accumulated gradients must not end in infinities
+        return timed(lambda: program(count, *addresses))
+
+    return run
+
+
+def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
+    """Return the function that times `count` real training steps on one thread."""
+    from lenumba.engine.executor import Executor
+
+    channels, height, width = network.input_shape
+    images, labels = load_data(None, (height, width, channels), 4096)
+    third = np.full(channels, 1 / 3)
+    executor = Executor(network, network.compile(optimizer), optimizer, mean=third, deviation=third, threads=1)
+
+    def run(count: int) -> float:
+        executor.theta[:], executor.state[:] = network.initial_parameters(0), 0
+        hyper = optimizer.hyper(np.full(count, 1e-3), 1)
+        order = np.arange(count * BATCH) % len(labels)
+        return timed(lambda: executor.train(images, labels, order, BATCH, hyper))
+
+    return run
+
+
+def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
+    """Write each piece's assembly; return a line on each: multiply-adds, other vector work and spills in it."""
+    from lenumba.kernels import jit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for piece in pieces:
+        source, module = source_of(piece), {}
+        exec(compile(source.text, piece.name, "exec"), module)
+        assembly = jit.compile_kernel(module["piece"], list(SIGNATURE.values())[1:]).library.get_asm_str()
+        path = folder / f"{re.sub(r'[^a-z0-9]+', '_', piece.name)}.s"
+        path.write_text(assembly)
+        fused = len(re.findall(r"\tvfn?m(?:add|sub)\d+ps", assembly))
+        scalar = len(re.findall(r"\tv?(?:mul|add|fn?madd\d+)ss", assembly))
+        spills = len(
+            re.findall(r"\tvmov[au]ps\t[^\n]*(?:rsp|rbp)\)[^\n]*# 64-byte (?:Spill|Folded Reload|Reload)", assembly)
+        )
+        spills = spills or len(
+            re.findall(r"\tvmov[au]ps\t(?:%[xyz]mm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %[xyz]mm\d+)", assembly)
+        )
+        lines.append(f"{piece.name}: {fused} vector FMA, {scalar} scalar, {spills} vector moves to or from the stack")
+    return lines
+
+
+def tables(report: dict[str, Any]) -> str:
+    """Return the report as Markdown, longest time first."""
+    peak, step = report["peak_gflops"], report["block_us"]
+    rows, total = [], sum(row["us"] for row in report["results"])
+    for row in sorted(report["results"], key=lambda row: -row["us"]):
+        speed = row["gflops"] or row["gbytes"]
+        kind = f"{speed:.0f} GFLOP/s" if row["gflops"] else f"{speed:.0f} GB/s"
+        share = f"{100 * row['gflops'] / peak:.0f} %" if row["gflops"] else ""
+        rows.append([row["name"], f"{row['us']:.2f}", f"{100 * row['us'] / total:.1f} %", kind, share])
+    head = ["kernel", "µs a block", "share", "speed", "of the peak"]
+    flops = sum(row["gflops"] * row["us"] for row in report["results"]) * 1e3
+    return (
+        f"{report['arguments']['network']}, one core, a block of 16 images:\n\n{markdown_table(head, rows)}\n\n"
+        f"Measured peak {peak:.0f} GFLOP/s. Sum {total:.1f} µs; a real training step takes {step:.1f} µs a block "
+        f"({16e6 / step:,.0f} images/s, {flops / step / 1e3:.0f} GFLOP/s)."
+    )
+
+
+def main() -> None:
+    args = parse()
+    from lenumba.kernels.native import get_program, vector_registers
+
+    shape, layers, parameters = NETWORKS[args.network]
+    network, optimizer = (
+        lenumba_network(args.network, layers, shape, parameters),
+        lenumba_optimizer(args.optimizer, 1e-3),
+    )
+    pieces = list_pieces(network, optimizer)
+    if args.asm:
+        print("\n".join(write_assembly(pieces, args.asm)))
+    peak, chains = peak_source(vector_registers())
+    if args.only:
+        pieces = [piece for piece in pieces if re.search(args.only, piece.name)]
+    arrays = buffers(network, optimizer)
+    programs = {"peak": peak} | {piece.name: source_of(piece) for piece in pieces}
+    runs = {name: runner(get_program(source), arrays) for name, source in programs.items()}
+    times = time_all(runs | {"step": step_runner(network, optimizer)}, args.seconds, args.repeats)
+    results = []
+    for piece in pieces:
+        seconds = times[piece.name]
+        speed = {"gflops": piece.flops / seconds / 1e9, "gbytes": piece.bytes / seconds / 1e9}
+        results.append({"name": piece.name, "us": 1e6 * seconds * piece.per_block, **speed})
+    gflops, block_us = 32 * chains / times["peak"] / 1e9, 1e6 * times["step"] / (BATCH / 16)
+    report = report_of("kernels", args, results, peak_gflops=gflops, block_us=block_us)
+    finish(report, tables(report), args)
+
+
+if __name__ == "__main__":
+    main()

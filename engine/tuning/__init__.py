@@ -1,0 +1,1 @@
+"""Studies: many short trainings of one recipe with other settings, and an honest comparison of the best."""

@@ -1,0 +1,143 @@
+"""The finals: the best trials and the recipe as written, trained again with fresh seeds and compared pair by pair.
+
+The best of many noisy results is too good to be true, so the search's own figures decide only who gets here. The test
+set is read after the decision, for the winner and for trial 0.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from lenumba.engine.errors import DataError
+from lenumba.engine.tuning.report import ranking, rows
+from lenumba.engine.tuning.results import metric_value, result_of
+from lenumba.engine.tuning.statistics import holm, paired_p_value
+
+if TYPE_CHECKING:
+    from lenumba.engine.tuning.study import Search
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the finals brought.
+
+    Attributes
+    ----------
+    seeds
+        The fresh seeds.
+    values
+        By trial number, the metric for each seed.
+    accuracies
+        Likewise, the best epoch's validation accuracy.
+    excluded
+        Why finalists are out, by trial number.
+    winner
+        The trial with the best mean.
+    p_values
+        By trial number, of the paired t-test against the winner, corrected for their number by Holm's method.
+    test
+        Test accuracies by seed, of the winner and of trial 0.
+    test_p_value
+        Of the two, None where trial 0 is the winner or out.
+    """
+
+    seeds: list[int]
+    values: dict[int, list[float]]
+    accuracies: dict[int, list[float]]
+    excluded: dict[int, str]
+    winner: int
+    p_values: dict[int, float]
+    test: dict[int, list[float]]
+    test_p_value: float | None
+
+    @property
+    def tied(self) -> list[int]:
+        """The finalists that the winner's lead over may be chance."""
+        return [slot for slot, p in self.p_values.items() if p >= SIGNIFICANT]
+
+
+def run(search: "Search") -> Final | None:
+    """Run the finals; None where no trial has finished or a signal came."""
+    with tempfile.TemporaryDirectory(dir=search.folder, prefix=".weights-") as folder:
+        return _run(search, Path(folder))
+
+
+def _run(search: "Search", folder: Path) -> Final | None:
+    tune, study = search.space.tune, search.ledger.study
+    found = rows(search.ledger)
+    order = ranking(search.space, found)
+    finalists = [row for row in order if row["trial"] != 0][: tune.finalists]
+    finalists += [row for row in order if row["trial"] == 0]
+    if not finalists:
+        return None
+    first = search.space.seed + tune.seeds
+    seeds = [(first + k) % 2**63 for k in range(tune.final_seeds)]
+
+    def task(row: dict[str, Any], seed: int, kind: str = "search") -> dict[str, Any]:
+        slot = row["trial"]
+        return {
+            "kind": kind,
+            "slot": slot,
+            "values": row["params"],
+            "seeds": [seed],
+            "prunable": False,
+            "weights": str((folder / f"{slot}-{seed}.npy").absolute()),
+        }
+
+    known = {**study.user_attrs}
+    tasks = [task(row, seed) for row in finalists for seed in seeds if f"final:{row['trial']}:{seed}" not in known]
+    for done, answer in search.each(tasks, "finals"):
+        if answer["event"] == "done":
+            result = result_of(tune, answer["curves"])
+            entry = {"value": metric_value(tune, answer["curves"][0]), "accuracy": result["accuracies"][0]}
+        else:
+            entry = {"value": None, "reason": answer["reason"]}
+        known[name := f"final:{done['slot']}:{done['seeds'][0]}"] = entry
+        study.set_user_attr(name, entry)
+    if search.stopped:
+        return None
+
+    entries = {row["trial"]: [known[f"final:{row['trial']}:{seed}"] for seed in seeds] for row in finalists}
+    excluded = {
+        slot: next(e.get("reason", "did not reach the target") for e in found if e["value"] is None)
+        for slot, found in entries.items()
+        if any(e["value"] is None for e in found)
+    }
+    values = {slot: [e["value"] for e in found] for slot, found in entries.items() if slot not in excluded}
+    accuracies = {slot: [e["accuracy"] for e in entries[slot]] for slot in values}
+    if not values:
+        return None
+    sign = 1 if tune.maximize else -1
+    winner = max(values, key=lambda slot: sign * fmean(values[slot]))
+    others = [slot for slot in values if slot != winner]
+    corrected = holm([paired_p_value(values[winner], values[slot]) for slot in others])
+    test = read_test_set(search, [row for row in finalists if row["trial"] in {winner, 0} & set(values)], seeds, task)
+    if search.stopped:
+        return None
+    p_value = paired_p_value(test[winner], test[0]) if winner != 0 and 0 in test else None
+    return Final(seeds, values, accuracies, excluded, winner, dict(zip(others, corrected, strict=True)), test, p_value)
+
+
+def read_test_set(
+    search: "Search", chosen: list[dict[str, Any]], seeds: list[int], task: Any
+) -> dict[int, list[float]]:
+    """Read the test set once for each chosen trial and seed, with the finals' weights."""
+    study = search.ledger.study
+    known = {**study.user_attrs}
+    missing = [(row, seed) for row in chosen for seed in seeds if f"test:{row['trial']}:{seed}" not in known]
+    weightless = [task(row, seed) for row, seed in missing if not Path(task(row, seed)["weights"]).exists()]
+    for _ in search.each(weightless, "finals"):  # weights of an earlier or another process: train them again
+        pass
+    for done, answer in search.each([task(row, seed, "test") for row, seed in missing], "test set"):
+        if answer["event"] == "done":
+            known[name := f"test:{done['slot']}:{done['seeds'][0]}"] = answer["test_accuracy"]
+            study.set_user_attr(name, answer["test_accuracy"])
+        else:
+            raise DataError(f"trial {done['slot']}: cannot be tested: {answer['reason']}")
+    if search.stopped:
+        return {}
+    return {row["trial"]: [known[f"test:{row['trial']}:{seed}"] for seed in seeds] for row in chosen}

@@ -1,0 +1,99 @@
+"""A study's plots as PNG; raises ImportError without Matplotlib."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from lenumba.engine.tuning.ledger import Ledger
+from lenumba.engine.tuning.report import METRICS, ranking
+from lenumba.engine.tuning.space import Space
+from lenumba.engine.tuning.storage import need_optuna
+
+
+def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]]) -> None:
+    """Write history.png, importance.png, parallel.png and curves.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    finished = ranking(space, rows)
+    label = METRICS[space.tune.metric]
+    if len(finished) < 2:
+        return
+
+    def save(name: str, paint: Any, *, wide: float = 8) -> None:
+        figure = Figure(figsize=(wide, 5), layout="constrained")
+        FigureCanvasAgg(figure)
+        paint(axes := figure.add_subplot())
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(folder / name, dpi=120)
+
+    save("history.png", lambda axes: history(axes, space, finished, label))
+    save("curves.png", lambda axes: curves(axes, rows, label))
+    save("parallel.png", lambda axes: parallel(axes, space, finished, label), wide=2 + 1.6 * len(space.dimensions))
+    if len(finished) >= 4:
+        save("importance.png", lambda axes: importance(axes, ledger))
+
+
+def history(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:
+    """Draw each finished trial's value, and the best so far."""
+    order = sorted(finished, key=lambda row: row["trial"])
+    better = max if space.tune.maximize else min
+    best: list[float] = []
+    for row in order:
+        best.append(better([*best[-1:], row["value"]]))
+    numbers = [row["trial"] for row in order]
+    axes.plot(numbers, [row["value"] for row in order], "o", label="trial")
+    axes.step(numbers, best, where="post", label="best so far")
+    axes.set(xlabel="trial", ylabel=label, title="History")
+    axes.legend()
+
+
+def curves(axes: Any, rows: list[dict[str, Any]], label: str) -> None:
+    """Draw what every trial had reached after each epoch, the pruned ones pale."""
+    for row in rows:
+        for curve in row["curves"][:1]:
+            style = (
+                {"color": "tab:blue", "alpha": 0.7} if row["state"] == "finished" else {"color": "grey", "alpha": 0.3}
+            )
+            style |= {"color": "tab:red", "alpha": 1.0, "label": "trial 0"} if row["trial"] == 0 else {}
+            axes.plot(range(1, len(curve) + 1), curve, marker="." if len(curve) < 3 else None, **style)
+    axes.set(xlabel="epoch", ylabel=label, title="Learning curves (grey: pruned)")
+
+
+def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:
+    """Draw one line a trial through all its settings, coloured by rank."""
+    from matplotlib import colormaps
+
+    def height(dimension: Any, value: Any) -> float:
+        if dimension.choices:
+            return dimension.choices.index(value) / max(1, len(dimension.choices) - 1)
+        low, high = dimension.low, dimension.high
+        if dimension.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+    for rank, row in reversed(list(enumerate(finished))):
+        heights = [height(d, row["params"][d.key]) for d in space.dimensions]
+        colour = colormaps["viridis_r"](rank / max(1, len(finished) - 1))
+        axes.plot(range(len(heights)), heights, color=colour, linewidth=2.5 if rank == 0 else 1, alpha=0.8)
+    for index, d in enumerate(space.dimensions):
+        marks = enumerate(d.choices) if d.choices else ((0, f"{d.low:g}"), (1, f"{d.high:g}"))
+        for position, text in marks:
+            level = position / max(1, len(d.choices) - 1) if d.choices else position
+            axes.annotate(str(text), (index, level), xytext=(4, 2), textcoords="offset points", fontsize=8)
+        axes.axvline(index, color="lightgrey", zorder=0)
+    names = [d.key.replace(".", ".\n") for d in space.dimensions]
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks([])
+    axes.set_title(f"Parallel coordinates (dark: best {label})")
+
+
+def importance(axes: Any, ledger: Ledger) -> None:
+    """Draw how much each setting matters, by PED-ANOVA (Watanabe et al., IJCAI 2023)."""
+    optuna = need_optuna()
+    found = optuna.importance.get_param_importances(
+        ledger.study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+    )
+    names = list(found)[::-1]
+    axes.barh(names, [found[name] for name in names])
+    axes.set(xlabel="share", title="Importance")

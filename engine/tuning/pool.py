@@ -1,0 +1,133 @@
+"""The parent's side of a study's workers: starting them, talking to them, noticing their deaths."""
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+POLL_SECONDS = 0.25
+
+
+@dataclass
+class Worker:
+    """A worker process; `task` is what it works on, None while it is idle."""
+
+    process: subprocess.Popen
+    number: int
+    task: Any = None
+    rest: bytes = b""
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send a message; to a dead worker it is lost, as its death shows elsewhere."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+
+
+class Pool:
+    """Worker processes, used as a context.
+
+    Parameters
+    ----------
+    jobs
+        How many.
+    settings
+        What all of them need to know, see :class:`lenumba.engine.tuning.worker.Worker`.
+    """
+
+    def __init__(self, jobs: int, settings: Mapping[str, Any]) -> None:
+        self.jobs, self.settings = jobs, settings
+        self.workers: list[Worker] = []
+        self.started = 0
+
+    def __enter__(self) -> "Pool":
+        self.selector = selectors.DefaultSelector()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            self._bury(worker)
+        self.selector.close()
+
+    def _start(self) -> Worker:
+        command = [sys.executable, "-m", "lenumba.engine.tuning.worker"]
+        pipe = subprocess.PIPE
+        # A group of its own keeps the terminal's Ctrl-C away: the parent decides what it means.
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, process_group=0)
+        worker = Worker(process, self.started)
+        self.started += 1
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
+        worker.say(self.settings)
+        return worker
+
+    def _bury(self, worker: Worker) -> int:
+        assert worker.process.stdout is not None
+        assert worker.process.stdin is not None
+        self.selector.unregister(worker.process.stdout)
+        worker.process.stdout.close()
+        with contextlib.suppress(OSError):
+            worker.process.stdin.close()
+        return worker.process.wait()
+
+    def idle(self) -> Iterator[Worker]:
+        """Yield the workers without a task, starting those that are missing."""
+        while len(self.workers) < self.jobs:
+            self.workers.append(self._start())
+        yield from [worker for worker in self.workers if worker.task is None]
+
+    def dismiss(self, worker: Worker) -> None:
+        """End a worker, whatever it is doing."""
+        self.workers.remove(worker)
+        worker.process.kill()
+        self._bury(worker)
+
+    @property
+    def tasks(self) -> list[Any]:
+        """What the workers work on."""
+        return [worker.task for worker in self.workers if worker.task is not None]
+
+    def give(self, worker: Worker, task: Any, job: Mapping[str, Any]) -> None:
+        """Give a worker a task: `job` is what it is told."""
+        worker.task = task
+        worker.say(job)
+
+    def answers(self, timeout: float = POLL_SECONDS) -> Iterator[tuple[Worker, dict[str, Any]]]:
+        """Yield what the workers have said within `timeout` seconds; a dead one's last word is ``{"event": "died"}``.
+
+        A worker is free again before ``done``, ``failed``, ``diverged`` or ``died`` is yielded; its task is the
+        answer's ``task``.
+        """
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            events = self.selector.select(left)
+            for key, _ in events:
+                yield from self._read(key.data)
+            if events:
+                return
+
+    def _read(self, worker: Worker) -> Iterator[tuple[Worker, dict[str, Any]]]:
+        assert worker.process.stdout is not None
+        content = os.read(worker.process.stdout.fileno(), 1 << 20)
+        *lines, worker.rest = (worker.rest + content).split(b"\n")
+        for line in lines:
+            answer = {**json.loads(line), "task": worker.task}
+            if answer["event"] in ("done", "failed", "diverged"):
+                worker.task = None
+            yield worker, answer
+        if not content:
+            self.workers.remove(worker)
+            code = self._bury(worker)
+            task, worker.task = worker.task, None
+            yield worker, {"event": "died", "why": f"signal {-code}" if code < 0 else f"exit code {code}", "task": task}

@@ -1,0 +1,239 @@
+"""Sudden death and signals during a study: a rerun ends with every trial once, whoever died when."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tune_studies import recorded, summary, trials, write_study
+
+from lenumba.engine.config import load_config
+from lenumba.engine.runs import start_run
+from lenumba.engine.tuning.storage import open_storage
+
+pytest.importorskip("optuna", reason="studies need Optuna")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in Linux's /proc")
+
+KILLS = int(os.environ.get("LENUMBA_TEST_KILLS", "4"))  # of workers and parents, alternately
+TRIALS = int(os.environ.get("LENUMBA_TEST_KILL_TRIALS", "12"))
+TIMEOUT = 120
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(text) for text in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    return []
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def attempts(folder: Path, url: str | None = None) -> list:
+    import optuna
+
+    return optuna.load_study(study_name=folder.name, storage=open_storage(folder, url)).get_trials()
+
+
+def results(folder: Path, url: str | None = None) -> list[int]:
+    """The slots of all attempts that have a result, sorted."""
+    done = [t for t in attempts(folder, url) if t.state.name in ("COMPLETE", "PRUNED") or "reason" in t.user_attrs]
+    return sorted(attempt.user_attrs["slot"] for attempt in done)
+
+
+def still_runs(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_kills_of_workers_and_parents_lose_nothing_and_repeat_nothing(place, spawn):
+    write_study(trials=TRIALS)
+    epochs = max(80, 15 * KILLS)  # so that the study does not end before the kills do
+    text = Path("tiny.yaml").read_text().replace("train: {epochs: 2}", f"train: {{epochs: {epochs}}}")
+    Path("tiny.yaml").write_text(text.replace("{low: 1, high: 2}", f"{{low: {epochs // 2}, high: {epochs}}}"))
+    generator, killed = random.Random(KILLS), 0
+    while killed < KILLS:
+        process = spawn("tune", "tiny.yaml", "--jobs", 2, "-q")
+        wait_for(lambda process=process: len(children(process)) == 2, process)
+        time.sleep(generator.uniform(0.6, 1.6))  # the workers start meanwhile
+        workers = children(process)
+        if killed % 2 == 0 and workers:
+            os.kill(generator.choice(workers), signal.SIGKILL)
+            killed += 1
+            time.sleep(generator.uniform(0, 0.3))
+        assert process.poll() is None, "the study was quicker than the kills"
+        workers = children(process)
+        process.kill()
+        killed += 1
+        process.communicate(timeout=TIMEOUT)
+        end = time.monotonic() + 20
+        while any(map(still_runs, workers)):
+            assert time.monotonic() < end, "workers outlive their parent"
+            time.sleep(0.05)
+    before = len(attempts(Path("studies/tiny")))
+    last = spawn("tune", "tiny.yaml", "--jobs", 2, "-q")
+    assert last.communicate(timeout=TIMEOUT) == ("", "")
+    assert last.returncode == 0
+    assert results(Path("studies/tiny")) == list(range(TRIALS))
+    lost = sum(attempt.state.name == "FAIL" for attempt in attempts(Path("studies/tiny")))
+    assert lost > 0
+    sys.stderr.write(f"{killed} kills, {lost} attempts lost and repeated, {before} before the last start\n")
+    assert [int(row["trial"]) for row in trials()] == list(range(TRIALS))
+    run = start_run(load_config("studies/tiny/best.yaml"))
+    assert max(line["val_accuracy"] for line in run.history) == recorded()
+
+
+def test_torn_journal_is_mended(lenumba, place):
+    write_study(trials=2)
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    with Path("studies/tiny/journal.log").open("a") as file:
+        file.write('{"op_code": 4, "wor')  # as a kill in the middle of a line leaves it
+    assert lenumba("tune", "tiny.yaml", "--trials", 3, "-q").exit_code == 0
+    assert results(Path("studies/tiny")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_writes_what_there_is_and_resume_goes_on(place, spawn, lenumba, number, code):
+    write_study(trials=100_000)
+    process = spawn("tune", "tiny.yaml")
+    seen = 0
+    for line in process.stdout:
+        seen += " epochs" in line
+        if seen == 3:
+            break
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == code, errors
+    assert errors.startswith("error: interrupted after ")
+    assert errors.endswith("go on with: lenumba tune --resume --name tiny\n")
+    assert "Not confirmed with fresh seeds" in output
+    folder = Path("studies/tiny")
+    assert (summary()["status"], summary()["confirmed"]) == ("interrupted", False)
+    assert not (folder / ".lock").exists()
+    done = len([row for row in trials() if row["state"] == "finished"])
+    assert done >= 3
+    run = start_run(load_config(folder / "best.yaml"))
+    assert max(line["val_accuracy"] for line in run.history) == recorded()
+    status = json.loads(lenumba("tune", "--status", "--json").stdout)
+    assert (status["status"], status["counts"]["finished"]) == ("interrupted", done)
+    assert lenumba("tune", "--resume", "--trials", done + 2, "-q").exit_code == 0
+    assert results(folder)[: done + 2] == list(range(done + 2))
+
+
+def test_second_process_is_refused_and_status_is_not(place, spawn, lenumba):
+    write_study(trials=100_000)
+    process = spawn("tune", "tiny.yaml")
+    assert any(" epochs" in line for line in process.stdout)
+    result = lenumba("tune", "tiny.yaml")
+    assert result.exit_code == 3
+    assert "another process is" in result.stderr
+    status = lenumba("tune", "--status")
+    assert status.exit_code == 0
+    assert " of 100000 trials" in status.stdout
+    process.kill()
+
+
+def test_worker_that_dies_of_a_trial_fails_it_in_the_end(place, lenumba, monkeypatch):
+    from lenumba.engine.tuning import ledger, search
+
+    monkeypatch.setattr(ledger, "MAX_DEATHS", 2)
+    real = search.Pool.give
+
+    def give(self, worker, task, job):
+        if getattr(task, "slot", None) == 2:
+            worker.process.kill()
+        real(self, worker, task, job)
+
+    monkeypatch.setattr(search.Pool, "give", give)
+    write_study(trials=3)
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    rows = trials()
+    assert [row["state"] for row in rows] == ["finished", "finished", "failed", "finished"]
+    assert "its worker died 2 times (signal 9)" in rows[2]["reason"]
+
+
+# ----------------------------------------------------------------------------------------------------- databases
+
+
+def two_processes(spawn, url: str, *, kill: bool) -> None:
+    """Let two processes work on one study, one of which is killed and started again; every trial must be there once."""
+    write_study(trials=10)
+    text = Path("tiny.yaml").read_text().replace("train: {epochs: 2}", "train: {epochs: 60}")
+    Path("tiny.yaml").write_text(text.replace("{low: 1, high: 2}", "{low: 40, high: 60}"))
+    arguments = ("tune", "tiny.yaml", "--storage", url, "-q")
+    first, second = spawn(*arguments), spawn(*arguments)
+    if kill:
+        wait_for(lambda: children(first), first)
+        time.sleep(1.5)
+        first.kill()
+        first.communicate(timeout=TIMEOUT)
+        first = spawn(*arguments)
+    for process in (first, second):
+        output, errors = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, output, errors) == (0, "", "")
+    assert results(Path("studies/tiny"), url) == list(range(10))
+    assert summary()["counts"]["finished"] == 10
+
+
+def test_two_processes_share_a_database(place, spawn):
+    two_processes(spawn, f"sqlite:///{place}/study.db", kill=False)
+
+
+def find_postgres() -> Path | None:
+    return next((path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
+
+
+@pytest.fixture
+def postgres(tmp_path_factory):
+    """A PostgreSQL server of our own on loopback; yields its URL."""
+    pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg")
+    if (binaries := find_postgres()) is None:
+        pytest.skip("no PostgreSQL server in /usr/lib/postgresql")
+    import pwd
+    import shutil
+    import socket
+    import tempfile
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="lenumba-pg-"))
+    user: dict = {}
+    if os.getuid() == 0:  # the server refuses to run as root
+        name = next((n for n in ("postgres", "nobody") if any(entry.pw_name == n for entry in pwd.getpwall())), None)
+        if name is None:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres or nobody")
+        shutil.chown(folder, name)
+        user = {"user": name, "cwd": folder}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    data = folder / "data"
+    subprocess.run([binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"], check=True, **quiet, **user)
+    options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
+    server = subprocess.Popen([binaries / "postgres", "-D", data, *options], **quiet, **user)
+    try:
+        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-d", "postgres"]
+        end = time.monotonic() + 30
+        while subprocess.run(ready).returncode:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # "fast": not waiting for our own connections
+        server.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_processes_share_postgresql_and_one_is_killed(place, spawn, postgres):
+    two_processes(spawn, postgres, kill=True)

@@ -20,6 +20,7 @@ COMMANDS = [
     "configs",
     "check",
     "schema",
+    "profile",
     "data",
     "runs",
     "tune",

@@ -102,6 +102,18 @@ def read_counter(program: native.Native | None = None) -> int:
     return int(place[0])
 
 
+def measured_spans(count: int) -> dict[str, int]:
+    """Return by level the bytes of one core's arrays that measure its bandwidth while `count` cores work."""
+    sizes = cache_sizes()
+    # Most of the first level, as a pass over little data is short beside its start; half of the others.
+    spans = {level: 3 * size // 4 if level == "L1" else size // 2 for level, size in sizes.items()}
+    last = max(sizes, key=lambda level: sizes[level])
+    if last not in ("L1", "L2"):  # shared by the cores
+        spans[last] = max(spans[last] // count, sizes.get("L2", 0) + sizes.get("L2", 0) // 2)
+    spans["memory"] = min(4 * sizes[last], MEMORY_LIMIT) // count
+    return spans
+
+
 def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str, Any]:
     """Measure the machine, in rounds of about `seconds`.
 
@@ -112,13 +124,7 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
         bytes; ``target``, ``vector_bits``; ``counter_ghz``.
     """
     count = threads or available_threads()
-    sizes = cache_sizes()
-    # Most of the first level, as a pass over little data is short beside its start; half of the others.
-    spans = {level: 3 * size // 4 if level == "L1" else size // 2 for level, size in sizes.items()}
-    last = max(sizes, key=lambda level: sizes[level])
-    if last not in ("L1", "L2"):  # shared by the cores
-        spans[last] = max(spans[last] // count, sizes.get("L2", 0) + sizes.get("L2", 0) // 2)
-    spans["memory"] = min(4 * sizes[last], MEMORY_LIMIT) // count
+    spans = measured_spans(count)
     ticks = native.get_program(peaks.counter_source())
     start, first = time.perf_counter_ns(), read_counter(ticks)
     name, features = native.cpu_target()
@@ -130,7 +136,7 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
         "cores": os.cpu_count(),
         "threads": count,
         "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",
-        "caches": sizes,
+        "caches": cache_sizes(),
         "gflops": fma_peak(count, seconds),
         "gbytes": {level: bandwidth(count, size, seconds) for level, size in spans.items()},
     }

@@ -12,6 +12,7 @@ from lenumba.engine.tables import table
 LEAST_SLOWDOWN = 0.02  # of an epoch: what is below never counts as a regression, however quiet the machine
 HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
 HEAD += ["FMA peak", "bandwidth", "bound by", "code"]
+BUSY = 0.1  # half range of the middle half of the epochs, relative: quiet machines stay below 0.03
 Profile = Mapping[str, Any]
 
 
@@ -51,6 +52,8 @@ def title(profile: Profile) -> str:
 def sums(profile: Profile) -> str:
     """Return the sums, the overhead and the waiting."""
     gflops = profile["flops"] / profile["epoch_ms"] / 1e6
+    noise = epoch_row(profile)["noise"]
+    busy = f"\nother processes disturbed this run: epochs spread by ± {percent(noise)}; measure on an idle machine"
     waits = "  ".join(f"{k}: {ms:.1f}" for k, ms in enumerate(profile["threads_wait_ms"]))
     return (
         f"sum {profile['sum_ms']:.1f} ms; an unprofiled epoch {profile['epoch_ms']:.1f} ms (median of "
@@ -60,6 +63,7 @@ def sums(profile: Profile) -> str:
         f"{gflops:.0f} GFLOP/s in all\n"
         f"waiting at barriers, ms by thread: {waits}\n"
         "a bandwidth above 100 %: the data were still in a nearer cache, or reads alone outran the triad"
+        + (busy if noise > BUSY else "")
     )
 
 

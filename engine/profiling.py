@@ -19,7 +19,7 @@ from lenumba.engine.trainer import Trainer, check_network
 from lenumba.kernels import native, peaks, profiled
 from lenumba.kernels.catalogue import work_of
 from lenumba.kernels.inspection import get_inspected
-from lenumba.kernels.program import LANES, UPDATE, WAIT, Call, Plan, program_source
+from lenumba.kernels.program import UPDATE, WAIT, Call, Plan, program_source
 
 VERSION = 1  # of the JSON
 SECONDS, ROUNDS = 6.0, (3, 15)  # time for the alternating epochs; least and most rounds
@@ -44,11 +44,9 @@ class ProfiledExecutor(Executor):
 
     def __init__(self, network: Network, program: native.Native, optimizer: Optimizer, **options: Any) -> None:
         super().__init__(network, program, optimizer, **options)
-        self.memory = []
-        for _ in range(self.threads):
-            work = aligned(network.layout.size + 2 * profiled.CLOCK_SIZE)
+        self.memory = [aligned(network.layout.size + 2 * profiled.CLOCK_SIZE) for _ in range(self.threads)]
+        for work in self.memory:
             network.layout.fill(work[: network.layout.size])
-            self.memory.append(work)
         self.works = [address(work) for work in self.memory]
 
     @property
@@ -65,8 +63,9 @@ class ProfiledExecutor(Executor):
     def read(self, seconds: float) -> Epoch:
         """Return what the clocks counted in an epoch of `seconds`."""
         head, end = profiled.HEADER, profiled.HEADER + 2 * profiled.SLOTS
-        ticks = np.array([clock[head:end].reshape(-1, 2) for clock in self.clocks])
-        return Epoch(seconds, ticks, np.array([clock[profiled.LAST] - clock[profiled.FIRST] for clock in self.clocks]))
+        clocks = [clock for clock in self.clocks if clock[profiled.FIRST]]  # small batches leave some threads out
+        ticks = np.array([clock[head:end].reshape(-1, 2) for clock in clocks])
+        return Epoch(seconds, ticks, np.array([clock[profiled.LAST] - clock[profiled.FIRST] for clock in clocks]))
 
     def events(self) -> list[list[tuple[int, int, int]]]:
         """Return each thread's noted events: slot, and counter at its begin and end."""
@@ -146,16 +145,19 @@ def profile_training(
     executor.reset(profiled.MAX_EVENTS)
     trainer.time_epoch(executor)
     images, batches = len(trainer.train_indices), trainer.steps_per_epoch
-    shards = min(-(-loaded.config.data.batch_size // LANES), usual.max_shards)
+    shards = min(-(-loaded.config.data.batch_size // network.unit), usual.max_shards)
     update = {"SIZE": network.size, "SHARDS": shards, "STATES": optimizer.states}
-    calls = {"pack": [Call("pack", [], {"SIZE": int(np.prod(network.input_shape))})], plan.update: [
+    calls = {rows[0].kernel: [Call("pack", [], {"SIZE": int(np.prod(network.input_shape))})], plan.update: [
         Call(plan.update, [], update)
     ]}  # fmt: skip
+    multiply_adds = {unit.name: unit.layer.multiply_adds(unit.shape) for unit in network.units}
     table = []
     for row in rows:
         entry = time_row(row, chosen, epochs, ghz)
         work = work_of(row.kernel, row.calls or calls.get(row.kernel, []))
-        times = batches if row.slot == UPDATE else images / LANES
+        times = batches if row.slot == UPDATE else images / network.unit
+        if work and work[0]:
+            work = 2 * network.unit * multiply_adds[row.layer], work[1]
         table.append(entry | limits_of(entry, work, times, machine) | {"code": report["functions"].get(row.function)})
     table.append(python_row(chosen, epochs, ghz))
     total = sum(entry["ms"] for entry in table)
@@ -177,7 +179,7 @@ def profile_training(
         "overhead": median(epoch.seconds / value for epoch, value in zip(epochs, plain, strict=True)) - 1,
         "sum_ms": total,
         "flops": sum(entry["flops"] for entry in table),
-        "forward_multiply_adds": sum(unit.layer.multiply_adds(unit.shape) for unit in network.units),
+        "forward_multiply_adds": sum(multiply_adds.values()),
         "rows": table,
         "threads_wait_ms": [float(epoch_ms) for epoch_ms in chosen.ticks[:, WAIT, 1] / ghz / 1e6],
         "machine": machine | {"counter_ghz": ghz},

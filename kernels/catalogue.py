@@ -1,9 +1,10 @@
 """The kernels: one row each, with its module, its plain twin, and the work and traffic of a call.
 
 Work counts the multiply-adds of a block of 16 images as ``lenumba summary`` does: those of convolutions and dense
-layers, the gradients each as many as the forward pass. Programs that take images one by one compute whole vectors of
-pixels: there it counts what is executed, with the pixels between two rows. Traffic counts every value that a step must
-read or write once: 64 bytes a vector, 4 bytes a weight; what a step reads of it more often comes from the caches.
+layers, the gradients each as many as the forward pass. Traffic counts every value that a step must read or write
+once: 64 bytes a vector, 4 bytes a weight; what a step reads of it more often comes from the caches. Where batches are
+small, a block is one image (UNIT = 1) and the long rows of its convolutions also compute what nobody needs: there the
+layer's own multiply-adds count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,11 @@ class Kernel:
     own: Count = nothing
 
 
+def value(s: Shapes) -> int:
+    """Return the bytes of one value: of a block's 16 images, or of one image where a call says so."""
+    return WEIGHT * s.get("UNIT", LANES)
+
+
 def maps(s: Shapes) -> int:
     """Return the rows of a call's range."""
     return s["M_TO"] - s["M_FROM"]
@@ -59,7 +65,7 @@ def filter_size(s: Shapes) -> int:
 
 def planes(count: str, plane: str) -> Count:
     """Return the count of the bytes of whole planes."""
-    return lambda s: VECTOR * s[count] * s[plane]
+    return lambda s: value(s) * s[count] * s[plane]
 
 
 def elementwise(arrays: int) -> Count:
@@ -67,24 +73,25 @@ def elementwise(arrays: int) -> Count:
     return lambda s: VECTOR * arrays * s["C"] * s["H"] * s["W"]
 
 
-def pooling(inputs: int, outputs: int, value: int = VECTOR) -> Count:
+def pooling(inputs: int, outputs: int) -> Count:
     """Return the count of the bytes of a pooling's tensors: windows times their size, and windows."""
 
     def count(s: Shapes) -> int:
         windows = s["C"] * s["OH"] * s["OW"]
-        return value * windows * (inputs * s["KH"] * s["KW"] + outputs)
+        return VECTOR * windows * (inputs * s["KH"] * s["KW"] + outputs)
 
     return count
+
+
+def pooling_pixels(inputs: int, outputs: int) -> Count:
+    """Return the same of a single image."""
+    count = pooling(inputs, outputs)
+    return lambda s: count(s) // LANES
 
 
 def dense_part(s: Shapes) -> int:
     """Return the real columns of a part of the weight gradient; the last vector of a row reaches beyond them."""
     return maps(s) * (min(s["N"], LANES * s["V_TO"]) - LANES * s["V_FROM"])
-
-
-def dense_work(s: Shapes) -> int:
-    """Return the weight gradient's multiply-adds per lane: each image's, or a sixteenth of a single image's."""
-    return dense_part(s) if s["UNIT"] == LANES else maps(s) * (s["V_TO"] - s["V_FROM"])
 
 
 CATALOGUE: dict[str, Kernel] = {
@@ -123,9 +130,9 @@ CATALOGUE: dict[str, Kernel] = {
     "dense_weight_gradient": Kernel(
         "dense",
         "reference.dense_weight_gradient",
-        multiply_adds=dense_work,
-        shared=lambda s: VECTOR * s["ROW"],
-        own=lambda s: VECTOR * maps(s) + 2 * WEIGHT * dense_part(s),
+        multiply_adds=dense_part,
+        shared=lambda s: value(s) * s["ROW"],
+        own=lambda s: value(s) * maps(s) + 2 * WEIGHT * dense_part(s),
     ),
     "dense_bias_gradient": Kernel("dense", "reference.dense_bias_gradient", own=lambda s: VECTOR * s["M"]),
     "dense_input_gradient": Kernel(
@@ -135,38 +142,40 @@ CATALOGUE: dict[str, Kernel] = {
         shared=lambda s: VECTOR * s["M"],
         own=lambda s: (VECTOR + WEIGHT * s["M"]) * (s["N_TO"] - s["N_FROM"]),
     ),
-    "transpose_lanes": Kernel("dense", "reference_moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
-    "average_pool_forward": Kernel("pool", "reference.average_pool_forward", own=pooling(1, 1)),
-    "average_pool_backward": Kernel("pool", "reference.average_pool_backward", own=pooling(1, 1)),
-    "max_pool_forward": Kernel("pool", "reference.max_pool_forward", own=pooling(1, 1)),
-    "max_pool_backward": Kernel("pool", "reference.max_pool_backward", own=pooling(2, 2)),
-    "clear": Kernel("pool", "reference_moves.clear", own=lambda s: VECTOR * s["SIZE"]),
+    "pack_image": Kernel("pixels", "reference_moves.pack", shared=lambda s: s["SIZE"] * (1 + WEIGHT)),
     "copy_strided": Kernel("pixels", "reference_moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
     "clear_tail": Kernel("pixels", "reference_moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
     "conv_input_gradient_pixels": Kernel(
         "pixels",
         "reference.conv_input_gradient",
-        multiply_adds=lambda s: s["M"] * s["KH"] * s["KW"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
+        multiply_adds=lambda s: s["M"] * filter_size(s) // s["C"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
         shared=lambda s: WEIGHT * s["M"] * (s["Y_PLANE"] + filter_size(s)),
         own=lambda s: VECTOR * columns(s) * (s["C_TO"] - s["C_FROM"]),
     ),
     "dense_forward_pixels": Kernel(
         "pixels",
         "reference.dense_forward",
-        multiply_adds=lambda s: s["M"] * -(-s["N"] // LANES),
+        multiply_adds=lambda s: s["M"] * s["N"],
         own=lambda s: WEIGHT * (s["N"] + s["M"] + s["M"] * s["N"]),
     ),
     "dense_input_gradient_pixels": Kernel(
         "pixels",
         "reference.dense_input_gradient",
-        multiply_adds=lambda s: s["M"] * (s["V_TO"] - s["V_FROM"]),
-        own=lambda s: (VECTOR + VECTOR * s["M"]) * (s["V_TO"] - s["V_FROM"]),
+        multiply_adds=lambda s: s["M"] * LANES * (s["V_TO"] - s["V_FROM"]),
+        shared=lambda s: WEIGHT * s["M"],
+        own=lambda s: VECTOR * (s["M"] + 1) * (s["V_TO"] - s["V_FROM"]),
     ),
     "dense_bias_gradient_pixels": Kernel("pixels", "reference.dense_bias_gradient", own=lambda s: 3 * WEIGHT * s["M"]),
-    "average_pool_forward_pixels": Kernel("pixels", "reference.average_pool_forward", own=pooling(1, 1, WEIGHT)),
-    "average_pool_backward_pixels": Kernel("pixels", "reference.average_pool_backward", own=pooling(2, 1, WEIGHT)),
-    "max_pool_forward_pixels": Kernel("pixels", "reference.max_pool_forward", own=pooling(1, 1, WEIGHT)),
-    "max_pool_backward_pixels": Kernel("pixels", "reference.max_pool_backward", own=pooling(3, 2, WEIGHT)),
+    "average_pool_forward_pixels": Kernel("pixels", "reference.average_pool_forward", own=pooling_pixels(1, 1)),
+    "average_pool_backward_pixels": Kernel("pixels", "reference.average_pool_backward", own=pooling_pixels(2, 1)),
+    "max_pool_forward_pixels": Kernel("pixels", "reference.max_pool_forward", own=pooling_pixels(1, 1)),
+    "max_pool_backward_pixels": Kernel("pixels", "reference.max_pool_backward", own=pooling_pixels(3, 2)),
+    "transpose_lanes": Kernel("dense", "reference_moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
+    "average_pool_forward": Kernel("pool", "reference.average_pool_forward", own=pooling(1, 1)),
+    "average_pool_backward": Kernel("pool", "reference.average_pool_backward", own=pooling(1, 1)),
+    "max_pool_forward": Kernel("pool", "reference.max_pool_forward", own=pooling(1, 1)),
+    "max_pool_backward": Kernel("pool", "reference.max_pool_backward", own=pooling(2, 2)),
+    "clear": Kernel("pool", "reference_moves.clear", own=lambda s: VECTOR * s["SIZE"]),
     "dropout_forward": Kernel("dropout", "reference_moves.dropout_forward", own=elementwise(3)),
     "dropout_backward": Kernel("dropout", "reference_moves.dropout_backward", own=elementwise(3)),
     "copy": Kernel("dropout", "reference_moves.copy", own=elementwise(2)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lenumba.kernels.program import UPDATE, WAIT, Call, Plan, Step
+from lenumba.kernels.program import KERNEL_MODULES, UPDATE, WAIT, Call, Plan, Step
 
 # The clock: counter at the start and at the last lap, events noted and room for them; (calls, cycles) of each slot;
 # the events (slot, counter at its end).
@@ -72,9 +72,10 @@ def profile_rows(plan: Plan) -> list[Row]:
     forward = [step for step in plan.forward if step.only != "evaluation"]
     rows = [row_of(step, slot) for slot, step in enumerate(forward, UPDATE + 2)]
     loss = UPDATE + 2 + len(forward)
-    loss_call = next(call for call in plan.loss if call.kernel != "copy_strided")
-    rows.insert(0, Row(UPDATE + 1, "pack", "pack", "pack"))
-    rows.append(Row(loss, loss_call.kernel, loss_call.kernel, loss_call.kernel, calls=[loss_call]))
+    pack = "pack" if plan.input.unit > 1 else "pack_image"
+    rows.insert(0, Row(UPDATE + 1, pack, pack, pack))
+    [call] = (call for call in plan.loss if call.kernel in KERNEL_MODULES["loss"])  # others only move what it needs
+    rows.append(Row(loss, call.kernel, call.kernel, call.kernel, calls=[call]))
     rows += [row_of(step, slot) for slot, step in enumerate(plan.backward, loss + 1)]
     rows.append(Row(UPDATE, f"update · {plan.update}", plan.update, plan.update))
     rows.append(Row(WAIT, "waiting at barriers", "", ""))

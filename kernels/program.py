@@ -259,17 +259,15 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
     shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}, COUNT={min(width, LANES)}"
     packed = f"scale, shift, {x.interior}, {labels}, {valid}"
     if x.unit == 1:
-        pack = f"pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
+        pack = f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
     else:
-        pack = f"pack(images, labels, order, first, count, {packed}, {shapes})"
-    parts = [[pack], *([f"{step.name}({arguments})"] for step in forward), [str(call) for call in plan.loss]]
-    parts += [[f"{step.name}({arguments})"] for step in backward]
-    body = [f"    {line}" for part in parts for line in part]
+        pack = f"    pack(images, labels, order, first, count, {packed}, {shapes})"
+    parts = [[pack], *([f"    {step.name}({arguments})"] for step in forward)]
+    parts.append([f"    {call}" for call in plan.loss])
+    parts += [[f"    {step.name}({arguments})"] for step in backward]
     if purpose == "training":
-        body = plan.lap(WAIT)
-        for slot, part in enumerate(parts, UPDATE + 1):
-            body += [f"    {line}" for line in part] + plan.lap(slot)
-    return ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):", *body, ""]
+        parts = [plan.lap(WAIT), *(part + plan.lap(slot) for slot, part in enumerate(parts, UPDATE + 1))]
+    return ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):", *(line for part in parts for line in part), ""]
 
 
 def entry_function(plan: Plan) -> list[str]:
@@ -278,6 +276,7 @@ def entry_function(plan: Plan) -> list[str]:
     flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
     profiled = plan.clock >= 0
     start = [f"        start_clock(work, CLOCK={plan.clock})"] if profiled else []
+    unit = plan.input.unit
     clock = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
     return [
         "",
@@ -293,8 +292,7 @@ def entry_function(plan: Plan) -> list[str]:
         "        train_loop(",
         "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
         "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
-        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size},",
-        f"            UNIT={plan.input.unit},{clock}",
+        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{clock}",
         "        )",
         *(f"    {line}" for line in plan.lap(WAIT)),
         "    else:",

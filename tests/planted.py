@@ -9,7 +9,28 @@ from lenumba.kernels.jit import kernel
 
 @kernel
 def plain_conv_forward(
-    x, w, b, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS, M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS
+    x,
+    w,
+    b,
+    y,
+    C,
+    X_ROW,
+    X_PLANE,
+    KH,
+    KW,
+    SH,
+    SW,
+    OH,
+    Y_ROW,
+    Y_PLANE,
+    BIAS,
+    M_FROM,
+    M_TO,
+    MAPS,
+    J_FROM,
+    J_TO,
+    COLS,
+    UNIT,
 ):
     # KW, but LLVM must not know, or it unrolls the taps and vectorises the lanes.
     width = KW + int(b[M_FROM] * 1e-30)

@@ -51,12 +51,18 @@ def rows_of(profile, phase, kernel):
     return [row for row in profile["rows"] if row["phase"] == phase and row["kernel"] == kernel]
 
 
-def test_the_rows_add_up_to_the_epoch(profile):
+def test_the_rows_add_up_to_the_epoch(profile, loaded):
     assert sum(row["ms"] for row in profile["rows"]) == pytest.approx(profile["profiled_ms"], rel=0.01)
     assert sum(row["share"] for row in profile["rows"]) == pytest.approx(1)
     assert all(row["ms"] >= 0 for row in profile["rows"])
-    # The least of several epochs disturbs other processes' work least; one epoch takes milliseconds.
-    assert min(profile["profiled_epochs_ms"]) == pytest.approx(min(profile["epochs_ms"]), rel=0.15, abs=3)
+    # Epochs take milliseconds here, and other processes may take the cores in any of them: the least of several,
+    # and another try.
+    tries = (profile, *(None for _ in range(4)))
+    for found in (found or profile_training(loaded, seconds=2) for found in tries):
+        ratio = min(found["profiled_epochs_ms"]) / min(found["epochs_ms"])
+        if abs(ratio - 1) < 0.15:
+            return
+    pytest.fail(f"the rows make {ratio:.2f} of an unprofiled epoch")
 
 
 def test_every_kernel_is_called_once_a_block(profile):
@@ -88,6 +94,18 @@ def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
     work = sum(found[0] for row in rows if (found := work_of(row.kernel, row.calls)))
     madds = [unit.layer.multiply_adds(unit.shape) for unit in network.units]
     assert work == 32 * (3 * sum(madds) - madds[0])
+
+
+def test_small_batches_are_profiled_image_by_image():
+    text = SMALL.replace("samples: 3200", "samples: 64").replace("batch_size: 60", "batch_size: 2")
+    text = re.sub(r"    - {type: max_pool.*?    - flatten", "    - flatten", text, flags=re.S)
+    loaded = read_config(text, "small.yaml")
+    found = profile_training(loaded, seconds=0)
+    summary = summarize(loaded)
+    forward = [row for row in found["rows"] if row["phase"] == "forward" and row["flops"]]
+    assert sum(row["flops"] for row in forward) == 2 * 64 * summary["multiply_adds"]
+    assert {row["calls"] for row in forward} == {64}
+    assert found["sum_ms"] == pytest.approx(found["profiled_ms"], rel=0.01)
 
 
 def test_every_row_has_a_verdict_and_limits(profile):

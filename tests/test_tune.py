@@ -230,7 +230,7 @@ def test_study_leaves_what_it_promises(lenumba, place):
     assert len(trials()) == 8
     status = json.loads(lenumba("tune", "--status", "--json").stdout)
     assert (status["status"], status["counts"]["finished"]) == ("complete", 8)
-    assert "8 of 6 trials" in lenumba("tune", "tiny", "--status").stdout
+    assert "8 of 8 trials" in lenumba("tune", "tiny", "--status").stdout
 
     other = lenumba("tune", "tiny.yaml", "optimizer.momentum=0.5")
     assert other.exit_code == 2

@@ -74,7 +74,7 @@ def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str
 
     for rank, row in reversed(list(enumerate(finished))):
         heights = [height(d, row["params"][d.key]) for d in space.dimensions]
-        colour = colormaps["viridis_r"](rank / max(1, len(finished) - 1))
+        colour = colormaps["viridis"](rank / max(1, len(finished) - 1))
         axes.plot(range(len(heights)), heights, color=colour, linewidth=2.5 if rank == 0 else 1, alpha=0.8)
     for index, d in enumerate(space.dimensions):
         marks = enumerate(d.choices) if d.choices else ((0, f"{d.low:g}"), (1, f"{d.high:g}"))

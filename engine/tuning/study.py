@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class InterruptedStudyError(LenumbaError):
         super().__init__(
             f"interrupted after {done} of {study.summary['total']} trials; "
             f"go on with: lenumba tune --resume --name {study.path.name}"
+            + (f" --storage {study.summary['storage']}" if study.summary["storage"] != JOURNAL else "")
         )
         self.study = study
         self.exit_code = 128 + signal
@@ -131,7 +132,7 @@ def run_study(
     InterruptedStudyError
         After SIGINT or SIGTERM, with everything that has finished written.
     """
-    loaded = absolute_source(loaded)
+    loaded = with_total(absolute_source(loaded), trials)
     space = Space(loaded)
     if stated_shape(loaded.config) is not None:
         check_network(loaded)
@@ -155,7 +156,7 @@ def run_study(
             optuna_storage = open_storage(folder, None)
         study = open_study(optuna_storage, folder.name, space, digest)
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
-        ledger = Ledger(study, space, trials or space.tune.trials, shared=storage is not None, jobs=jobs)
+        ledger = Ledger(study, space, space.tune.trials, shared=storage is not None, jobs=jobs)
         facts = {"recipe": loaded.name, "storage": hide_password(storage) if storage else JOURNAL, "jobs": jobs}
         write_json(folder / "study.json", {**read_json(folder / "study.json"), **facts, "status": "running"})
         search = Search(folder, space, ledger, jobs, hooks)
@@ -168,6 +169,14 @@ def run_study(
         if interruption.signal is not None:
             raise InterruptedStudyError(result, interruption.signal)
         return result
+
+
+def with_total(loaded: LoadedConfig, trials: int | None) -> LoadedConfig:
+    """Return the configuration with another total of trials, which the study's folder then remembers."""
+    if trials is None or loaded.config.tune is None:
+        return loaded
+    tune = loaded.config.tune.model_copy(update={"trials": trials})
+    return replace(loaded, config=loaded.config.model_copy(update={"tune": tune}))
 
 
 def check_name(name: str) -> str:

@@ -119,6 +119,12 @@ def load_tile(context, pointer, offset, stride, MAPS, COLS):
     return tile_of(maps * cols)(pointer, types.intp, types.intp, MAPS, COLS), codegen
 
 
+def products_added(builder, tile, rows, columns) -> list:
+    """Add row · column to each vector of a tile; a row's vector is loaded just before it is used."""
+    before = iter(cgutils.unpack_tuple(builder, tile))
+    return [call_llvm(builder, "llvm.fmuladd", row, column, next(before)) for row in rows for column in columns]
+
+
 @intrinsic(prefer_literal=True)
 def outer_fma(context, tile, w, offset, w_stride, x, index, x_stride, MAPS, COLS):
     """Add float w[offset + m·w_stride] times the vector from x[index + j·x_stride] to row m, column j."""
@@ -128,13 +134,9 @@ def outer_fma(context, tile, w, offset, w_stride, x, index, x_stride, MAPS, COLS
 
     def codegen(context, builder, sig, args):
         tile, w, offset, w_stride, x, index, x_stride = args[:7]
-        before = cgutils.unpack_tuple(builder, tile)
+        rows = (scalar_at(builder, w, offset, w_stride, m) for m in range(maps))
         columns = [vector_from(builder, x, stepped(builder, index, x_stride, j)) for j in range(cols)]
-        after = []
-        for m in range(maps):
-            weight = scalar_at(builder, w, offset, w_stride, m)
-            after += [call_llvm(builder, "llvm.fmuladd", weight, columns[j], before[m * cols + j]) for j in range(cols)]
-        return context.make_tuple(builder, sig.return_type, after)
+        return context.make_tuple(builder, sig.return_type, products_added(builder, tile, rows, columns))
 
     whole = types.intp
     return tile(tile, w, whole, whole, x, whole, whole, MAPS, COLS), codegen
@@ -149,13 +151,9 @@ def product_fma(context, tile, a, a_index, a_stride, b, b_index, b_stride, MAPS,
 
     def codegen(context, builder, sig, args):
         tile, a, a_index, a_stride, b, b_index, b_stride = args[:7]
-        before = cgutils.unpack_tuple(builder, tile)
+        rows = (vector_from(builder, a, stepped(builder, a_index, a_stride, m)) for m in range(maps))
         columns = [vector_from(builder, b, stepped(builder, b_index, b_stride, j)) for j in range(cols)]
-        after = []
-        for m in range(maps):
-            row = vector_from(builder, a, stepped(builder, a_index, a_stride, m))
-            after += [call_llvm(builder, "llvm.fmuladd", row, columns[j], before[m * cols + j]) for j in range(cols)]
-        return context.make_tuple(builder, sig.return_type, after)
+        return context.make_tuple(builder, sig.return_type, products_added(builder, tile, rows, columns))
 
     whole = types.intp
     return tile(tile, a, whole, whole, b, whole, whole, MAPS, COLS), codegen

@@ -49,3 +49,24 @@ class Graceful:
             leave(number)
         self.signal = number
         self.stop()
+
+
+class Unmissed(Graceful):
+    """A context that leaves at once on a signal, and at its end at the latest.
+
+    While LLVM compiles it calls back into Python, and an exception that a signal raises in there is lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None and self.signal is not None:
+            leave(self.signal)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        leave(number)

@@ -12,6 +12,7 @@ from lenumba.engine.config import Config, LoadedConfig
 from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
+from lenumba.engine.interrupts import Unmissed
 from lenumba.engine.layers.dropout import epoch_key
 from lenumba.engine.losses import outputs_misfit
 from lenumba.engine.metrics import predicted_classes
@@ -139,7 +140,8 @@ class Trainer:
         self.mean, self.deviation = mean, deviation
         self.optimizer = make_optimizer(self.config.optimizer)
         start = time.perf_counter()
-        program = self.network.compile(self.optimizer, on_compile)
+        with Unmissed():
+            program = self.network.compile(self.optimizer, on_compile)
         self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
         self.executor = Executor(
             self.network,

@@ -88,7 +88,9 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoc
     assert_same_as_uninterrupted(run, [])
 
 
-def test_interruption_in_the_very_first_epoch(place):
+def test_interruption_in_the_very_first_epoch(place, monkeypatch):
+    monkeypatch.setattr("lenumba.engine.executor.POLL_SECONDS", 0.001)  # so that the watcher sees even a short epoch
+
     def interrupt(epoch, *_):
         assert epoch == 1
         signal.raise_signal(signal.SIGINT)
@@ -233,7 +235,9 @@ def test_training_in_another_thread_leaves_signals_alone(place):
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_exception_from_a_watcher_ends_the_workers_and_comes_through(place):
+def test_exception_from_a_watcher_ends_the_workers_and_comes_through(place, monkeypatch):
+    monkeypatch.setattr("lenumba.engine.executor.POLL_SECONDS", 0.001)
+
     def watch(*_):
         raise RuntimeError("mine")
 

@@ -158,7 +158,8 @@ def test_nothing_outside_the_buffers_is_read_or_written(compiled, monkeypatch):
     assert np.array_equal(found.outputs, expected.outputs)
     for name, gradient in found.gradients.items():
         assert np.array_equal(gradient, expected.gradients[name]), name
-    assert len(buffers) == 10  # theta, state, decay, control, two works, gradients, two results, outputs
+    # theta, state, decay, control, scale, shift, two works, gradients, two results, outputs
+    assert len(buffers) == 12
     for before, behind, fresh in buffers:
         assert before.tobytes() == fresh[: len(before)].tobytes()
         assert behind.tobytes() == fresh[-len(behind) :].tobytes()

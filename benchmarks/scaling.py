@@ -49,10 +49,10 @@ def parse() -> argparse.Namespace:
     return arguments_of(parser)
 
 
-def make_network(size: int = 28, factor: int = 1) -> Any:
+def make_network(size: int = 28, factor: int = 1, batch: int | None = None) -> Any:
     """Return a LeNet for size × size images with `factor` times as many maps; its convolutions see 4 pixels less."""
     layers = [conv(4 * factor, 5, 0), pool("average"), conv(6 * factor, 5, 0), pool("average")]
-    return lenumba_network("scaling", [*layers, FLATTEN, dense(50), LAST], (size, size, 1))
+    return lenumba_network("scaling", [*layers, FLATTEN, dense(50), LAST], (size, size, 1), batch_size=batch)
 
 
 class Point:
@@ -97,7 +97,7 @@ def points_of(sweep: str, args: argparse.Namespace) -> list[Point]:
             for count in counts
         ]
     if sweep == "batch":
-        return [Point(size, make_network(), size, threads, images) for size in BATCHES if size <= images]
+        return [Point(size, make_network(batch=size), size, threads, images) for size in BATCHES if size <= images]
     if sweep == "size":
         return [Point(size, make_network(size=size), batch, threads, images) for size in SIZES]
     return [Point(factor, make_network(factor=factor), batch, threads, images) for factor in FACTORS]

@@ -17,7 +17,7 @@ OWN_CACHE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--networks", type=int, default=6, help="how many random networks to compile and check")
+    parser.addoption("--networks", type=int, default=4, help="how many random networks to compile and check")
     parser.addoption("--first-network", type=int, default=0, help="the first one's seed")
 
 

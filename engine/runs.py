@@ -48,7 +48,7 @@ class Hooks:
     watch
         ``watch(epoch, images_done, mean_loss, accuracy)`` about 20 times a second.
     epoch
-        ``epoch(record, images)`` after each epoch.
+        ``epoch(record)`` after each epoch.
     start
         ``start(trainer, folder)`` before the first epoch.
     download_bar

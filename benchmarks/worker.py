@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from common import calibrate, environment, peak_memory_mb, timed
-from frameworks import MODULES, REQUIRES
+from frameworks import MODULES, REQUIRES, VARIABLES
 from frameworks.job import Job
 
 
@@ -47,7 +47,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env=os.environ | variables,
+            env=os.environ | variables | VARIABLES.get(framework, {}),
         )
         self.versions: dict[str, str] = self._read()["versions"]
 

@@ -1,15 +1,14 @@
 """Runs a network's compiled program: aligned buffers, worker threads, the stop flag and progress."""
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import HYPER_COLUMNS, Optimizer
+from lenumba.engine.workers import Job, Workers
 from lenumba.kernels.native import Native
 from lenumba.kernels.program import LANES, RUN_ARGUMENTS
 
@@ -18,7 +17,8 @@ SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
 SLOTS = {name: number for number, name in enumerate(RUN_ARGUMENTS)}
-SHORT_CALL = 3e7  # multiply-adds, about half a millisecond: as long as starting threads takes
+SHORT_CALL = 4e6  # multiply-adds of an evaluation, about 40 µs: as long as waking a thread takes
+BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
 
 # Slots of the control block; the same numbers as in lenumba.kernels.loop, which imports Numba and so is not imported.
 STOP, HALT, PROGRESS, CONTROL_SIZE = 0, 32, 40, 64
@@ -40,6 +40,32 @@ def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
 def shard_limit(network: Network) -> int:
     """Return how many shards a batch is cut into at most: a function of the network alone, never of the threads."""
     return int(np.clip(SHARD_MEMORY // (4 * network.size), 4, MAX_SHARDS))
+
+
+def mean_loss(results: np.ndarray, count: int) -> float:
+    """Return the mean over `count` images of the losses in float64 [2 · blocks], two numbers a block."""
+    return float(np.add.reduce(results[::2]) / max(1, count))
+
+
+class Request:
+    """The buffers and the arguments of an evaluation of at most `size` images, ready to be used again.
+
+    For a single image, finding out where its arrays lie takes longer than the whole network.
+    """
+
+    def __init__(self, executor: "Executor", size: int) -> None:
+        self.images: np.ndarray | None = None
+        self.labels: np.ndarray | None = None
+        self.order = aligned(size, np.int64)
+        self.results = aligned(2 * size, np.float64)
+        self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
+        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs}
+        self.arguments = executor.arguments(0, 1, {"training": 0, **buffers})
+
+    def read(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """From now on take images and labels from here."""
+        self.images, self.labels = images, labels
+        self.arguments[SLOTS["images"]], self.arguments[SLOTS["labels"]] = address(images), address(labels)
 
 
 class Executor:
@@ -94,6 +120,9 @@ class Executor:
         for name, array in fixed.items():
             self.template[SLOTS[name]] = address(array)
         self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
+        self.workers = Workers(program)
+        self.evaluating = threading.Lock()
+        self.request = Request(self, LANES)
 
     def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
         """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
@@ -158,7 +187,7 @@ class Executor:
         return self.done, totals
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
-        """Run the network forward.
+        """Run the network forward; threads that ask at the same time are answered one after the other.
 
         Parameters
         ----------
@@ -170,17 +199,35 @@ class Executor:
         loss, probabilities
             The mean loss, and float32 [count, outputs].
         """
-        count, outputs = len(order), self.network.outputs
-        blocks = -(-count // self.network.unit)
-        results = aligned(2 * blocks, np.float64)
-        probabilities = aligned(count * outputs).reshape(count, outputs)
-        values: dict[str, Any] = {"images": images, "labels": labels, "order": order, "count": count}
-        values |= {"results": results, "outputs": probabilities}
-        if blocks * self.network.unit * self.multiply_adds < SHORT_CALL:
-            self._run_here(training=0, **values)
-        else:
-            self._run(min(self.threads, blocks), lambda: None, training=0, **values)
-        return float(results[0::2].sum() / max(1, count)), probabilities
+        count, unit = len(order), self.network.unit
+        blocks = -(-count // unit)
+        work = blocks * unit * self.multiply_adds
+        with self.evaluating:
+            if blocks == 1 or work < SHORT_CALL:
+                return self._answer(images, labels, order)
+            results = aligned(2 * blocks, np.float64)
+            outputs = aligned(count * self.network.outputs).reshape(count, self.network.outputs)
+            self._run(
+                min(self.threads, blocks), lambda: None, work < BRIEF_CALL,
+                training=0, images=images, labels=labels, order=order, count=count, results=results, outputs=outputs,
+            )  # fmt: skip
+            return mean_loss(results, count), outputs
+
+    def _answer(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
+        """Evaluate in this thread, in buffers that wait for it: waking another would take longer than the work."""
+        count, request = len(order), self.request
+        if count > len(request.order):
+            request = self.request = Request(self, count)
+        if images is not request.images or labels is not request.labels:
+            request.read(images, labels)
+        request.order[:count] = order
+        request.arguments[SLOTS["count"]] = count
+        try:
+            self.program(*request.arguments)
+            return mean_loss(request.results, count), request.outputs[:count].copy()
+        finally:
+            request.results.fill(0)
+            self.control.fill(0)
 
     def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
@@ -195,7 +242,7 @@ class Executor:
             logits.append(block.T[: len(order)].copy())
         return np.concatenate(logits), np.concatenate(outputs)
 
-    def _arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
+    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
         """Return the program's arguments for one worker, in their order."""
         arguments = self.template.copy()
         arguments[SLOTS["worker"]], arguments[SLOTS["workers"]] = worker, workers
@@ -204,41 +251,34 @@ class Executor:
             arguments[SLOTS[name]] = address(value) if isinstance(value, np.ndarray) else value
         return arguments
 
-    def _run_here(self, **values: int | float | np.ndarray) -> None:
-        """Call the program in this thread, for what takes less time than starting another."""
-        try:
-            self.program(*self._arguments(0, 1, values))
-        finally:
-            self.control[:] = 0
+    def _run(
+        self, workers: int, watch: Callable[[], None], here: bool = False, **values: int | float | np.ndarray
+    ) -> None:
+        """Call the program once for each worker and wait, letting signals through.
 
-    def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
-        """Call the program once on each worker thread and wait, letting signals through."""
-        calls = [self._arguments(worker, workers, values) for worker in range(workers)]
-        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls]
-        with self._joined(threads):
-            for thread in threads:
-                thread.start()
+        The first call is made in this thread where that is `here`: for what is over before anybody waits for a signal.
+        Whatever happens in the main thread, no worker runs afterwards: the buffers are about to be freed.
+        """
+        jobs = [Job(self.arguments(worker, workers, values)) for worker in range(workers)]
+        try:
+            self.workers.give(jobs[here:])
+            if here:
+                self.program(*jobs[0].arguments)
+                jobs[0].done.set()
             due = time.monotonic() + POLL_SECONDS
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(POLL_SECONDS / 5)
+            for job in jobs:
+                while not job.done.wait(POLL_SECONDS / 5):
                     if time.monotonic() >= due:
                         watch()
                         due = time.monotonic() + POLL_SECONDS
-
-    @contextlib.contextmanager
-    def _joined(self, threads: list[threading.Thread]) -> Iterator[None]:
-        """Whatever happens in the main thread, end with no worker running: the buffers are about to be freed."""
-        try:
-            yield
         except BaseException:
             self.stop()
-            for thread in threads:
-                if thread.ident is None:  # the others would wait for it at the barrier for ever
-                    thread.start()
+            if here:
+                jobs[0].done.set()
+            self.workers.give(jobs[here:])  # those that have begun would wait for the others at the barrier for ever
             raise
         finally:
-            for thread in threads:
-                thread.join()
+            for job in jobs:
+                job.done.wait()
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost

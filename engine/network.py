@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.fusion import fused
 from lenumba.engine.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
 from lenumba.engine.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.losses import Loss, loss_for
@@ -184,8 +185,8 @@ class Network:
             input=layout.tensors[0],
             output=layout.output,
             width=self.outputs,
-            forward=forward,
-            backward=backward,
+            forward=fused(forward),
+            backward=fused(backward),
             loss=self.loss_calls(),
             update=optimizer.kernel,
             update_flags=optimizer.flags,

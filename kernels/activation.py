@@ -60,6 +60,18 @@ def log(x):
 
 
 @kernel
+def none(x):
+    """X itself: no activation."""
+    return x
+
+
+@kernel
+def none_derivative(y):
+    """1."""
+    return splat(1.0)
+
+
+@kernel
 def relu(x):
     """max(x, 0); NaN stays NaN, so that divergence is seen."""
     zero = splat(0.0)

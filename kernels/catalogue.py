@@ -172,7 +172,7 @@ CATALOGUE: dict[str, Kernel] = {
     "max_pool_backward_pixels": Kernel("pixels", "reference.max_pool_backward", own=pooling_pixels(3, 2)),
     "transpose_lanes": Kernel("dense", "reference_moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
     "average_pool_forward": Kernel("pool", "reference.average_pool_forward", own=pooling(1, 1)),
-    "average_pool_backward": Kernel("pool", "reference.average_pool_backward", own=pooling(1, 1)),
+    "average_pool_backward": Kernel("pool", "reference.average_pool_backward", own=pooling(2, 1)),
     "max_pool_forward": Kernel("pool", "reference.max_pool_forward", own=pooling(1, 1)),
     "max_pool_backward": Kernel("pool", "reference.max_pool_backward", own=pooling(2, 2)),
     "clear": Kernel("pool", "reference_moves.clear", own=lambda s: VECTOR * s["SIZE"]),
@@ -183,7 +183,7 @@ CATALOGUE: dict[str, Kernel] = {
     "activation_backward": Kernel("activation", "reference_steps.activation_backward", own=elementwise(3)),
     **{
         f"{name}{end}": Kernel("activation", f"reference_steps.{name}{end}")
-        for name in ("relu", "leaky_relu", "tanh", "sigmoid")
+        for name in ("none", "relu", "leaky_relu", "tanh", "sigmoid")
         for end in ("", "_derivative")
     },
     **{

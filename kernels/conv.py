@@ -15,6 +15,7 @@ from lenumba.kernels.simd import LANES, load, splat, sum_lanes
 from lenumba.kernels.tile import (
     add_lane_sums,
     load_tile,
+    map_tile,
     outer_fma,
     product_fma,
     scatter_fma,
@@ -26,10 +27,10 @@ from lenumba.kernels.tile import (
 
 @kernel
 def conv_forward(
-    x, w, b, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS,
+    x, w, b, y, function, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS,
     M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS, UNIT,
 ):  # fmt: skip
-    """y[m, i, j] = b[m] + Σ_c Σ_u Σ_v w[m, c, u, v] · x[c, i·SH + u, j·SW + v] (overwrites y)."""
+    """y[m, i, j] = function(b[m] + Σ_c Σ_u Σ_v w[m, c, u, v] · x[c, i·SH + u, j·SW + v]) (overwrites y)."""
     for i in range(OH):
         for m in range(M_FROM, M_TO, MAPS):
             for j in range(J_FROM, J_TO, COLS):
@@ -40,6 +41,7 @@ def conv_forward(
                             tap = ((m * C + c) * KH + u) * KW + v
                             pixel = (c * X_PLANE + (i * SH + u) * X_ROW + v) * UNIT + j * SW * LANES
                             tile = outer_fma(tile, w, tap, C * KH * KW, x, pixel, SW * LANES, MAPS, COLS)
+                tile = map_tile(tile, function)
                 store_tile(y, (m * Y_PLANE + i * Y_ROW) * UNIT + j * LANES, Y_PLANE * UNIT, tile, MAPS, COLS)
 
 

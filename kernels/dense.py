@@ -1,7 +1,7 @@
 """Fully connected layers and their gradients, for one block of 16 images: x[N], y[M] vectors, w[M, N] floats."""
 
 from lenumba.kernels.jit import kernel
-from lenumba.kernels.simd import LANES, load, sum_lanes
+from lenumba.kernels.simd import LANES, load, prefetch, sum_lanes
 from lenumba.kernels.tile import add_tile, outer_fma, splat_rows, store_tile, zero_tile
 
 
@@ -16,11 +16,17 @@ def dense_forward(x, w, b, y, N, BIAS, M_FROM, M_TO, MAPS):
 
 
 @kernel
-def dense_input_gradient(dy, w, dx, N, M, N_FROM, N_TO, MAPS):
-    """dx[n] = Σ_m w[m, n] · dy[m] (overwrites dx)."""
+def dense_input_gradient(dy, w, dx, N, M, N_FROM, N_TO, MAPS, AHEAD):
+    """dx[n] = Σ_m w[m, n] · dy[m] (overwrites dx).
+
+    It walks down the columns of w, where every row is a page away and no CPU guesses the next one: weights that do
+    not fit in the nearer caches are asked for AHEAD rows before they are needed (0: they fit).
+    """
     for n in range(N_FROM, N_TO, MAPS):
         tile = zero_tile(MAPS, 1)
         for m in range(M):
+            if AHEAD:
+                prefetch(w, (m + AHEAD) * N + n)
             tile = outer_fma(tile, w, m * N + n, 1, dy, m * LANES, 0, MAPS, 1)
         store_tile(dx, n * LANES, LANES, tile, MAPS, 1)
 

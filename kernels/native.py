@@ -219,9 +219,5 @@ def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: b
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
     function = prototype(engine.get_function_address(symbol))
     slots = (ctypes.c_void_p * 2)()
-    address = ctypes.addressof(slots)
-
-    def call(*arguments: int | float, _slots: Any = slots) -> int:
-        return function(address, address + 8, *arguments)
-
+    call = functools.partial(function, ctypes.byref(slots), ctypes.byref(slots, 8))  # they keep the slots alive
     return Native(call, cached, path, engine)

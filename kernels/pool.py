@@ -22,8 +22,8 @@ def average_pool_forward(x, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW,
 
 
 @kernel
-def average_pool_backward(dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
-    """Dx of every pixel in a window gets dy / (KH · KW).
+def average_pool_backward(x, dy, dx, derivative, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
+    """Dx of every pixel in a window gets dy / (KH · KW), times the derivative of what made x.
 
     Overwrites dx; where windows overlap (OVERLAP) it accumulates.
     """
@@ -35,7 +35,8 @@ def average_pool_backward(dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_R
                 for u in range(KH):
                     for v in range(KW):
                         pixel = c * X_PLANE + (i * SH + u) * X_ROW + j * SW + v
-                        store(dx, pixel, load(dx, pixel) + share if OVERLAP else share)
+                        slope = share * derivative(load(x, pixel))
+                        store(dx, pixel, load(dx, pixel) + slope if OVERLAP else slope)
 
 
 @kernel
@@ -54,8 +55,8 @@ def max_pool_forward(x, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_P
 
 
 @kernel
-def max_pool_backward(x, y, dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
-    """Send the gradient to the element that was the maximum, zero elsewhere (handout 003 §IX).
+def max_pool_backward(x, y, dy, dx, derivative, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, OVERLAP):
+    """Send the gradient to the element that was the maximum, times the derivative of what made x (handout 003 §IX).
 
     Of equal maxima the first in reading order gets it. Overwrites dx; where windows overlap (OVERLAP) it accumulates.
     """
@@ -70,7 +71,7 @@ def max_pool_backward(x, y, dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y
                     for v in range(KW):
                         pixel = c * X_PLANE + (i * SH + u) * X_ROW + j * SW + v
                         value = load(x, pixel)
-                        share = where_equal(value, best, rest, zero)
+                        share = where_equal(value, best, rest, zero) * derivative(value)
                         rest = where_equal(value, best, zero, rest)
                         store(dx, pixel, load(dx, pixel) + share if OVERLAP else share)
 

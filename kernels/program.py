@@ -47,7 +47,7 @@ KERNEL_MODULES = {
     "activation": (
         "activation_forward",
         "activation_backward",
-        *(f"{name}{end}" for name in ("relu", "leaky_relu", "tanh", "sigmoid") for end in ("", "_derivative")),
+        *(f"{name}{end}" for name in ("none", "relu", "leaky_relu", "tanh", "sigmoid") for end in ("", "_derivative")),
     ),
 }
 

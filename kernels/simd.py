@@ -221,3 +221,18 @@ def store(context, pointer, index, value):
         return context.get_dummy_value()
 
     return types.void(pointer, types.intp, value), codegen
+
+
+@intrinsic
+def prefetch(context, pointer, offset):
+    """Ask for the cache line of float number `offset`, before it is needed; any address will do."""
+
+    def codegen(context, builder, sig, args):
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, all_levels, data = INT32(0), INT32(3), INT32(1)
+        builder.call(function, [place, read, all_levels, data])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp), codegen

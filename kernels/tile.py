@@ -188,6 +188,19 @@ def scatter_fma(context, tile, w, offset, w_stride, dy, index, MAPS, COLS, TAPS,
     return tile(tile, w, whole, whole, dy, whole, MAPS, COLS, TAPS, STRIDE), codegen
 
 
+@intrinsic
+def map_tile(context, tile, function):
+    """Apply a function of one vector to every vector of a tile."""
+    each = function.get_call_type(context, (vector,), {})
+
+    def codegen(context, builder, sig, args):
+        apply = context.get_function(function, each)
+        values = [apply(builder, [value]) for value in cgutils.unpack_tuple(builder, args[0])]
+        return context.make_tuple(builder, sig.return_type, values)
+
+    return tile(tile, function), codegen
+
+
 @intrinsic(prefer_literal=True)
 def add_lane_sums(context, pointer, offset, stride, tile, MAPS, COLS):
     """Add the lane sum of row m, column j to float number offset + m·stride + j."""

@@ -158,8 +158,9 @@ def test_nothing_outside_the_buffers_is_read_or_written(compiled, monkeypatch):
     assert np.array_equal(found.outputs, expected.outputs)
     for name, gradient in found.gradients.items():
         assert np.array_equal(gradient, expected.gradients[name]), name
-    # theta, state, decay, control, scale, shift, two works, gradients, two results, outputs
-    assert len(buffers) == 12
+    # theta, state, decay, control, scale, shift, two works; order, results and outputs that wait for short evaluations;
+    # gradients and results of training; results and outputs of this evaluation
+    assert len(buffers) == 15
     for before, behind, fresh in buffers:
         assert before.tobytes() == fresh[: len(before)].tobytes()
         assert behind.tobytes() == fresh[-len(behind) :].tobytes()

@@ -130,7 +130,7 @@ class Conv(LayerBase):
             rows = self._rows((node.x.channels, node.x.height, node.x.width))
             return long_rows.forward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
         x, y = node.x, node.y
-        pointers = [x.padded, node.parameters["kernel"], node.parameters.get("bias", "theta"), y.interior]
+        pointers = [x.padded, node.parameters["kernel"], node.parameters.get("bias", "theta"), y.interior, "none"]
         shapes = self._shapes(node) | {"BIAS": self.bias, "UNIT": LANES}
         columns = 8 if node.registers >= 32 else 4
         return [

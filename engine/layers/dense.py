@@ -17,6 +17,9 @@ from lenumba.engine.layers.base import (
 from lenumba.kernels.program import LANES, Call
 from lenumba.kernels.tiling import rows_beside, split, tiles
 
+FAR_WEIGHTS = 1 << 16  # from 256 KiB on, weights come from beyond half of a usual second-level cache
+PREFETCH_ROWS = 16
+
 
 class Flatten(LayerBase):
     """Flatten: turn the maps into one vector, map by map and row by row."""
@@ -111,8 +114,11 @@ class Dense(LayerBase):
             ]
         elif node.dx is not None:
             pointers = [dy, node.parameters["kernel"], node.dx.interior]
+            ahead = PREFETCH_ROWS if inputs * self.units >= FAR_WEIGHTS else 0
             calls += [
-                Call("dense_input_gradient", pointers, {"N": inputs, "M": self.units} | limits("N", rows))
+                Call(
+                    "dense_input_gradient", pointers, {"N": inputs, "M": self.units, "AHEAD": ahead} | limits("N", rows)
+                )
                 for rows in split(inputs, min(16, rows_beside(1, node.registers)))
             ]
         return calls

@@ -78,7 +78,7 @@ def forward_calls(layer: Any, node: Node, rows: Rows, kernel: tuple[int, int], s
     """Return the calls of the forward pass: padding, one long row a map, and its columns copied out."""
     y, flat = node.y, part(node, rows.y)
     x, calls = padded_input(layer, node, rows)
-    pointers = [x, node.parameters["kernel"], node.parameters.get("bias", "theta"), flat]
+    pointers = [x, node.parameters["kernel"], node.parameters.get("bias", "theta"), flat, "none"]
     sizes = shapes(rows, kernel) | {"OH": 1, "Y_ROW": 0, "Y_PLANE": rows.outputs * LANES, "BIAS": layer.bias}
     calls += [
         Call("conv_forward", pointers, sizes | ranges("M", "J", tile))

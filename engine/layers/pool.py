@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from lenumba.engine.layers.base import LIST, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
-from lenumba.kernels.program import Call
+from lenumba.kernels.program import Call, Place
 
 SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
 
@@ -66,18 +66,16 @@ class Pool(LayerBase):
         dx, (kh, kw), (sh, sw) = node.dx, pair(self.size), self.steps
         if dx is None:
             return []
+        compared: list[Place | str] = [node.x.padded, node.y.interior] if self.reads_output else []
+        pointers: list[Place | str] = [node.dy.interior, dx.padded]
         if node.x.unit == 1:
-            pointers = self._backward_pointers(node, dx)
             clear = Call("clear", [dx.padded], {"SIZE": dx.vectors})
-            return [clear, Call(f"{self.kind}_backward_pixels", pointers, self._pixel_shapes(node))]
+            return [clear, Call(f"{self.kind}_backward_pixels", [*compared, *pointers], self._pixel_shapes(node))]
         overlap = kh > sh or kw > sw
         covered = (node.y.height * sh, node.y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
         calls = [] if covered else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
-        shapes = self._shapes(node) | {"OVERLAP": overlap}
-        return [*calls, Call(f"{self.kind}_backward", self._backward_pointers(node, dx), shapes)]
-
-    def _backward_pointers(self, node: Node, dx) -> list:
-        return [node.dy.interior, dx.padded]
+        pointers = [*(compared or [node.x.padded]), *pointers, "none_derivative"]
+        return [*calls, Call(f"{self.kind}_backward", pointers, self._shapes(node) | {"OVERLAP": overlap})]
 
     def _pixel_shapes(self, node: Node) -> dict[str, int]:
         return {name: size for name, size in self._shapes(node).items() if not name.startswith("Y_")}
@@ -100,6 +98,3 @@ class MaxPool(Pool):
     margin_value = -math.inf
     reads_output = True
     type: Literal["max_pool"] = "max_pool"
-
-    def _backward_pointers(self, node: Node, dx) -> list:
-        return [node.x.padded, node.y.interior, node.dy.interior, dx.padded]

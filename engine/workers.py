@@ -1,0 +1,56 @@
+"""Threads that wait for a program's calls: waking one takes a quarter of the time of starting one."""
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class Job:
+    """A call to be made once; `done` tells when it is over."""
+
+    def __init__(self, arguments: Sequence[Any]) -> None:
+        self.arguments = arguments
+        self.done = threading.Event()
+
+
+class Workers:
+    """Threads that call `function` with each job's arguments; they start when they are first needed.
+
+    They end with this object. After a fork the child process has none of them and starts its own.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.queues: list[queue.SimpleQueue] = []
+        self.process = os.getpid()
+        weakref.finalize(self, dismiss, self.queues)
+
+    def give(self, jobs: Sequence[Job]) -> None:
+        """Give each job to a thread of its own. To give one twice, after an interruption, does no harm."""
+        if self.process != os.getpid():
+            self.queues.clear()
+            self.process = os.getpid()
+        while len(self.queues) < len(jobs):
+            waiting: queue.SimpleQueue = queue.SimpleQueue()
+            threading.Thread(target=work, args=(self.function, waiting), daemon=True).start()
+            self.queues.append(waiting)
+        for job, waiting in zip(jobs, self.queues, strict=False):
+            waiting.put(job)
+
+
+def work(function: Callable[..., Any], jobs: queue.SimpleQueue) -> None:
+    """Do jobs until None comes."""
+    while (job := jobs.get()) is not None:
+        if not job.done.is_set():
+            function(*job.arguments)
+            job.done.set()
+        del job  # or it would live until the next one comes
+
+
+def dismiss(queues: Sequence[queue.SimpleQueue]) -> None:
+    """Let the threads of these queues end."""
+    for waiting in queues:
+        waiting.put(None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.errors import DataError
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import HYPER_COLUMNS, Optimizer
 from lenumba.kernels.native import Native
@@ -214,10 +215,25 @@ class Executor:
     def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
         """Call the program once on each worker thread and wait, letting signals through."""
         calls = [self._arguments(worker, workers, values) for worker in range(workers)]
-        threads = [threading.Thread(target=self.program, args=call, daemon=True) for call in calls]
-        with self._joined(threads):
-            for thread in threads:
-                thread.start()
+        gate, cancelled = threading.Event(), threading.Event()
+        if not values["training"]:  # there, workers wait for none of the others
+            gate.set()
+
+        def work(*call: int | float) -> None:
+            gate.wait()
+            if not cancelled.is_set():
+                self.program(*call)
+
+        threads = [threading.Thread(target=work, args=call, daemon=True) for call in calls]
+        with self._joined(threads, gate, cancelled):
+            try:
+                for thread in threads:
+                    thread.start()
+            except RuntimeError as error:
+                raise DataError(
+                    f"threads: expected {workers}, found no more to be had ({error}); lower train.threads"
+                ) from None
+            gate.set()
             due = time.monotonic() + POLL_SECONDS
             for thread in threads:
                 while thread.is_alive():
@@ -227,18 +243,21 @@ class Executor:
                         due = time.monotonic() + POLL_SECONDS
 
     @contextlib.contextmanager
-    def _joined(self, threads: list[threading.Thread]) -> Iterator[None]:
+    def _joined(
+        self, threads: list[threading.Thread], gate: threading.Event, cancelled: threading.Event
+    ) -> Iterator[None]:
         """Whatever happens in the main thread, end with no worker running: the buffers are about to be freed."""
         try:
             yield
         except BaseException:
             self.stop()
-            for thread in threads:
-                if thread.ident is None:  # the others would wait for it at the barrier for ever
-                    thread.start()
+            if not gate.is_set():  # some have not begun, and the others would wait for them at the barrier for ever
+                cancelled.set()
+                gate.set()
             raise
         finally:
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost

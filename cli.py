@@ -3,7 +3,7 @@
 import click
 
 from lenumba import __version__
-from lenumba.commands import recipes, results, work
+from lenumba.commands import checks, recipes, results, work
 from lenumba.commands.base import Commands
 
 
@@ -26,6 +26,7 @@ for command in (
     results.evaluate,
     results.predict,
     results.runs,
+    checks.verify,
     recipes.summary,
     recipes.configs,
     recipes.check,
@@ -35,6 +36,7 @@ for command in (
     work.profile,
     results.export,
     results.import_,
+    checks.doctor,
 ):
     main.add_command(command)
 

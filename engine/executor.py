@@ -216,7 +216,7 @@ class Executor:
         """Call the program once on each worker thread and wait, letting signals through."""
         calls = [self._arguments(worker, workers, values) for worker in range(workers)]
         gate, cancelled = threading.Event(), threading.Event()
-        if not values["training"]:  # there, workers wait for none of the others
+        if not values["training"]:  # no barrier there, so those that are begun need not wait for the others
             gate.set()
 
         def work(*call: int | float) -> None:
@@ -251,9 +251,9 @@ class Executor:
             yield
         except BaseException:
             self.stop()
-            if not gate.is_set():  # some have not begun, and the others would wait for them at the barrier for ever
-                cancelled.set()
-                gate.set()
+            if any(thread.ident is None for thread in threads):
+                cancelled.set()  # nobody has passed the gate: those that did would wait at the barrier for the others
+            gate.set()
             raise
         finally:
             for thread in threads:

@@ -78,8 +78,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a process that was killed while it wrote; the caller holds the lock."""
-    for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors"):
-        for path in folder.glob(f".{name}.*"):
+    own = [
+        f".{name}.*" for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors")
+    ]
+    for pattern in (*own, ".tmp??????"):  # the last is how safetensors calls what it is writing
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 

@@ -29,7 +29,8 @@ def contents(folder: Path) -> dict:
 def assert_same_run(folder: Path, whole: Path) -> None:
     """Compare two finished runs bit for bit; the first folder has no leftovers."""
     assert contents(folder) == contents(whole)
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == FILES, names
 
 
 def assert_sound(folder: Path) -> int:

@@ -142,7 +142,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 save(trainer, Path("run"))
 """
-CALLS = ("openat", "write", "fsync", "chmod", "rename", "close")
+CALLS = ("openat", "write", "fsync", "chmod", "rename", "renameat", "close")
 INJECTED = {"ENOSPC": "error=ENOSPC", "EIO": "error=EIO", "SIGKILL": "signal=KILL"}
 
 

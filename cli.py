@@ -26,7 +26,6 @@ for command in (
     results.evaluate,
     results.predict,
     results.runs,
-    checks.verify,
     recipes.summary,
     recipes.configs,
     recipes.check,
@@ -36,6 +35,7 @@ for command in (
     work.profile,
     results.export,
     results.import_,
+    checks.verify,
     checks.doctor,
 ):
     main.add_command(command)

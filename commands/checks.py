@@ -48,7 +48,7 @@ def verify(
 def doctor(as_json: bool) -> None:
     """Check this installation: versions, CPU, threads, memory, program cache, data sets, and every kernel.
 
-    One line a check. The kernels' self-test compiles two small networks, once; later it takes a second or two. The
+    One line a check. The kernels' self-test compiles three small networks, once; later it takes a second or two. The
     exit code is 1 where a check fails.
     """
     from lenumba.engine.doctor import examine

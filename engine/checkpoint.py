@@ -24,9 +24,9 @@ def durable(path: Path) -> Iterator[Path]:
     Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     temporary = Path(name)
     try:
+        os.close(handle)
         yield temporary
         sync(temporary)
         os.chmod(temporary, 0o644)

@@ -15,7 +15,7 @@ from tune_studies import write_study
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into Linux's /proc")
 
-SHORT_SECONDS = 5
+SHORT_SECONDS = 3
 GROWTH_MB = 8  # of a process that trains again and again, after its first trainings
 MARK = "LENUMBA_SOAK"  # an environment variable that every process of the soak inherits
 

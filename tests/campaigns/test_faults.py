@@ -105,8 +105,8 @@ def test_error_in_any_operation_leaves_a_whole_checkpoint(case, campaign):
         assert not list(run.glob(".*")), "a temporary file is left"
         kept += case.check(run) == BEFORE
     campaign.note(
-        f"faults: ENOSPC, EIO and EDQUOT by turns in each of the {len(called)} operations of writing a checkpoint: a whole "
-        f"one each time, {kept} times the one before"
+        f"faults: ENOSPC, EIO and EDQUOT by turns in each of the {len(called)} operations of a checkpoint: a whole one "
+        f"each time, {kept} times the one before"
     )
 
 

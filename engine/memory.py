@@ -1,6 +1,7 @@
 """How much memory a training needs and how much there is, so that one that cannot end is not begun."""
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def training_needs(
     """
     size = 4 * network.size
     shards = min(-(-batch_size // network.unit), shard_limit(network))
-    evaluated = max(validation, len(dataset.test_labels))
+    images, evaluated = len(dataset.train_labels) + len(dataset.test_labels), max(validation, len(dataset.test_labels))
     outputs = evaluated * (4 * network.outputs + 8) + 16 * (evaluated // network.unit)
     # theta, best, decay and the state stay. Drawing the largest tensor takes float64 temporaries of it; writing a
     # checkpoint copies all that it holds, and the largest tensor once more to hash it.
@@ -52,7 +53,8 @@ def training_needs(
     numba = 0 if "numba" in sys.modules else NUMBA
     compiling = 0 if is_cached(source) else numba + COMPILING * len(source.text)
     return {
-        "data": dataset.train_images.nbytes + dataset.test_images.nbytes + 4 * dataset.train_labels.nbytes + outputs,
+        # Counted, as nobody looks at the test images before the end; four arrays of int64 order an epoch.
+        "data": images * math.prod(dataset.image_shape) + 4 * 8 * len(dataset.train_labels) + outputs,
         "buffers": 4 * network.layout.size * threads,
         "parameters": held + shards * size + copies,
         "program": LLVM + compiling,

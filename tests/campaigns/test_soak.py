@@ -117,8 +117,10 @@ def act(rng: random.Random, spawn, done: dict, peaks: list, environment: dict) -
             process.send_signal(ending)
             done["killed" if ending == signal.SIGKILL else "signalled"] += 1
     _, errors = process.communicate(timeout=120)
-    assert process.returncode in (0, 130, 143, -signal.SIGKILL), (process.returncode, errors)
-    assert "Traceback" not in errors, errors
+    # Killed by the signal itself: it came before the command line had begun, or after it had ended.
+    unseen = (-signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM)
+    assert process.returncode in (0, 130, 143, *unseen), (process.returncode, errors)
+    assert process.returncode in unseen or "Traceback" not in errors, errors
     if process.returncode == 0 and kind in ("train", "resume"):
         done["finished"] += 1
     for run in (path.parent for path in Path("runs").glob("*/config.yaml")):

@@ -19,6 +19,8 @@ SHORT_SECONDS = 3
 GROWTH_MB = 8  # of a process that trains again and again, after its first trainings
 MARK = "LENUMBA_SOAK"  # an environment variable that every process of the soak inherits
 
+BEGUN = "print('begun', flush=True)"
+
 # Trains and checks until its standard input is closed, printing the resident memory after each round.
 STEADY = """
 import select, shutil, sys
@@ -98,19 +100,22 @@ def act(rng: random.Random, spawn, done: dict, peaks: list, environment: dict) -
         kind = "train"
     if kind == "tune":
         pytest.importorskip("optuna")
-        process = spawn("tune", "study.yaml", "--name", f"study-{rng.randrange(3)}", "-q", env=environment)
+        process = spawn("tune", "study.yaml", "--name", f"study-{rng.randrange(3)}", "-q", env=environment, patch=BEGUN)
         done["studies"] += 1
     elif kind == "verify":
-        process = spawn("verify", rng.choice(runs), "-q", env=environment)
+        process = spawn("verify", rng.choice(runs), "-q", env=environment, patch=BEGUN)
         done["verified"] += 1
     elif kind == "resume":
-        process = spawn("train", "--resume", rng.choice(runs), "-q", env=environment)
+        process = spawn("train", "--resume", rng.choice(runs), "-q", env=environment, patch=BEGUN)
         done["resumed"] += 1
     else:
         options = [f"train.epochs={rng.choice([2, 50, 400])}", f"train.threads={rng.choice([1, 2, 3])}"]
-        process = spawn("train", "tiny.yaml", *options, f"train.seed={rng.randrange(9)}", "-q", env=environment)
+        process = spawn(
+            "train", "tiny.yaml", *options, f"train.seed={rng.randrange(9)}", "-q", env=environment, patch=BEGUN
+        )
     ending = rng.choice([None, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     if ending is not None:
+        process.stdout.readline()  # Python itself has started, which answers to signals in ways of its own
         try:
             process.wait(rng.uniform(0, 3))
         except subprocess.TimeoutExpired:

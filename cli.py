@@ -3,7 +3,7 @@
 import click
 
 from lenumba import __version__
-from lenumba.commands import recipes, results, work
+from lenumba.commands import checks, recipes, results, work
 from lenumba.commands.base import Commands
 
 
@@ -35,6 +35,8 @@ for command in (
     work.profile,
     results.export,
     results.import_,
+    checks.verify,
+    checks.doctor,
 ):
     main.add_command(command)
 

@@ -60,6 +60,9 @@ class Commands(click.Group):
             raise error from None
         except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
             return None
+        except MemoryError as failure:
+            reason = " ".join(str(failure).split()) or "an allocation failed"
+            raise DataError(f"memory: not enough for this ({reason}); use less data or a smaller network") from None
         except OSError as failure:
             where = f"{failure.filename}: " if failure.filename else ""
             raise DataError(f"{where}{failure.strerror or failure}") from None

@@ -1,6 +1,7 @@
 """Checkpoints: safetensors files with a checksum over tensors and state, written so that nothing gets lost."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,23 +24,32 @@ def durable(path: Path) -> Iterator[Path]:
     Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     temporary = Path(name)
     try:
+        os.close(handle)
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable. Does nothing where there is none."""
+    if path.is_dir() and os.name != "posix":
+        return
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # file systems that cannot do it for folders
+                raise
         finally:
-            os.close(folder)
+            os.close(handle)
 
 
 def checksum(tensors: Mapping[str, np.ndarray], state: str) -> str:
@@ -73,7 +83,9 @@ def save_checkpoint(path: Path, tensors: Mapping[str, np.ndarray], state: Mappin
             save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
     except Exception as error:
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise DataError(f"{path}: cannot write the checkpoint ({error}); the one before is intact") from None
+            raise DataError(
+                f"{path}: cannot write the checkpoint ({error}); this or the one before is intact"
+            ) from None
         raise
 
 

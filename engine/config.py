@@ -263,6 +263,14 @@ def recipe_text(name: str) -> str:
     return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def portable(config: Config) -> Config:
+    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
+    if config.data.root is None:
+        return config
+    root = str(Path(config.data.root).expanduser().absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
+
+
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML with every default written out; it loads back as an equal one."""
     return dump_yaml(config.model_dump(exclude={"tune"} if config.tune is None else None))

@@ -146,12 +146,19 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
         raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if root is not None:
         return _complete_folder(source, dataset_name, Path(root).expanduser(), "data.root")
+    return find_folder(dataset_name) or download(dataset_name, cache_folder(dataset_name), progress)
+
+
+def find_folder(dataset_name: str) -> Path | None:
+    """Return the folder that has a published data set's files without `data.root`, or None; raises as `fetch` does."""
+    source = SOURCES[dataset_name]
     if elsewhere := os.environ.get("LENUMBA_DATA"):
         folder = Path(elsewhere).expanduser()
         # With none of the files it may be meant for other data sets; with some of them, one was forgotten.
         if any(len(source.missing(place)) < 4 for place in (folder / dataset_name, folder)):
             return _complete_folder(source, dataset_name, folder, "LENUMBA_DATA")
-    return download(dataset_name, cache_folder(dataset_name), progress)
+    folder = cache_folder(dataset_name)
+    return None if source.missing(folder) else folder
 
 
 def download(dataset_name: str, folder: Path, progress: bool = False) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lenumba.engine.errors import DataError
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import HYPER_COLUMNS, Optimizer
 from lenumba.engine.workers import Job, Workers
@@ -260,6 +261,12 @@ class Executor:
         Whatever happens in the main thread, no worker runs afterwards: the buffers are about to be freed.
         """
         jobs = [Job(self.arguments(worker, workers, values)) for worker in range(workers)]
+        try:
+            self.workers.start(workers - here)
+        except RuntimeError as error:
+            raise DataError(
+                f"threads: expected {workers}, found no more to be had ({error}); lower train.threads"
+            ) from None
         try:
             self.workers.give(jobs[here:])
             if here:

@@ -30,12 +30,17 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "data_sha256": trainer.dataset.sha256,
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
-        "versions": {
-            "lenumba": version("lenumba"),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
-        },
+        "versions": versions(),
         "cpu": cpu_name(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results may depend on."""
+    return {
+        "lenumba": version("lenumba"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.checkpoint import durable
+from lenumba.engine.checkpoint import durable, sync
 from lenumba.engine.config import LoadedConfig, read_config
 from lenumba.engine.errors import ConfigError, DataError
 
@@ -37,6 +37,7 @@ def make_folder(out: Path | None, name: str) -> Path:
     """Make the run folder: `out`, or the first free ``runs/<name>-NNN``."""
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
+        sync(out.parent)
         return out
     RUNS.mkdir(exist_ok=True)
     numbers = [path.name.removeprefix(f"{name}-") for path in RUNS.glob(f"{name}-*")]
@@ -44,6 +45,7 @@ def make_folder(out: Path | None, name: str) -> Path:
     while True:
         with contextlib.suppress(FileExistsError):
             (folder := RUNS / f"{name}-{number:03d}").mkdir()
+            sync(RUNS)
             return folder
         number += 1
 
@@ -76,8 +78,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a process that was killed while it wrote; the caller holds the lock."""
-    for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors"):
-        for path in folder.glob(f".{name}.*"):
+    own = [
+        f".{name}.*" for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors")
+    ]
+    for pattern in (*own, ".tmp??????"):  # the last is how safetensors calls what it is writing
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 
@@ -109,6 +114,28 @@ def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig
     loaded = read_config(folder / "config.yaml", str(folder / "config.yaml"), overrides)
     name = read_json(folder / "run.json").get("recipe", folder.name)
     return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
+
+
+def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:
+    """Raise ConfigError where an override would make a run another one."""
+    for item in overrides:
+        key = item.partition("=")[0]
+        if "=" in item and key not in allowed:
+            *others, last = allowed
+            may = f"{', '.join(others)} and {last}" if others else last
+            raise ConfigError(f"override {key}: a run keeps it; only {may} may change here, or start a new run")
+
+
+def check_free(folder: Path) -> None:
+    """Raise DataError where another process trains in a run folder, without writing there."""
+    with contextlib.suppress(ImportError, FileNotFoundError):
+        import fcntl
+
+        with (folder / LOCK).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(f"{folder}: another process is training in it; wait for it or stop it") from None
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lenumba.engine.checkpoint import checksum, load_checkpoint
-from lenumba.engine.config import LoadedConfig, dump_config
+from lenumba.engine.config import LoadedConfig, dump_config, portable
 from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.export import torch_name
@@ -20,7 +20,7 @@ from lenumba.engine.folders import check_writable, locked, make_folder, write_js
 from lenumba.engine.network import Network
 from lenumba.engine.npz import read_weights
 from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.runs import portable, write_checkpoints
+from lenumba.engine.runs import write_checkpoints
 from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import Progress, check_network, stated_shape
 

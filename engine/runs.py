@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
-from lenumba.engine.config import Config, LoadedConfig, dump_config
+from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, sync, weights_sha256
+from lenumba.engine.config import LoadedConfig, dump_config, portable
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
     check_empty,
+    check_overrides,
     check_writable,
     keep_history,
     load_run_config,
@@ -34,7 +35,8 @@ from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network
 from lenumba.engine.transfer import absolute_source, read_source, take_over
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
-CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
+KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
+CHECKPOINT_SECONDS = 5.0  # at most this much training, and one epoch more, is repeated after a crash
 
 
 @dataclass
@@ -84,14 +86,6 @@ class RunResult:
     def test_accuracy(self) -> float:
         """Share of right answers on the test set."""
         return self.summary["test_accuracy"]
-
-
-def portable(config: Config) -> Config:
-    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
-    if config.data.root is None:
-        return config
-    root = str(Path(config.data.root).expanduser().absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
 
 
 def start_run(
@@ -150,35 +144,35 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
-    check_overrides(overrides)
+    check_overrides(overrides, RESUMABLE)
     loaded = load_run_config(folder, overrides)
     with locked(folder):
         tensors, state = load_checkpoint(folder / "last.safetensors")
         check_checkpoint(loaded, tensors, state, folder)
         trainer = make_trainer(loaded, hooks)
-        if state["data_sha256"] not in (None, trainer.dataset.sha256):  # None: imported, so trained on no data yet
-            raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
+        check_data(trainer, state, folder)
         restore(trainer, tensors, state, folder)
         keep_history(folder, trainer.progress.epoch)
+        before = read_json(folder / "run.json")
+        if (planned := load_run_config(folder).config.train.epochs) != loaded.config.train.epochs:
+            # The learning rates so far were those of a run of other length, as whoever replays it must know.
+            progress = {"epoch": trainer.progress.epoch, "batch": trainer.progress.batch}
+            before["extended"] = [*before.get("extended", []), {**progress, "epochs": planned}]
+            write_json(folder / "run.json", before)
         if overrides:
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
-        before = read_json(folder / "run.json")
         trainer.init_from = before.get("init_from")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
-        facts["started"] = before.get("started", facts["started"])
+        facts |= {name: before[name] for name in KEPT if name in before}
         started -= before.get("wall_s", 0.0)
         with Graceful(trainer.stop) as interruption:
             return carry_on(trainer, folder, facts, started, hooks, interruption)
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Raise ConfigError where an override would make the run another one, half-way through."""
-    for item in overrides:
-        key = item.partition("=")[0]
-        if "=" in item and key not in RESUMABLE:
-            raise ConfigError(
-                f"override {key}: a resumed run keeps it; only {', '.join(RESUMABLE)} may change, or start a new run"
-            )
+def check_data(trainer: Trainer, state: Mapping[str, Any], folder: Path) -> None:
+    """Raise DataError where a checkpoint was trained on other data than the trainer has."""
+    if state["data_sha256"] not in (None, trainer.dataset.sha256):  # None: imported, so trained on no data yet
+        raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
@@ -244,7 +238,8 @@ def carry_on(
 
 
 def save(trainer: Trainer, folder: Path) -> None:
-    """Write `best.safetensors` and `last.safetensors`."""
+    """Write `best.safetensors` and `last.safetensors`, once the record of their epochs is durable."""
+    sync(folder / "metrics.jsonl")
     state = {
         "progress": asdict(trainer.progress),
         "seed": trainer.config.train.seed,

@@ -15,6 +15,7 @@ from lenumba.engine.executor import Executor
 from lenumba.engine.interrupts import Unmissed
 from lenumba.engine.layers.dropout import epoch_key
 from lenumba.engine.losses import outputs_misfit
+from lenumba.engine.memory import check_memory
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
@@ -139,6 +140,8 @@ class Trainer:
             mean, deviation = np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
         self.mean, self.deviation = mean, deviation
         self.optimizer = make_optimizer(self.config.optimizer)
+        threads = train.threads or available_threads()
+        check_memory(self.network, self.optimizer, dataset, threads, data.batch_size, len(self.val_indices))
         start = time.perf_counter()
         with Unmissed():
             program = self.network.compile(self.optimizer, on_compile)
@@ -149,7 +152,7 @@ class Trainer:
             self.optimizer,
             mean=mean,
             deviation=deviation,
-            threads=train.threads or available_threads(),
+            threads=threads,
             smoothing=self.config.loss.label_smoothing,
         )
         self.executor.theta[:] = self.network.initial_parameters(train.seed)

@@ -17,7 +17,7 @@ class Job:
 
 
 class Workers:
-    """Threads that call `function` with each job's arguments; they start when they are first needed.
+    """Threads that call `function` with each job's arguments.
 
     They end with this object. After a fork the child process has none of them and starts its own.
     """
@@ -28,15 +28,18 @@ class Workers:
         self.process = os.getpid()
         weakref.finalize(self, dismiss, self.queues)
 
-    def give(self, jobs: Sequence[Job]) -> None:
-        """Give each job to a thread of its own. To give one twice, after an interruption, does no harm."""
+    def start(self, count: int) -> None:
+        """See to it that there are `count` threads; RuntimeError where the system gives no more."""
         if self.process != os.getpid():
             self.queues.clear()
             self.process = os.getpid()
-        while len(self.queues) < len(jobs):
+        while len(self.queues) < count:
             waiting: queue.SimpleQueue = queue.SimpleQueue()
             threading.Thread(target=work, args=(self.function, waiting), daemon=True).start()
             self.queues.append(waiting)
+
+    def give(self, jobs: Sequence[Job]) -> None:
+        """Give each job to a thread of its own. To give one twice, after an interruption, does no harm."""
         for job, waiting in zip(jobs, self.queues, strict=False):
             waiting.put(job)
 

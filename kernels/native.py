@@ -1,9 +1,10 @@
 """Machine code on disk and in memory: the program cache, and calls into compiled programs.
 
 A cached program is one file, named by a hash of everything that its machine code depends on: the kernels'
-sources, the generated program, the versions of Numba and llvmlite, and the CPU. It starts with a SHA-256 of the
-rest, so a damaged entry is compiled again instead of being run. It is machine code, never pickle; still, a folder
-that other users can write to is refused. Loading needs llvmlite alone: a warm start never imports Numba.
+sources, the generated program, the versions of Numba and llvmlite, and the CPU. It starts with a SHA-256 of that
+name and the rest, so an entry that is damaged, or another program's, is compiled again instead of being run. It is
+machine code, never pickle; still, a folder that other users can write to is refused. A cache that fails in any way
+costs time and nothing else. Loading needs llvmlite alone: a warm start never imports Numba.
 """
 
 import contextlib
@@ -117,34 +118,51 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
         Called as ``progress(step, done, total)`` while the program is compiled.
     """
     folder = program_folder(source)
-    try:
-        open_private_folder(folder)
-    except OSError as error:
-        log.warning("no program cache: %s; compiling for this run alone", error)
-        compiled = compile_source(source, folder / "program.py", progress)
-        return load_object(*compiled, source.signature, cached=False, path=None)
-    path = folder / "program.py"
-    entry = folder / "program.o"
-    with exclusive(folder / "lock"):
-        found = read_entry(entry)
-        if found:
+    path, entry = folder / "program.py", folder / "program.o"
+    readable: Path | None = path
+    with contextlib.ExitStack() as stack:
+        try:
+            open_private_folder(cache_root())
+            open_private_folder(folder)
+            stack.enter_context(exclusive(folder / "lock"))
+        except OSError as error:
+            log.warning("no program cache: %s; compiling for this run alone", error)
+            return load_object(*compile_source(source, path, progress), source.signature, cached=False, path=None)
+        if found := read_entry(entry):
             return load_object(*found, source.signature, cached=True, path=path)
-        write_atomically(path, source.text.encode())
         symbol, code = compile_source(source, path, progress)
         body = symbol.encode() + b"\n" + code
-        write_atomically(entry, hashlib.sha256(body).hexdigest().encode() + body)
-    return load_object(symbol, code, source.signature, cached=False, path=path)
+        try:
+            for leftover in folder.glob(".*"):  # of processes that were killed while they wrote
+                leftover.unlink()
+            write_atomically(path, source.text.encode())
+            write_atomically(entry, entry_digest(entry, body) + body)
+        except OSError as error:
+            log.warning("%s: the program is not cached (%s)", folder, error)
+            readable = None
+    return load_object(symbol, code, source.signature, cached=False, path=readable)
+
+
+def is_cached(source: Source) -> bool:
+    """Return whether the cache has an entry for a program, without looking whether it is whole."""
+    return (program_folder(source) / "program.o").is_file()
 
 
 def open_private_folder(folder: Path) -> None:
     """Create `folder` for this user alone; raise PermissionError where others could plant machine code in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    check_private(folder)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
+
+
+def check_private(folder: Path) -> None:
+    """Raise PermissionError where a folder is another user's, or others can write to it."""
     if os.name == "posix":
         status = folder.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
-            raise PermissionError(f"{folder} can be written by other users")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder} is not writable")
+            raise PermissionError(f"{folder} can be written by other users; run chmod go-w on it, or remove it")
 
 
 @contextlib.contextmanager
@@ -160,14 +178,22 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
+def entry_digest(path: Path, body: bytes) -> bytes:
+    """Return the SHA-256, in hexadecimal, over the name of an entry's folder and what the entry holds."""
+    return hashlib.sha256(path.parent.name.encode() + b"\n" + body).hexdigest().encode()
+
+
 def read_entry(path: Path) -> tuple[str, bytes] | None:
     """Return the symbol and object code of a cache entry, or None where it is missing or damaged."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        log.warning("cannot read the cached program (%s); compiling it again", error)
+        return None
     checksum, body = content[:64], content[64:]
-    if hashlib.sha256(body).hexdigest().encode() != checksum:
+    if entry_digest(path, body) != checksum:
         log.warning("the cached program %s is damaged; compiling it again", path)
         return None
     symbol, _, code = body.partition(b"\n")
@@ -176,7 +202,7 @@ def read_entry(path: Path) -> tuple[str, bytes] | None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to a temporary file beside `path` and rename it over `path`."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -115,7 +115,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, {resource.RLIM_INFINITY}))
 save_checkpoint(Path({str(path)!r}), {{"large": np.zeros(100_000, np.float32)}}, {{"number": 2}})
 """
     result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert re.search(r"DataError: .*cannot write the checkpoint .*; the one before is intact", result.stderr)
+    assert re.search(r"DataError: .*cannot write the checkpoint .*; this or the one before is intact", result.stderr)
     assert load_checkpoint(path)[1]["number"] == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
@@ -135,7 +135,7 @@ def test_run_with_a_damaged_record_can_be_resumed(lenumba, run, content):
 
 
 def test_killed_writers_leftovers_go_on_resuming(lenumba, run):
-    for name in (".last.safetensors.ab12", ".run.json.x"):
+    for name in (".last.safetensors.ab12", ".run.json.x", ".tmpHjB2fE"):
         (run / name).write_text("half")
     (run / ".notes.txt").write_text("mine")
     assert lenumba("train", "--resume", run).exit_code == 0

@@ -141,7 +141,7 @@ def test_more_epochs_lead_where_a_longer_run_would_have(place, optimizer):
 )
 def test_resumed_run_keeps_what_makes_it_this_run(run, change):
     before = (run / "config.yaml").read_bytes()
-    with pytest.raises(ConfigError, match=r"a resumed run keeps it; only train\.epochs"):
+    with pytest.raises(ConfigError, match=r"a run keeps it; only train\.epochs"):
         resume_run(run, [change])
     assert (run / "config.yaml").read_bytes() == before
 

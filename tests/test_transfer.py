@@ -144,7 +144,7 @@ def test_a_run_that_fits_nowhere_is_an_error_before_training(refused, run):
 
 
 def test_a_resumed_run_keeps_its_source(refused, run):
-    assert "override init_from: a resumed run keeps it" in refused(2, "train", "--resume", run, "init_from=other")
+    assert "override init_from: a run keeps it" in refused(2, "train", "--resume", run, "init_from=other")
 
 
 # Parts of a data set

@@ -41,6 +41,7 @@ def test_evaluations_from_several_threads_are_those_of_one(evaluate):
 def test_job_is_done_once_however_often_it_is_given():
     calls = []
     workers = Workers(calls.append)
+    workers.start(2)
     jobs = [Job(["a"]), Job(["b"])]
     for _ in range(3):
         workers.give(jobs)
@@ -55,6 +56,7 @@ def test_threads_are_kept_and_end_with_their_owner():
     workers = Workers(lambda: None)
     for _ in range(3):
         jobs = [Job([]), Job([])]
+        workers.start(2)
         workers.give(jobs)
         assert all(job.done.wait(10) for job in jobs)
         assert threading.active_count() == before + 2
@@ -67,10 +69,11 @@ def test_threads_are_kept_and_end_with_their_owner():
 
 def test_forked_child_starts_its_own_threads(monkeypatch):
     workers = Workers(lambda: None)
-    workers.give([Job([])])
+    workers.start(1)
     parents = list(workers.queues)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     job = Job([])
+    workers.start(1)
     workers.give([job])
     assert job.done.wait(10)
     assert workers.queues[0] is not parents[0]

@@ -19,6 +19,8 @@ OWN_CACHE = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--networks", type=int, default=4, help="how many random networks to compile and check")
     parser.addoption("--first-network", type=int, default=0, help="the first one's seed")
+    parser.addoption("--campaign", action="store_true", help="run tests/campaigns at full length, not their short form")
+    parser.addoption("--soak-minutes", type=float, default=30, help="how long the soak of a full campaign lasts")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import ctypes
 import hashlib
 import os
 import tempfile
@@ -98,6 +99,8 @@ def _peak(reset: bool = False) -> float:
     if not MEMORY.exists():
         return 0.0
     if reset:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed and kept would hide what is taken next
         MEMORY.write_text("5")
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
@@ -160,6 +163,8 @@ def _grow(rng, folder: Path, seeds, depth: int) -> bool:
         inside.mkdir(exist_ok=True)
         for number in range(rng.integers(0, 8)):
             path = inside / f"{number}{('.png', '.JPG', '.jpeg', '.txt')[rng.integers(4)]}"
+            if path.exists():  # two folders drew the same name
+                continue
             content, kind = seeds[rng.integers(len(seeds))], rng.random()
             if kind < 0.03:
                 content, damage = damaged(rng, seeds), True

@@ -197,10 +197,29 @@ def read_config(content: Path | str | bytes, source: str, overrides: Overrides =
         config = Config.model_validate(data)
     except ValidationError as error:
         explained = explain(error, data, config_schema())
+        explained += _misfits_of_the_rest(data, {path.partition(".")[0] for path, _ in explained})
         faults += [f"{_where(path, origins, source)}: {message}" for path, message in explained]
     if faults:
         raise ConfigError("\n".join(faults))
     return LoadedConfig(Path(source).stem, source, config, origins)
+
+
+def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> list[tuple[str, str]]:
+    """Return how the sections without faults of their own misfit one another, which pydantic leaves out then."""
+    dense = {"type": "dense", "units": 10, "activation": "softmax"}
+    stand_ins = {"data": {"name": "digits"}, "network": {"layers": [dense]}}
+    rest = stand_ins | {key: data[key] for key in Config.model_fields if key in data and key not in faulty}
+    try:
+        Config.model_validate(rest)
+    except ValidationError as error:
+        found = explain(error, rest, config_schema())
+        return [(path, text) for path, text in found if faulty.isdisjoint(_judged_with(path.partition(".")[0]))]
+    return []
+
+
+def _judged_with(section: str) -> tuple[str, ...]:
+    """Return the sections that a misfit in one of them depends on."""
+    return {"loss": ("loss", "network"), "schedule": ("schedule", "train")}.get(section, (section,))
 
 
 def _where(path: str, origins: dict[str, str], source: str) -> str:

@@ -99,7 +99,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         something that the state does not have.
     """
     try:
-        tensors, metadata = read_safetensors(path)
+        tensors, metadata = read_tensors(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
     except ValueError as error:
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, read_state(path, tensors, metadata)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return a safetensors file's tensors and metadata.
 
     Raises

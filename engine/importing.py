@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lenumba.engine.checkpoint import checksum, read_state
-from lenumba.engine.checkpoint import read_safetensors as read_tensors
+from lenumba.engine.checkpoint import checksum, read_state, read_tensors
 from lenumba.engine.config import LoadedConfig, dump_config
 from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import ConfigError, DataError

@@ -157,16 +157,17 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -
 
 def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read an array's header; return its shape, whether columns come first, and its type."""
-    # NumPy would read as much as version 2 declares, up to 4 GiB, before it finds that too long.
-    start = io.BytesIO(file.read(MAX_HEADER + 12))
-    version = np.lib.format.read_magic(start)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
     if version not in readers:
         raise DataError(f"{where}: expected version 1 or 2 of the npy format, found {version[0]}; save it with NumPy")
+    reader, width = readers[version]
+    # NumPy would read as much as the header declares, up to 4 GiB, before it finds that too long.
+    declared = file.read(width)
+    text = file.read(min(int.from_bytes(declared, "little"), MAX_HEADER + 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's remarks on headers of Python 2
-        shape, fortran, dtype = readers[version](start, max_header_size=MAX_HEADER)
-    file.seek(start.tell())
+        shape, fortran, dtype = reader(io.BytesIO(declared + text), max_header_size=MAX_HEADER)
     if dtype.kind not in "biuf" or dtype.names:
         raise DataError(f"{where}: expected numbers, found {dtype_name(dtype)}; convert the array")
     if len(shape) > 4 or any(extent <= 0 for extent in shape):

@@ -110,7 +110,7 @@ def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
             warnings.simplefilter("ignore")  # Pillow's own limit on pixels only warns; the ones below are lower
             png = file.read(len(_PNG)) == _PNG
             file.seek(0)
-            image = Image.open(_checked_png(file, path) if png else file, formats=["PNG", "JPEG"])
+            image: Image.Image = Image.open(_checked_png(file, path) if png else file, formats=["PNG", "JPEG"])
             _check_size(image, mode, path)
             image = _convert(image, mode)
             ImageOps.exif_transpose(image, in_place=True)
@@ -171,7 +171,7 @@ def _check_size(image: "Image", mode: str, path: str | os.PathLike[str]) -> None
 def _memory(image: "Image", mode: str, scale: int) -> int:
     """Return the bytes that it takes to decode a picture, at a fraction of its size, and to convert it."""
     pixels, own, result = image.width * image.height, _pixel_bytes(image.mode), _pixel_bytes(mode)
-    needed = own if image.mode == mode else own + result
+    needed = own if _is_plain(image, mode) else own + result
     if "exif" in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
         needed = max(needed, 2 * result)
     # A progressive JPEG's three channels of 16-bit coefficients are in memory as a whole.
@@ -183,15 +183,20 @@ def _pixel_bytes(mode: str) -> int:
     return 1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4
 
 
+def _is_plain(image: "Image", mode: str) -> bool:
+    """Return whether a picture needs no conversion."""
+    return image.mode == mode and not image.has_transparency_data
+
+
 def _convert(image: "Image", mode: str) -> "Image":
     """Return a picture in 8 bits without transparency, converted strip by strip, so that there are no more copies."""
     from PIL import Image
 
     image.load()
-    if image.mode == mode and not image.has_transparency_data:
+    if _is_plain(image, mode):
         return image
     result = Image.new(mode, image.size)
-    result.info = dict(image.info)  # with the orientation
+    result.info = {key: value for key, value in image.info.items() if key != "transparency"}  # the orientation, too
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(top + rows, image.height))

@@ -1,10 +1,10 @@
 """Random configurations: those that are accepted train a step, those that are refused name every fault with its line.
 
-What is compiled: only the networks of :data:`COMPILED`, four for blocks of 16 images and for single images, each with
-three updates (SGD, Nesterov's momentum, AdamW) – 24 programs at most; the test says how many. Every other accepted
-configuration has a network of its own, and takes its step in the plain twins (float64, Numba's compilation of plain
-loops), through everything but the compiled program: reading, checking, shapes, data, split, schedule, loss, gradients
-and update.
+What is compiled: only the networks of :data:`COMPILED`, four with up to two losses each, for blocks of 16 images and for
+single images, with three updates (SGD, Nesterov's momentum, AdamW); the full campaign notes 27 programs. Every other
+accepted configuration has a random network, and takes its step in the plain twins (float64, Numba's compilation of
+plain loops), through everything but the compiled program: reading, checking, shapes, data, split, schedule, loss,
+gradients and update.
 """
 
 import re
@@ -108,7 +108,7 @@ def test_accepted_configurations_train_a_step(campaign, datasets):
         assert np.isfinite(plain_step(loaded, datasets[data["data"]["name"]])), data
     campaign.note(
         f"{compiled + by_twin} valid configurations: {compiled} trained an epoch in {len(programs)} compiled programs, "
-        f"{by_twin} of as many networks took a step in the plain twins; seeds (1, 0…) and (2, 0…)"
+        f"{by_twin} of random networks took a step in the plain twins; seeds (1, 0…) and (2, 0…)"
     )
 
 

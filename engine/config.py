@@ -20,6 +20,7 @@ from lenumba.engine.tuning.section import Tune
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
+JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -204,22 +205,18 @@ def read_config(content: Path | str | bytes, source: str, overrides: Overrides =
     return LoadedConfig(Path(source).stem, source, config, origins)
 
 
-def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> list[tuple[str, str]]:
-    """Return how the sections without faults of their own misfit one another, which pydantic leaves out then."""
+def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield how the sections without faults of their own misfit one another, which pydantic leaves out then."""
     dense = {"type": "dense", "units": 10, "activation": "softmax"}
     stand_ins = {"data": {"name": "digits"}, "network": {"layers": [dense]}}
     rest = stand_ins | {key: data[key] for key in Config.model_fields if key in data and key not in faulty}
     try:
         Config.model_validate(rest)
     except ValidationError as error:
-        found = explain(error, rest, config_schema())
-        return [(path, text) for path, text in found if faulty.isdisjoint(_judged_with(path.partition(".")[0]))]
-    return []
-
-
-def _judged_with(section: str) -> tuple[str, ...]:
-    """Return the sections that a misfit in one of them depends on."""
-    return {"loss": ("loss", "network"), "schedule": ("schedule", "train")}.get(section, (section,))
+        for path, message in explain(error, rest, config_schema()):
+            section = path.partition(".")[0]
+            if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()))):
+                yield path, message
 
 
 def _where(path: str, origins: dict[str, str], source: str) -> str:

@@ -1,8 +1,8 @@
 """Random configurations: those that are accepted train a step, those that are refused name every fault with its line.
 
 What is compiled: only the networks of :data:`COMPILED`, four with one or two losses each, for blocks of 16 images and
-for single images, with three updates (SGD, Nesterov's momentum, AdamW); the full campaign notes 27 programs. Every other
-accepted configuration has a random network, and takes its step in the plain twins (float64, Numba's compilation of
+for single images, with three updates (SGD, Nesterov's momentum, AdamW); the full campaign counts 27 programs. Every
+other accepted configuration has a random network, and takes its step in the plain twins (float64, Numba's compilation of
 plain loops), through everything but the compiled program: reading, checking, shapes, data, split, schedule, loss,
 gradients and update.
 """

@@ -2,8 +2,8 @@
 
 What is compiled: only the networks of :data:`COMPILED`, four with one or two losses each, for blocks of 16 images and
 for single images, with three updates (SGD, Nesterov's momentum, AdamW); the full campaign counts 27 programs. Every
-other accepted configuration has a random network, and takes its step in the plain twins (float64, Numba's compilation of
-plain loops), through everything but the compiled program: reading, checking, shapes, data, split, schedule, loss,
+other accepted configuration has a random network, and takes its step in the plain twins (float64, plain loops that
+Numba compiles), through everything but the compiled program: reading, checking, shapes, data, split, schedule, loss,
 gradients and update.
 """
 

@@ -157,12 +157,12 @@ def work_faults(network: Network, work: np.ndarray) -> list[str]:
     for place in np.flatnonzero(outside)[:3]:
         near = min(layout.parts, key=lambda part: min(abs(place - part.start), abs(place - part.start - part.size)))
         faults.append(f"work[{place}] near {near}")
-    padding = {id(tensor): value for tensor, value in layout.fills}
+    padding = {tensor.start: value for tensor, value in layout.fills}  # tensors that share a place share it, too
     for k, tensor in enumerate(layout.tensors):
         if layout.unit > 1:
             block = work[tensor.start : tensor.start + tensor.vectors * LANES]
             block = block.reshape(tensor.channels, tensor.rows, tensor.row, LANES).copy()
-            value = padding.get(id(tensor), 0.0)
+            value = padding.get(tensor.start, 0.0)
             block[:, tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width] = value
             faults += [f"padding of x {k}"] * bool((block != value).any())
     return faults

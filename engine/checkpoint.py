@@ -8,13 +8,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from lenumba.engine.errors import DataError
+from lenumba.engine.errors import DataError, one_line
 
 FORMAT_VERSION = 1
+MAX_HEADER = 1 << 20  # bytes: names and shapes of ten thousand tensors
 
 
 @contextlib.contextmanager
@@ -89,31 +90,71 @@ def save_checkpoint(path: Path, tensors: Mapping[str, np.ndarray], state: Mappin
         raise
 
 
+class State(dict[str, Any]):
+    """A checkpoint's state: asking for what it does not have is a DataError."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise DataError(f"{self.path}: expected {key!r} in the checkpoint's state, found none; use another checkpoint")
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the state of a checkpoint.
 
     Raises
     ------
     DataError
-        Where the file is missing, damaged, of a newer format or no checkpoint of lenumba.
+        Where the file is missing, damaged, of a newer format or no checkpoint of lenumba; also on asking for
+        something that the state does not have.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors, metadata = read_tensors(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise DataError(f"{path}: damaged or no safetensors file ({reason}); use another checkpoint") from None
-    if "state" not in metadata:
+    except ValueError as error:
+        raise DataError(f"{path}: damaged or no safetensors file ({error}); use another checkpoint") from None
+    return tensors, read_state(path, tensors, metadata)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return a safetensors file's tensors and metadata.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none.
+    ValueError
+        With one line, where it is damaged, no safetensors file, or has tensors of a type that NumPy does not know.
+    """
+    from safetensors import safe_open
+
+    try:
+        with path.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+        if MAX_HEADER < length <= path.stat().st_size:
+            raise ValueError(f"a header of {length} bytes, more than {MAX_HEADER}")
+        with safe_open(path, "numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no dict)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged files make safetensors and NumPy raise nearly anything
+        raise ValueError(one_line(error)) from None
+
+
+def read_state(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> State:
+    """Return the state in a checkpoint's metadata, after verifying the checksum over it and the tensors."""
+    if (text := metadata.get("state")) is None:
         raise DataError(f"{path}: a safetensors file, but no checkpoint of lenumba; use one from a run folder")
-    with contextlib.suppress(ValueError, AttributeError):
-        # Before the checksum, whose definition may be another one in a newer format.
-        if (written := json.loads(metadata["state"]).get("format_version")) != FORMAT_VERSION:
-            raise DataError(f"{path}: written by format {written}, this version reads {FORMAT_VERSION}; update lenumba")
-    if checksum(tensors, metadata["state"]) != metadata.get("sha256"):
+    state = None
+    with contextlib.suppress(ValueError, RecursionError):
+        state = json.loads(text)
+    # Before the checksum, whose definition may be another one in a newer format.
+    if isinstance(state, dict) and (written := state.get("format_version")) != FORMAT_VERSION:
+        found = ascii(written)[:40]
+        raise DataError(f"{path}: written by format {found}, this version reads {FORMAT_VERSION}; update lenumba")
+    if not isinstance(state, dict) or checksum(tensors, text) != metadata.get("sha256"):
         raise DataError(f"{path}: damaged (its SHA-256 does not match); use another checkpoint")
-    return tensors, json.loads(metadata["state"])
+    return State(path, state)

@@ -20,6 +20,7 @@ from lenumba.engine.tuning.section import Tune
 from lenumba.engine.yaml_file import dump_yaml, load_value, load_yaml
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
+JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -197,10 +198,25 @@ def read_config(content: Path | str | bytes, source: str, overrides: Overrides =
         config = Config.model_validate(data)
     except ValidationError as error:
         explained = explain(error, data, config_schema())
+        explained += _misfits_of_the_rest(data, {path.partition(".")[0] for path, _ in explained})
         faults += [f"{_where(path, origins, source)}: {message}" for path, message in explained]
     if faults:
         raise ConfigError("\n".join(faults))
     return LoadedConfig(Path(source).stem, source, config, origins)
+
+
+def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield how the sections without faults of their own misfit one another, which pydantic leaves out then."""
+    dense = {"type": "dense", "units": 10, "activation": "softmax"}
+    stand_ins = {"data": {"name": "digits"}, "network": {"layers": [dense]}}
+    rest = stand_ins | {key: data[key] for key in Config.model_fields if key in data and key not in faulty}
+    try:
+        Config.model_validate(rest)
+    except ValidationError as error:
+        for path, message in explain(error, rest, config_schema()):
+            section = path.partition(".")[0]
+            if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()))):
+                yield path, message
 
 
 def _where(path: str, origins: dict[str, str], source: str) -> str:

@@ -45,3 +45,9 @@ class InterruptedRunError(LenumbaError):
         super().__init__(f"interrupted after {epochs} epoch{'s' * (epochs != 1)}; go on with: {resume}")
         self.folder = folder
         self.exit_code = 128 + signal
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message, or its kind where it has none, as one short line of printable characters."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__
+    return text if text.isprintable() else ascii(text)

@@ -1,19 +1,29 @@
 """Pictures from outside as network input: decoding PNG and JPEG, and bringing digits into MNIST's form."""
 
+import io
 import os
 import stat
+import struct
 import warnings
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lenumba.engine.errors import DataError
+from lenumba.engine.errors import DataError, one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MAX_PIXELS = 50_000_000
+_MAX_FILE = 64 << 20  # bytes of a PNG file
+_MAX_MEMORY = 62_000_000  # bytes for decoding and converting a picture: 12 million pixels in colour, 62 in grey
+_MAX_SIDE = 16_384  # pixels
+_ORIENTATION = 0x0112  # EXIF's tag
+_STRIP = 1 << 16  # pixels that are converted at once
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
+_NOTES = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # texts that tell the orientation, too
 _WORKING_SIZE = 1024  # more pixels per side add nothing to a digit of 20
 _MIN_CONTRAST = 24  # of 255, between ink and paper
 _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding box
@@ -29,7 +39,8 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
     Parameters
     ----------
     path : path-like
-        A PNG or JPEG file of at most 50 million pixels.
+        A PNG or JPEG file that unpacks to at most 62 MB: 12 million pixels in colour, 62 in grey. Larger JPEG files are
+        decoded at half their size or less.
     shape : tuple of int
         (H, W, C), with C = 1 or 3.
 
@@ -63,7 +74,8 @@ def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (2
     Parameters
     ----------
     path : path-like
-        A PNG or JPEG file of at most 50 million pixels.
+        A PNG or JPEG file that unpacks to at most 62 MB: 12 million pixels in colour, 62 in grey. Larger JPEG files are
+        decoded at half their size or less.
     shape : tuple of int
         (H, W, C). The box is 20/28 of H and W; all C channels are the same.
 
@@ -94,25 +106,102 @@ def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise DataError(f"{path}: expected a PNG or JPEG file, found a folder or a device; give a file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limit on pixels only warns; the one below is lower
-            with Image.open(path, formats=["PNG", "JPEG"]) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    raise DataError(
-                        f"{path}: expected at most {_MAX_PIXELS} pixels, found {image.width}×{image.height}; "
-                        "make the picture smaller"
-                    )
-                # Not for JPEG: cameras store previews as further frames, and the first is the photograph.
-                if image.format == "PNG" and getattr(image, "is_animated", False):
-                    raise DataError(f"{path}: expected a still picture, found an animated PNG; save one frame")
-                return _flatten(ImageOps.exif_transpose(image)).convert(mode)
+        with warnings.catch_warnings(), open(path, "rb") as file:
+            warnings.simplefilter("ignore")  # Pillow's own limit on pixels only warns; the ones below are lower
+            png = file.read(len(_PNG)) == _PNG
+            file.seek(0)
+            image: Image.Image = Image.open(_checked_png(file, path) if png else file, formats=["PNG", "JPEG"])
+            _check_size(image, mode, path)
+            image = _convert(image, mode)
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
     except DataError:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected a PNG or JPEG file, found another format; convert it") from error
     except Exception as error:  # damaged files make decoders raise nearly anything
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise DataError(f"{path}: expected a readable picture, found: {reason}; save it again") from error
+        raise DataError(f"{path}: expected a readable picture, found: {one_line(error)}; save it again") from error
+
+
+def _checked_png(file: BinaryIO, path: str | os.PathLike[str]) -> BinaryIO:
+    """Return a PNG file's picture without what may go with it, after verifying every chunk's length and checksum.
+
+    Pillow verifies neither the checksums of the pixels' chunks nor anything behind them, and it unpacks texts and
+    colour profiles that nobody asked for.
+    """
+    if os.fstat(file.fileno()).st_size > _MAX_FILE:
+        raise DataError(f"{path}: expected a file of at most {_MAX_FILE >> 20} MiB, found more; make it smaller")
+    kept, kind, notes = io.BytesIO(), b"", set(_NOTES)
+    kept.write(file.read(len(_PNG)))
+    while kind != b"IEND":
+        start = file.read(8)
+        if len(start) < 8:
+            raise DataError(f"{path}: expected a whole PNG file, found a truncated one; get the file again")
+        length, kind = struct.unpack(">I4s", start)
+        data, checksum = file.read(length), file.read(4)
+        name = ascii(kind.decode("latin1"))
+        if len(data) < length or checksum != zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big"):
+            raise DataError(f"{path}: expected an intact PNG file, found damage in a chunk {name}; get the file again")
+        if kind == b"acTL" and int.from_bytes(data[:4], "big") > 1:
+            raise DataError(f"{path}: expected a still picture, found an animated PNG; save one frame")
+        note = next((note for note in notes if data.startswith(note)), None)
+        if kind[:1].isupper() and kind not in _CHUNKS:
+            raise DataError(f"{path}: expected a standard PNG file, found an unknown chunk {name}; save it again")
+        if kind in _CHUNKS or note:
+            kept.write(start + data + checksum)
+            notes.discard(note)
+    kept.seek(0)
+    return kept
+
+
+def _check_size(image: "Image", mode: str, path: str | os.PathLike[str]) -> None:
+    """Refuse a picture that would take too much memory; have a large JPEG file decoded at a fraction of its size."""
+    width, height = image.size
+    scales = (1, 2, 4, 8) if image.format == "JPEG" else (1,)
+    fitting = [scale for scale in scales if _memory(image, mode, scale) <= _MAX_MEMORY]
+    if not fitting or max(width, height) > _MAX_SIDE:
+        raise DataError(
+            f"{path}: expected at most {_MAX_SIDE} pixels a side and {_MAX_MEMORY // 10**6} MB unpacked, found "
+            f"{width}×{height} pixels of {_pixel_bytes(image.mode)} bytes; make the picture smaller"
+        )
+    if fitting[0] > 1:
+        image.draft(None, (width // fitting[0], height // fitting[0]))
+
+
+def _memory(image: "Image", mode: str, scale: int) -> int:
+    """Return the bytes that it takes to decode a picture, at a fraction of its size, and to convert it."""
+    pixels, own, result = image.width * image.height, _pixel_bytes(image.mode), _pixel_bytes(mode)
+    needed = own if _is_plain(image, mode) else own + result
+    if "exif" in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
+        needed = max(needed, 2 * result)
+    # A progressive JPEG's three channels of 16-bit coefficients are in memory as a whole.
+    return needed * pixels // scale**2 + (6 * pixels if image.info.get("progressive") else 0)
+
+
+def _pixel_bytes(mode: str) -> int:
+    """Return what a pixel takes in Pillow's memory."""
+    return 1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4
+
+
+def _is_plain(image: "Image", mode: str) -> bool:
+    """Return whether a picture needs no conversion."""
+    return image.mode == mode and not image.has_transparency_data
+
+
+def _convert(image: "Image", mode: str) -> "Image":
+    """Return a picture in 8 bits without transparency, converted strip by strip, so that there are no more copies."""
+    from PIL import Image
+
+    image.load()
+    if _is_plain(image, mode):
+        return image
+    result = Image.new(mode, image.size)
+    result.info = {key: value for key, value in image.info.items() if key != "transparency"}  # the orientation, too
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        result.paste(_flatten(image.crop(box)).convert(mode), box)
+    return result
 
 
 def _flatten(image: "Image") -> "Image":

@@ -1,5 +1,6 @@
 """Parameters from elsewhere, safetensors or npz, become a run that has trained for no epoch yet."""
 
+import contextlib
 import json
 import re
 import stat
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lenumba.engine.checkpoint import checksum, load_checkpoint
+from lenumba.engine.checkpoint import checksum, read_state, read_tensors
 from lenumba.engine.config import LoadedConfig, dump_config, portable
 from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
 from lenumba.engine.errors import ConfigError, DataError
@@ -124,21 +125,15 @@ def read_npz_content(file: Path) -> Content:
 
 def read_safetensors(file: Path) -> Content:
     """Read a safetensors file; where it has a checksum of lenumba, that must be right."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(file, "numpy") as opened:
-            metadata = opened.metadata() or {}
-            if "state" not in metadata:
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        tensors, metadata = read_tensors(file)
+    except ValueError as error:
         raise DataError(
             f"{file}: expected an intact safetensors or npz file of float32, float16 or float64 tensors, "
-            f"found: {reason}; save it again"
+            f"found: {error}; save it again"
         ) from None
     if "state" in metadata:
-        tensors, state = load_checkpoint(file)
+        state = read_state(file, tensors, metadata)
         kept = {name: array for name, array in tensors.items() if not name.startswith(("optimizer.", "best."))}
         return Content(kept, {**state, "std": state["deviation"]})
     text = metadata.get("lenumba")
@@ -146,9 +141,11 @@ def read_safetensors(file: Path) -> Content:
         return Content(tensors, {})
     if checksum(tensors, text) != metadata.get("sha256"):
         raise DataError(f"{file}: damaged (its SHA-256 does not match); export it again")
-    facts = json.loads(text)
-    names = facts.get("class_names", []) if isinstance(facts, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    facts, names = None, None
+    with contextlib.suppress(ValueError, RecursionError):
+        facts = json.loads(text)
+        names = facts.get("class_names", []) if isinstance(facts, dict) else None
+    if not isinstance(facts, dict) or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{file}: expected metadata of lenumba, found others; export it again")
     return Content(tensors, facts)
 

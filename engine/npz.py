@@ -4,6 +4,7 @@ Nothing that a header declares is believed before it is checked, and nothing is 
 """
 
 import contextlib
+import io
 import math
 import os
 import re
@@ -17,7 +18,7 @@ from typing import IO
 import numpy as np
 
 from lenumba.engine.arrays import MAX_BYTES, Arrays, check_pixels, dtype_name
-from lenumba.engine.errors import DataError
+from lenumba.engine.errors import DataError, one_line
 
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -26,7 +27,8 @@ NAMES = (
 IMAGES = ("train_images", "test_images", "x_train", "x_test")
 MAX_EXPANSION = 1032  # deflate's densest code: two bits for a match of 258 bytes
 MAX_HEADER = 10_000  # bytes: NumPy's own limit
-CHUNK = 1 << 20
+MAX_DIRECTORY = 1 << 20  # bytes of the archive's list of members: ten thousand and more
+CHUNK = 1 << 19
 
 Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
 
@@ -102,7 +104,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise DataError(f"{path}: expected an npz file, found a folder or a device; give the file itself")
-        with zipfile.ZipFile(path) as archive:
+        with Bounded(path) as file, zipfile.ZipFile(file) as archive:
             yield archive
     except DataError:
         raise
@@ -110,6 +112,17 @@ def opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
         raise DataError(f"{path}: expected an intact npz file, found: {one_line(error)}; save it again") from error
     except Exception as error:  # damaged archives make zipfile and the parser of headers raise nearly anything
         raise DataError(f"{path}: expected a readable npz file, found: {one_line(error)}; save it again") from error
+
+
+class Bounded(io.FileIO):
+    """A file that is read in small pieces only: zipfile asks for the whole list of members at once, however long."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes, or raise DataError where that is more than an npz file needs."""
+        rest = os.fstat(self.fileno()).st_size - self.tell()
+        if (rest if size is None or size < 0 else min(size, rest)) > MAX_DIRECTORY:
+            raise DataError(f"{self.name}: expected an npz file of some arrays, found far too many; save fewer")
+        return super().read(-1 if size is None else size)
 
 
 def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -> np.ndarray:
@@ -145,12 +158,16 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -
 def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read an array's header; return its shape, whether columns come first, and its type."""
     version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    readers = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
     if version not in readers:
         raise DataError(f"{where}: expected version 1 or 2 of the npy format, found {version[0]}; save it with NumPy")
+    reader, width = readers[version]
+    # NumPy would read as much as the header declares, up to 4 GiB, before it finds that too long.
+    declared = file.read(width)
+    text = file.read(min(int.from_bytes(declared, "little"), MAX_HEADER + 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's remarks on headers of Python 2
-        shape, fortran, dtype = readers[version](file, max_header_size=MAX_HEADER)
+        shape, fortran, dtype = reader(io.BytesIO(declared + text), max_header_size=MAX_HEADER)
     if dtype.kind not in "biuf" or dtype.names:
         raise DataError(f"{where}: expected numbers, found {dtype_name(dtype)}; convert the array")
     if len(shape) > 4 or any(extent <= 0 for extent in shape):
@@ -169,8 +186,3 @@ def check_weights(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise DataError where a header declares no floating-point numbers."""
     if dtype.kind != "f":
         raise DataError(f"{where}: expected floating-point numbers, found {dtype_name(dtype)}; convert the array")
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message as one short line."""
-    return " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__

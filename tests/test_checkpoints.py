@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from lenumba.engine import checkpoint
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint
 from lenumba.engine.errors import DataError
+from lenumba.engine.importing import read_content
 
 COMMANDS = [("evaluate", "best.safetensors"), ("train --resume", "last.safetensors")]
 
@@ -43,6 +44,22 @@ def test_every_flipped_byte_is_noticed(tmp_path):
             assert state["progress"] == {"epoch": 3}
             assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in tensors().items()}
     assert refused > 1.9 * len(content)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '"a"', "{}", "[" * 100_000])
+def test_state_that_is_none_is_refused(tmp_path, text):
+    """Even where its checksum is right."""
+    save_file(tensors(), tmp_path / "x", {"state": text, "sha256": checkpoint.checksum(tensors(), text)})
+    for read in (load_checkpoint, read_content):
+        with pytest.raises(DataError) as caught:
+            read(tmp_path / "x")
+        assert "\n" not in str(caught.value)
+
+
+def test_state_says_what_it_has_not(tmp_path):
+    save_checkpoint(tmp_path / "x", tensors(), {"mean": [0.1]})
+    with pytest.raises(DataError, match="expected 'class_names' in the checkpoint's state"):
+        load_checkpoint(tmp_path / "x")[1]["class_names"]
 
 
 @pytest.mark.parametrize(("command", "name"), COMMANDS)

@@ -74,6 +74,22 @@ def test_every_fault_of_a_file_has_a_line(lenumba):
     assert all(line.startswith("error: override ") for line in lines)
 
 
+def test_misfits_between_sections_are_told_beside_other_faults(lenumba):
+    text = Path("tiny.yaml").read_text().replace("epochs: 3", "epochs: 0")
+    loss = "loss: {name: mean_squared_error}\nschedule: {warmup_epochs: 99}\n"
+    for wrong, found in (
+        (text, {"train.epochs", "loss.name"}),
+        (text.replace("units: 10", "units: 0"), {"train.epochs"}),
+    ):
+        Path("wrong.yaml").write_text(wrong + loss)
+        result = lenumba("summary", "wrong.yaml")
+        assert result.exit_code == 2
+        # What depends on a section that is wrong itself cannot be judged: the warm-up, or the loss of a wrong network.
+        assert {line.split(": ")[-2] for line in result.stderr.splitlines()} >= found
+        assert ("loss.name" in result.stderr) == ("loss.name" in found)
+        assert "warmup_epochs" not in result.stderr
+
+
 def test_folder_that_is_not_empty_is_never_trained_into(refused, run):
     contents = {path: path.read_bytes() for path in run.iterdir()}
     assert "not empty" in refused(2, "train", "tiny.yaml", "--out", run)

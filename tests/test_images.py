@@ -206,3 +206,40 @@ def test_damaged_files_make_one_line(tmp_path, suffix):
             assert load_image(path, (28, 28, 1)).shape == (28, 28, 1)
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017 (some mutations are harmless)
+
+
+def test_every_byte_of_a_png_is_verified(tmp_path):
+    path, picture = tmp_path / "picture.png", np.add.outer(np.arange(9), np.arange(11)).astype(np.uint8) * 9
+    Image.fromarray(picture).save(path)
+    content = path.read_bytes()
+    damaged = [content[:length] for length in range(1, len(content))]
+    damaged += [content[:k] + bytes([content[k] ^ 1]) + content[k + 1 :] for k in range(len(content))]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            load_image(path, (9, 11, 1))
+        assert "\n" not in str(caught.value)
+
+
+def test_png_with_an_unknown_essential_chunk_is_refused(tmp_path):
+    path = tmp_path / "phone.png"
+    Image.new("L", (28, 28)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + png_chunk(b"CgBI", bytes(4)) + content[8:])  # Apple's own variant, another format
+    with pytest.raises(DataError, match="unknown chunk 'CgBI'"):
+        load_image(path, (28, 28, 1))
+    path.write_bytes(content[:33] + png_chunk(b"teSt", bytes(4)) + content[33:])  # a small letter first: not essential
+    assert not load_image(path, (28, 28, 1)).any()
+
+
+def test_large_jpeg_is_decoded_smaller(tmp_path):
+    slope = Image.linear_gradient("L").resize((4600, 4600))
+    slope.convert("RGB").save(tmp_path / "large.jpg")
+    expected = np.asarray(slope.resize((28, 28), Image.Resampling.BILINEAR), float)
+    found = load_image(tmp_path / "large.jpg", (28, 28, 3))
+    assert np.abs(found - expected[..., None]).max() <= 3  # of 255: JPEG's own loss
+    slope.save(tmp_path / "large.png")
+    assert np.abs(load_image(tmp_path / "large.png", (28, 28, 1))[..., 0] - expected).max() <= 1
+    slope.convert("RGB").save(tmp_path / "colour.png", compress_level=1)
+    with pytest.raises(DataError, match="4600×4600 pixels"):
+        load_image(tmp_path / "colour.png", (28, 28, 1))

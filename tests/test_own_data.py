@@ -5,6 +5,7 @@ import io
 import struct
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,14 @@ def test_damaged_npz_never_raises_anything_else(tmp_path, place, change, cut):
     except DataError as error:
         fault = str(error)
     assert "\n" not in fault
+
+
+def test_nothing_is_unpacked_outside(tmp_path):
+    (tmp_path / "inside").mkdir()
+    np.savez(tmp_path / "inside/a.npz", **arrays(), **{"../../outside": np.zeros(3), "/outside": np.zeros(3)})
+    assert load_dataset("npz", tmp_path / "inside/a.npz").classes == 3
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.npz", "inside"]
+    assert not Path("/outside.npy").exists()
 
 
 def test_refuses_what_is_no_npz(tmp_path):

@@ -1,6 +1,9 @@
 """Run folders: what is in them, and that resuming leads to the same bits as never having stopped."""
 
+import itertools
 import json
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -223,3 +226,15 @@ def test_huge_learning_rate_exits_with_4_and_keeps_a_finite_checkpoint(place, le
     assert json.loads((run / "run.json").read_text())["status"] == "diverged"
     assert lenumba("evaluate", "latest").exit_code == 0
     assert names(run) == FILES
+
+
+def test_clock_that_is_set_back_changes_no_duration_and_no_order(place, monkeypatch):
+    now = itertools.count(2e9, -3600)  # an hour back with each look
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    monkeypatch.setattr(time, "gmtime", lambda seconds=None: datetime.fromtimestamp(next(now), UTC).timetuple())
+    start_run(load_config("tiny.yaml"), out=Path("back"))
+    record = json.loads(Path("back/run.json").read_text())
+    assert record["wall_s"] > 0
+    lines = [json.loads(line) for line in Path("back/metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert all(line["seconds"] > 0 for line in lines)

@@ -1,0 +1,168 @@
+"""Guarded memory: every buffer of a program between margins of NaN, and so every part of the buffers.
+
+What a kernel writes outside its part is found in a margin, and what it reads there makes NaN of the results. Margins
+of buffers are 0xFF throughout: NaN as float32 and float64, −1 as an integer. Parts are an activation, its gradient, a
+layer's scratch, a parameter; a network lays them out otherwise for that, so its program is another one, compiled anew.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lenumba.engine import executor as executor_module
+from lenumba.engine import network as network_module
+from lenumba.engine.executor import address
+from lenumba.engine.layout import Layout, whole_vectors
+from lenumba.engine.network import Network
+from lenumba.kernels.program import LANES, Place
+
+MARGIN = 32 * LANES  # floats: 32 vectors on either side of every part
+HUGE = 1e30  # instead of NaN where a kernel may read a number that it multiplies by zero
+PAGE = 4096  # bytes on either side of every buffer
+
+
+class Part(NamedTuple):
+    """A part of a buffer, in floats."""
+
+    name: str
+    start: int
+    size: int
+
+
+class GuardedLayout(Layout):
+    """A layout whose parts lie apart, with margins of NaN between them; `shorter` floats are cut off the output."""
+
+    shorter = 0
+
+    def __init__(self, layers, shapes, unit) -> None:
+        super().__init__(layers, shapes, unit)
+        self.unit, self.between = unit, np.float32(np.nan if unit > 1 else HUGE)
+        self.parts: list[Part] = []
+        self.size = MARGIN
+        first = min(tensor.start for tensor in self.tensors)
+        self.labels = self._part("labels", first)
+        old, self.tensors = self.tensors, self._apart("x", self.tensors)
+        places = {id(tensor): moved for tensor, moved in zip(old, self.tensors, strict=True)}
+        self.fills = [(places[id(tensor)], value) for tensor, value in self.fills]
+        outputs = shapes[-1][0] * LANES
+        self.output = Place("work", self._part("output", outputs - self.shorter))
+        self.loss_input = Place("work", self._part("loss input", outputs))
+        self.loss_gradient = Place("work", self._part("loss gradient", outputs))
+        self.gradients = self._apart("dx", self.gradients)
+        self.scratches = [
+            self._part(f"scratch {k}", whole_vectors(layer.scratch(shape, unit)))
+            for k, (layer, shape) in enumerate(zip(layers, shapes, strict=False))
+        ]
+
+    def _part(self, name: str, size: int) -> int:
+        self.parts.append(Part(name, self.size, size))
+        # The next one starts at a boundary of two cache lines, as all did before.
+        self.size += -(-size // (2 * LANES)) * 2 * LANES + MARGIN
+        return self.parts[-1].start
+
+    def _apart(self, name: str, tensors: list) -> list:
+        """Give each run of tensors that share a place one of their own."""
+        moved: list = []
+        for k, tensor in enumerate(tensors):
+            if k and tensor.start == tensors[k - 1].start:
+                moved.append(tensor.moved(moved[-1].start))
+                continue
+            run = itertools.takewhile(lambda other, start=tensor.start: other.start == start, tensors[k:])
+            moved.append(tensor.moved(self._part(f"{name} {k}", max(other.vectors for other in run) * LANES)))
+        return moved
+
+    def fill(self, work: np.ndarray) -> None:
+        """Fill the parts as ever, and what lies between them as the class says."""
+        super().fill(work)
+        work[~inside(self.parts, len(work))] = self.between
+
+
+def inside(parts: list[Part], size: int) -> np.ndarray:
+    """Return bool [size]: which floats belong to a part."""
+    found = np.zeros(size, bool)
+    for part in parts:
+        found[part.start : part.start + part.size] = True
+    return found
+
+
+def guarded_offsets(units: Any) -> tuple[dict[str, int], int]:
+    """Lay out the parameters with margins between them, as `engine.network.parameter_offsets` does without."""
+    offsets, size = {}, MARGIN
+    for unit in units:
+        for parameter in unit.parameters:
+            offsets[f"{unit.name}.{parameter.name}"] = size
+            size += whole_vectors(int(np.prod(parameter.shape))) + MARGIN
+    return offsets, size
+
+
+class Guards:
+    """Buffers between margins, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.buffers: list[tuple[str, np.ndarray, int, int]] = []
+
+    def aligned(self, size: int, dtype: type = np.float32) -> np.ndarray:
+        """Stand in for `engine.executor.aligned`: zeros [size] at a boundary of 128 bytes."""
+        return self.guarded(np.zeros(size, dtype), f"{np.dtype(dtype).name}[{size}]")
+
+    def guarded(self, array: np.ndarray, name: str, behind: int = 0) -> np.ndarray:
+        """Return a copy of an array between margins, the upper one `behind` bytes further."""
+        memory = np.full(array.nbytes + behind + 2 * PAGE + 128, 0xFF, np.uint8)
+        start = PAGE + -(address(memory) + PAGE) % 128
+        memory[start + array.nbytes : start + array.nbytes + behind] = 0
+        self.buffers.append((name, memory, start, start + array.nbytes + behind))
+        copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy
+
+    def faults(self) -> list[str]:
+        """Return the buffers whose margins were written to."""
+        return [
+            name
+            for name, memory, start, stop in self.buffers
+            if (memory[:start] != 0xFF).any() or (memory[stop:] != 0xFF).any()
+        ]
+
+
+@contextlib.contextmanager
+def guarded(shorter: int = 0) -> Iterator[Guards]:
+    """While it lasts, networks and executors have guarded memory."""
+    guards = Guards()
+    old = network_module.Layout, network_module.parameter_offsets, executor_module.aligned
+    kind = type("GuardedLayout", (GuardedLayout,), {"shorter": shorter})
+    network_module.Layout, network_module.parameter_offsets = kind, guarded_offsets
+    executor_module.aligned = guards.aligned
+    try:
+        yield guards
+    finally:
+        network_module.Layout, network_module.parameter_offsets, executor_module.aligned = old
+
+
+def parameter_parts(network: Network) -> list[Part]:
+    """Return where a network's parameters lie, in whole vectors."""
+    return [
+        Part(name, network.offsets[name], whole_vectors(int(np.prod(parameter.shape))))
+        for name, parameter in network.parameters.items()
+    ]
+
+
+def work_faults(network: Network, work: np.ndarray) -> list[str]:
+    """Return what was written in a worker's memory outside the parts, and into the paddings of activations."""
+    layout: Any = network.layout
+    outside = ~inside(layout.parts, len(work)) & (work.view(np.uint32) != layout.between.view(np.uint32))
+    faults = []
+    for place in np.flatnonzero(outside)[:3]:
+        near = min(layout.parts, key=lambda part: min(abs(place - part.start), abs(place - part.start - part.size)))
+        faults.append(f"work[{place}] near {near}")
+    padding = {tensor.start: value for tensor, value in layout.fills}  # tensors that share a place share it, too
+    for k, tensor in enumerate(layout.tensors):
+        if layout.unit > 1:
+            block = work[tensor.start : tensor.start + tensor.vectors * LANES]
+            block = block.reshape(tensor.channels, tensor.rows, tensor.row, LANES).copy()
+            value = padding.get(tensor.start, 0.0)
+            block[:, tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width] = value
+            faults += [f"padding of x {k}"] * bool((block != value).any())
+    return faults

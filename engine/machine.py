@@ -67,20 +67,27 @@ def best_time(threads: int, call: Callable[[int, int], None], seconds: float, ro
     return min([took, *(timed(repeats) for _ in range(rounds))]) / repeats
 
 
-def fma_peak(threads: int, seconds: float = 0.01) -> float:
-    """Return GFLOP/s of one core while `threads` cores compute multiply-adds in registers."""
+def fma_peak(threads: int, seconds: float = 0.01, program: Callable[..., Any] | None = None) -> float:
+    """Return GFLOP/s of one core while `threads` cores compute multiply-adds in registers.
+
+    `program` stands in for the one of :func:`lenumba.kernels.peaks.fma_source`, with the same arguments and work.
+    """
     source, chains = peaks.fma_source()
-    program = native.get_program(source)
+    run = program or native.get_program(source)
     works = [aligned((chains + 2) * LANES) for _ in range(threads)]
     for work in works:
         work[chains * LANES :] = 0.5  # sums of quarters: neither denormal nor infinite within a run
-    one = best_time(threads, lambda k, repeats: program(repeats, works[k].ctypes.data), seconds)
+    one = best_time(threads, lambda k, repeats: run(repeats, works[k].ctypes.data), seconds)
     return 2 * LANES * chains / one / 1e9
 
 
-def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
-    """Return GB/s of one core for the triad over three arrays of `size` bytes together, `threads` cores at once."""
-    program = native.get_program(peaks.triad_source())
+def bandwidth(threads: int, size: int, seconds: float = 0.01, program: Callable[..., Any] | None = None) -> float:
+    """Return GB/s of one core for the triad over three arrays of `size` bytes together, `threads` cores at once.
+
+    `program` stands in for the one of :func:`lenumba.kernels.peaks.triad_source`, with the same arguments and work.
+    NumPy asks for huge pages for large arrays, as it does for a network's; without them memory is a quarter slower.
+    """
+    run = program or native.get_program(peaks.triad_source())
     vectors = max(1, size // (3 * 4 * LANES) // peaks.UNROLL) * peaks.UNROLL
     flag = np.zeros(8, np.int64)
     arrays: list[list[int]] = []
@@ -91,7 +98,7 @@ def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
         memory[:] = 1.0
         kept.append(memory)
         arrays.append([memory.ctypes.data + 4 * k * (vectors * LANES + 1200 // 16 * 16) for k in range(3)])
-    one = best_time(threads, lambda k, n: program(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
+    one = best_time(threads, lambda k, n: run(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
     return peaks.TRIAD_BYTES * LANES * vectors / one / 1e9
 
 

@@ -121,8 +121,10 @@ def measured_spans(count: int) -> dict[str, int]:
     return spans
 
 
-def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str, Any]:
-    """Measure the machine, in rounds of about `seconds`.
+def machine_facts(
+    threads: int | None = None, seconds: float = 0.01, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, Any]:
+    """Measure the machine, in rounds of about `seconds`; `progress` is called before each peak.
 
     Returns
     -------
@@ -134,6 +136,12 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
     spans = measured_spans(count)
     ticks = native.get_program(peaks.counter_source())
     start, first = time.perf_counter_ns(), read_counter(ticks)
+    tell = progress or (lambda *_: None)
+    tell("measuring the peak of multiply-adds", 0, 1 + len(spans))
+    gflops, gbytes = fma_peak(count, seconds), {}
+    for k, (level, size) in enumerate(spans.items(), 1):
+        tell(f"measuring the bandwidth of {level}", k, 1 + len(spans))
+        gbytes[level] = bandwidth(count, size, seconds)
     name, features = native.cpu_target()
     facts = {
         "cpu": cpu_name(),
@@ -144,8 +152,34 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
         "threads": count,
         "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",
         "caches": cache_sizes(),
-        "gflops": fma_peak(count, seconds),
-        "gbytes": {level: bandwidth(count, size, seconds) for level, size in spans.items()},
+        "gflops": gflops,
+        "gbytes": gbytes,
     }
     facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
     return facts
+
+
+def limits_of(entry: dict[str, Any], work: tuple[int, int] | None, times: float, machine: dict) -> dict[str, Any]:
+    """Return a row's work and traffic in an epoch, and how near they come to the machine's peaks.
+
+    `work` is (FLOP, bytes) of one of `times` equal parts. The bandwidth is that of the smallest cache that holds a
+    part; `bound` is the limit that would take longer, `limit` its share of the time that passed.
+    """
+    flops, moved = work or (0, 0)
+    seconds = max(entry["thread_s"], 1e-12)
+    level = next((name for name, size in machine["caches"].items() if moved <= size), "memory")
+    gflops, gbytes = flops * times / seconds / 1e9, moved * times / seconds / 1e9
+    shares = {"compute": gflops / machine["gflops"], level: gbytes / machine["gbytes"][level]}
+    bound = max(shares, key=lambda name: shares[name]) if work else ""
+    return {
+        "flops": round(flops * times),
+        "bytes": round(moved * times),
+        "gflops": gflops,
+        "gbytes": gbytes,
+        "intensity": flops / moved if moved else 0.0,
+        "fma_share": shares["compute"],
+        "bandwidth_share": shares[level],
+        "level": level if moved else "",
+        "bound": bound,
+        "limit": shares.get(bound, 0.0),
+    }

@@ -8,7 +8,7 @@ from typing import Any
 from lenumba.engine.config import LoadedConfig
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.folders import find_run, load_run_config, read_history, read_json
-from lenumba.engine.profile_report import epoch_row
+from lenumba.engine.profile_report import disturbance, epoch_row
 from lenumba.engine.tables import table
 
 LEAST_SLOWDOWN = 0.02  # of an epoch: what is below never counts as a regression, however quiet the machine
@@ -90,6 +90,7 @@ def compare_profiles(old: Profile, new: Profile) -> tuple[str, list[str]]:
         word = "slower" if worse else "faster" if ratio < 1 - noise and -grew > LEAST_SLOWDOWN else ""
         rows.append([name, f"{first['ms']:.2f}", f"{second['ms']:.2f}", f"{ratio:.3f}", f"± {noise:.3f}", word])
     text = table(["kernel", "old ms", "new ms", "ratio", "noise", ""], rows)
+    text += disturbance(old, "the earlier run") + disturbance(new, "this run")
     if not before:
         return (
             f"{text}\nthe run recorded no kernels: put the output of 'lenumba profile --json' there as {KEPT}",

@@ -53,8 +53,6 @@ def title(profile: Profile) -> str:
 def sums(profile: Profile) -> str:
     """Return the sums, the overhead and the waiting."""
     gflops = profile["flops"] / profile["epoch_ms"] / 1e6
-    noise = epoch_row(profile)["noise"]
-    busy = f"\nother processes disturbed this run: epochs spread by ± {percent(noise)}; measure on an idle machine"
     waits = "  ".join(f"{k}: {ms:.1f}" for k, ms in enumerate(profile["threads_wait_ms"]))
     return (
         f"sum {profile['sum_ms']:.1f} ms; an unprofiled epoch {profile['epoch_ms']:.1f} ms (median of "
@@ -64,8 +62,15 @@ def sums(profile: Profile) -> str:
         f"{gflops:.0f} GFLOP/s in all\n"
         f"waiting at barriers, ms by thread: {waits}\n"
         "a bandwidth above 100 %: the data were still in a nearer cache, or reads alone outran the triad"
-        + (busy if noise > BUSY else "")
+        + disturbance(profile, "this run")
     )
+
+
+def disturbance(profile: Profile, name: str) -> str:
+    """Return a line that warns of an unquiet machine, where the epochs tell of one."""
+    noise = epoch_row(profile)["noise"]
+    warning = f"\nother processes disturbed {name}: epochs spread by ± {percent(noise)}; measure on an idle machine"
+    return warning if noise > BUSY else ""
 
 
 def machine_line(machine: Profile) -> str:

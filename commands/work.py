@@ -140,8 +140,8 @@ def tune(
 @click.option("--trace", type=PATH, help="Write a timeline for Perfetto or chrome://tracing.")
 @click.option("--compare", metavar="RUN|FILE", help="Compare with a run or what --json printed; exit code 1 if slower.")
 @click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
-@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with what its loops were judged to be.")
-@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code.")
+@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with LLVM's remarks and each loop's verdict.")
+@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code, with LLVM's remarks.")
 @click.option("--machine", is_flag=True, help="Measure the machine's peaks, and nothing else.")
 def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
     """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.

@@ -93,7 +93,11 @@ def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
 
 
 def test_small_batches_are_profiled_image_by_image():
-    text = SMALLER.replace("samples: 640", "samples: 64").replace("batch_size: 60", "batch_size: 2")
+    text = (
+        SMALLER.replace("samples: 640", "samples: 64")
+        .replace("batch_size: 60", "batch_size: 2")
+        .replace("kernel_size: 5", "kernel_size: 3")
+    )
     loaded = read_config(text, "small.yaml")
     found = profile_training(loaded, seconds=0)
     summary = summarize(loaded)
@@ -235,7 +239,6 @@ def test_a_profile_is_compared_with_a_runs_epochs(lenumba, run, refused):
     shown = lenumba("profile", "--seconds", "0", "--compare", "tiny-001")
     assert shown.exit_code == 1
     assert "error: slower than in tiny-001, beyond the noise: an unprofiled epoch" in shown.stderr
-    assert "batch_size = 16, found 32" in refused(2, "profile", "--batch-size", "16", "--compare", "tiny-001")
 
 
 def test_reading_something_else_as_a_profile_is_refused(tmp_path):

@@ -138,10 +138,10 @@ def tune(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: what --compare reads.")
 @click.option("--html", type=PATH, is_flag=False, flag_value="profile.html", help="Write a page with pictures.")
 @click.option("--trace", type=PATH, help="Write a timeline for Perfetto or chrome://tracing.")
-@click.option("--compare", type=PATH, metavar="OLD.json", help="Compare; exit code 1 where a kernel became slower.")
+@click.option("--compare", metavar="RUN|FILE", help="Compare with a run or what --json printed; exit code 1 if slower.")
 @click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
-@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with what its loops were judged to be.")
-@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code.")
+@click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with LLVM's remarks and each loop's verdict.")
+@click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code, with LLVM's remarks.")
 @click.option("--machine", is_flag=True, help="Measure the machine's peaks, and nothing else.")
 def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
     """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
@@ -149,11 +149,13 @@ def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | No
     CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or MODULE:FUNCTION, a function of your
     own that Numba compiles.
     """
+    from lenumba.engine.display import StepBar
     from lenumba.engine.profile_command import run_profile
 
     name, changes = split_arguments(config, overrides)
     changes += [f"data.batch_size={batch_size}"] if batch_size else []
-    text, regression = run_profile(name, changes, **options)
+    with StepBar() as progress:
+        text, regression = run_profile(name, changes, **options, progress=progress)
     click.echo(text)
     if regression:
         raise LenumbaError(regression)

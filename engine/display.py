@@ -163,3 +163,28 @@ class ComparisonDisplay:
                 f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
                 f"{result.seconds:.1f} s"
             )
+
+
+class StepBar:
+    """A bar on stderr for steps with names, called as ``bar(step, done, total)``; none where that is no terminal."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> "StepBar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show that a step begins, `done` of `total` before it."""
+        if self.bar is None:
+            if not sys.stderr.isatty():
+                return
+            self.bar = tqdm(leave=False, dynamic_ncols=True, bar_format="{desc:<34} {percentage:3.0f} % |{bar}|")
+        self.bar.total, self.bar.n = total, done
+        self.bar.set_description_str(step)

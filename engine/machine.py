@@ -67,20 +67,27 @@ def best_time(threads: int, call: Callable[[int, int], None], seconds: float, ro
     return min([took, *(timed(repeats) for _ in range(rounds))]) / repeats
 
 
-def fma_peak(threads: int, seconds: float = 0.01) -> float:
-    """Return GFLOP/s of one core while `threads` cores compute multiply-adds in registers."""
+def fma_peak(threads: int, seconds: float = 0.01, program: Callable[..., Any] | None = None) -> float:
+    """Return GFLOP/s of one core while `threads` cores compute multiply-adds in registers.
+
+    `program` stands in for the one of :func:`lenumba.kernels.peaks.fma_source`, with the same arguments and work.
+    """
     source, chains = peaks.fma_source()
-    program = native.get_program(source)
+    run = program or native.get_program(source)
     works = [aligned((chains + 2) * LANES) for _ in range(threads)]
     for work in works:
         work[chains * LANES :] = 0.5  # sums of quarters: neither denormal nor infinite within a run
-    one = best_time(threads, lambda k, repeats: program(repeats, works[k].ctypes.data), seconds)
+    one = best_time(threads, lambda k, repeats: run(repeats, works[k].ctypes.data), seconds)
     return 2 * LANES * chains / one / 1e9
 
 
-def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
-    """Return GB/s of one core for the triad over three arrays of `size` bytes together, `threads` cores at once."""
-    program = native.get_program(peaks.triad_source())
+def bandwidth(threads: int, size: int, seconds: float = 0.01, program: Callable[..., Any] | None = None) -> float:
+    """Return GB/s of one core for the triad over three arrays of `size` bytes together, `threads` cores at once.
+
+    `program` stands in for the one of :func:`lenumba.kernels.peaks.triad_source`, with the same arguments and work.
+    NumPy asks for huge pages for large arrays, as it does for a network's; without them memory is a quarter slower.
+    """
+    run = program or native.get_program(peaks.triad_source())
     vectors = max(1, size // (3 * 4 * LANES) // peaks.UNROLL) * peaks.UNROLL
     flag = np.zeros(8, np.int64)
     arrays: list[list[int]] = []
@@ -91,7 +98,7 @@ def bandwidth(threads: int, size: int, seconds: float = 0.01) -> float:
         memory[:] = 1.0
         kept.append(memory)
         arrays.append([memory.ctypes.data + 4 * k * (vectors * LANES + 1200 // 16 * 16) for k in range(3)])
-    one = best_time(threads, lambda k, n: program(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
+    one = best_time(threads, lambda k, n: run(n, flag.ctypes.data, vectors, *arrays[k]), seconds)
     return peaks.TRIAD_BYTES * LANES * vectors / one / 1e9
 
 
@@ -114,8 +121,10 @@ def measured_spans(count: int) -> dict[str, int]:
     return spans
 
 
-def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str, Any]:
-    """Measure the machine, in rounds of about `seconds`.
+def machine_facts(
+    threads: int | None = None, seconds: float = 0.01, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, Any]:
+    """Measure the machine, in rounds of about `seconds`; `progress` is called before each peak.
 
     Returns
     -------
@@ -127,6 +136,12 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
     spans = measured_spans(count)
     ticks = native.get_program(peaks.counter_source())
     start, first = time.perf_counter_ns(), read_counter(ticks)
+    tell = progress or (lambda *_: None)
+    tell("measuring the peak of multiply-adds", 0, 1 + len(spans))
+    gflops, gbytes = fma_peak(count, seconds), {}
+    for k, (level, size) in enumerate(spans.items(), 1):
+        tell(f"measuring the bandwidth of {level}", k, 1 + len(spans))
+        gbytes[level] = bandwidth(count, size, seconds)
     name, features = native.cpu_target()
     facts = {
         "cpu": cpu_name(),
@@ -137,8 +152,34 @@ def machine_facts(threads: int | None = None, seconds: float = 0.01) -> dict[str
         "threads": count,
         "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",
         "caches": cache_sizes(),
-        "gflops": fma_peak(count, seconds),
-        "gbytes": {level: bandwidth(count, size, seconds) for level, size in spans.items()},
+        "gflops": gflops,
+        "gbytes": gbytes,
     }
     facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
     return facts
+
+
+def limits_of(entry: dict[str, Any], work: tuple[int, int] | None, times: float, machine: dict) -> dict[str, Any]:
+    """Return a row's work and traffic in an epoch, and how near they come to the machine's peaks.
+
+    `work` is (FLOP, bytes) of one of `times` equal parts. The bandwidth is that of the smallest cache that holds a
+    part; `bound` is the limit that would take longer, `limit` its share of the time that passed.
+    """
+    flops, moved = work or (0, 0)
+    seconds = max(entry["thread_s"], 1e-12)
+    level = next((name for name, size in machine["caches"].items() if moved <= size), "memory")
+    gflops, gbytes = flops * times / seconds / 1e9, moved * times / seconds / 1e9
+    shares = {"compute": gflops / machine["gflops"], level: gbytes / machine["gbytes"][level]}
+    bound = max(shares, key=lambda name: shares[name]) if work else ""
+    return {
+        "flops": round(flops * times),
+        "bytes": round(moved * times),
+        "gflops": gflops,
+        "gbytes": gbytes,
+        "intensity": flops / moved if moved else 0.0,
+        "fma_share": shares["compute"],
+        "bandwidth_share": shares[level],
+        "level": level if moved else "",
+        "bound": bound,
+        "limit": shares.get(bound, 0.0),
+    }

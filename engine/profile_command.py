@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,19 @@ def run_profile(
     as_json: bool = False,
     html: Path | None = None,
     trace: Path | None = None,
-    compare: Path | None = None,
+    compare: str | None = None,
     compilation: bool = False,
     asm: str | None = None,
     llvm: str | None = None,
     machine: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[str, str]:
     """Profile the machine, a function or a network's training.
+
+    Parameters
+    ----------
+    progress
+        Called as ``progress(step, done, total)`` while it compiles and measures; the other options are the command's.
 
     Returns
     -------
@@ -39,20 +45,21 @@ def run_profile(
     if machine:
         from lenumba.engine.machine import machine_facts
 
-        facts = machine_facts(threads)
+        facts = machine_facts(threads, progress=progress)
         return as_text(facts) if as_json else profile_report.machine_table(facts), ""
     if name is not None and FUNCTION.fullmatch(name) and not Path(name).exists():
         return function_report(name, arguments, changes, as_json, asm is not None, llvm is not None), ""
     if arguments is not None:
         raise ConfigError("--args: expected only with MODULE:FUNCTION; leave it out for a network")
     from lenumba.engine.config import load_config
+    from lenumba.engine.profile_compare import compare_profiles, config_of, read_earlier
     from lenumba.engine.profiling import profile_training
 
-    old = profile_report.read_profile(compare) if compare else None
-    loaded = load_config(
-        "lenet" if name is None else name, [*changes, *([f"train.threads={threads}"] if threads else [])]
-    )
-    profile = profile_training(loaded, seconds=seconds)
+    old = read_earlier(compare) if compare else None
+    changes = [*changes, *([f"train.threads={threads}"] if threads else [])]
+    loaded = config_of(compare, changes) if compare and name is None else None
+    loaded = loaded or load_config("lenet" if name is None else name, changes)
+    profile = profile_training(loaded, seconds=seconds, progress=progress)
     write_files(profile, html, trace)
     regression, parts = "", []
     if as_json:
@@ -63,7 +70,7 @@ def run_profile(
         parts.append(profile_report.profile_table(profile))
         parts += [profile_report.compile_table(profile)] if compilation else []
     if old:
-        text, slower = profile_report.compare_profiles(old, profile)
+        text, slower = compare_profiles(old, profile)
         parts += [] if as_json else [text]
         regression = f"slower than in {compare}, beyond the noise: {', '.join(slower)}" if slower else ""
     return "\n\n".join(parts), regression
@@ -103,7 +110,7 @@ def function_report(name: str, arguments: str | None, rest: Sequence[str], as_js
 
 
 def listing(profile: dict[str, Any], name: str, end: str) -> str:
-    """Return a kernel's assembly or LLVM code; in the assembly, loops are marked with what they were judged to be."""
+    """Return a kernel's assembly or LLVM code below LLVM's remarks; in the assembly, loops are marked with verdicts."""
     from lenumba.kernels.assembly import annotate
     from lenumba.kernels.inspection import read_listing
 
@@ -114,5 +121,6 @@ def listing(profile: dict[str, Any], name: str, end: str) -> str:
         error.exit_code = DataError.exit_code
         raise error
     mark = "#" if end == ".s" else ";"
-    head = f"{mark} {row['name']}: {row['us_per_call']:.2f} µs a call, {row['code']['verdict']}\n"
-    return head + (annotate(text) if end == ".s" else text)
+    head = [f"{row['name']}: {row['us_per_call']:.2f} µs a call, {row['code']['verdict']}"]
+    head += [f"LLVM: {remark}" for remark in row["code"]["remarks"]]
+    return "".join(f"{mark} {line}\n" for line in head) + (annotate(text) if end == ".s" else text)

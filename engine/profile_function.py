@@ -83,7 +83,7 @@ def profile_function(target: str, arguments: str) -> dict[str, Any]:
         ``us`` a warm call (median, with ``us_least`` and ``noise``), ``flops`` a call (None where they cannot be
         counted), ``gflops``; ``code``: verdict, loops, compile times and diagnostics; ``listings``.
     """
-    from lenumba.kernels.user_function import compile_afresh, count_operations, reason_not_vectorised
+    from lenumba.kernels.user_function import compile_afresh, count_operations
 
     function, values = find_function(target), evaluate_arguments(arguments)
     start = time.perf_counter()
@@ -118,7 +118,6 @@ def profile_function(target: str, arguments: str) -> dict[str, Any]:
         "cache": {"used": cached is not None, "hit": hit, "folder": cached},
         "flops": flops,
         "gflops": flops / seconds / 1e9 if flops else None,
-        "reason": reason_not_vectorised(code, texts),
         "code": code,
         "listings": texts,
     }
@@ -135,7 +134,7 @@ def function_text(profile: Mapping[str, Any]) -> str:
         speed = "its floating-point operations cannot be counted, so no GFLOP/s"
     cache = profile["cache"]
     where = f"cache {'hit' if cache['hit'] else 'miss'} in {cache['folder']}" if cache["used"] else "no cache=True"
-    because = f": {profile['reason']}" if profile["reason"] else ""
+    because = f": {code['reason']}" if code["reason"] else ""
     text = [
         f"{profile['name']}{code['signature'].partition(' ->')[0]}",
         f"warm call: {profile['us']:.2f} µs (median of {profile['calls']:,}, ± {100 * profile['noise']:.0f} %; least "
@@ -144,14 +143,16 @@ def function_text(profile: Mapping[str, Any]) -> str:
         f"code: {code['verdict']}{because}; {code['fma']} multiply-add, {code['packed']} vector, {code['scalar']} "
         "scalar instructions in its loops",
         f"first call: {profile['first_call_s']:.2f} s ({where}); compiling afresh: {code['compile_s']:.2f} s, of which "
-        f"typing {code.get('typing_s', 0):.2f}, lowering {code.get('lowering_s', 0):.2f} with LLVM's passes "
-        f"{code['llvm_s']:.2f}, other {code.get('other_s', 0):.2f}",
+        f"typing {code['typing_s']:.2f}, lowering {code['lowering_s']:.2f} with LLVM's passes "
+        f"{code['llvm_s']:.2f}, other {code['other_s']:.2f}",
     ]
     if code["loops"]:
-        rows = [[loop["line"], loop["depth"], loop["fma"], loop["packed"], loop["scalar"], loop["verdict"]]
+        rows = [[loop["source"], loop["depth"], loop["fma"], loop["packed"], loop["scalar"], loop["verdict"]]
                 for loop in code["loops"]]  # fmt: skip
-        head = ["line of assembly", "depth", "multiply-adds", "vector", "scalar", "loop"]
+        head = ["line", "depth", "multiply-adds", "vector", "scalar", "loop"]
         text += ["", flush_last(table(head, rows))]
+    if code["remarks"]:
+        text += ["", "LLVM remarks:", *(f"  {remark}" for remark in code["remarks"])]
     if code["diagnostics"]:
         text += ["", code["diagnostics"]]
     return "\n".join(text)

@@ -1,15 +1,11 @@
-"""A profile as text: tables, Chrome's trace format, and the comparison with an earlier one."""
+"""A profile as text: tables, and Chrome's trace format."""
 
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.folders import read_json
+from lenumba.engine.errors import ConfigError
 from lenumba.engine.tables import table
 
-LEAST_SLOWDOWN = 0.02  # of an epoch: what is below never counts as a regression, however quiet the machine
 HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
 HEAD += ["FMA peak", "bandwidth", "bound by", "code"]
 BUSY = 0.1  # half range of the middle half of the epochs, relative: quiet machines stay below 0.03
@@ -37,8 +33,13 @@ def row_cells(row: Profile) -> list[str]:
         percent(row["fma_share"]) if row["flops"] else "",
         f"{percent(row['bandwidth_share'])} of {row['level']}" if row["bytes"] else "",
         row["bound"],
-        (row["code"] or {}).get("verdict", ""),
+        code_cell(row["code"]),
     ]
+
+
+def code_cell(code: Profile | None) -> str:
+    """Return what became of a kernel, with LLVM's reason where it stayed scalar."""
+    return ": ".join(text for text in (code["verdict"], code["reason"]) if text) if code else ""
 
 
 def title(profile: Profile) -> str:
@@ -52,8 +53,6 @@ def title(profile: Profile) -> str:
 def sums(profile: Profile) -> str:
     """Return the sums, the overhead and the waiting."""
     gflops = profile["flops"] / profile["epoch_ms"] / 1e6
-    noise = epoch_row(profile)["noise"]
-    busy = f"\nother processes disturbed this run: epochs spread by ± {percent(noise)}; measure on an idle machine"
     waits = "  ".join(f"{k}: {ms:.1f}" for k, ms in enumerate(profile["threads_wait_ms"]))
     return (
         f"sum {profile['sum_ms']:.1f} ms; an unprofiled epoch {profile['epoch_ms']:.1f} ms (median of "
@@ -63,8 +62,15 @@ def sums(profile: Profile) -> str:
         f"{gflops:.0f} GFLOP/s in all\n"
         f"waiting at barriers, ms by thread: {waits}\n"
         "a bandwidth above 100 %: the data were still in a nearer cache, or reads alone outran the triad"
-        + (busy if noise > BUSY else "")
+        + disturbance(profile, "this run")
     )
+
+
+def disturbance(profile: Profile, name: str) -> str:
+    """Return a line that warns of an unquiet machine, where the epochs tell of one."""
+    noise = epoch_row(profile)["noise"]
+    warning = f"\nother processes disturbed {name}: epochs spread by ± {percent(noise)}; measure on an idle machine"
+    return warning if noise > BUSY else ""
 
 
 def machine_line(machine: Profile) -> str:
@@ -108,8 +114,7 @@ def compile_table(profile: Profile) -> str:
 
 def seconds(times: Profile) -> list[str]:
     """Return a function's compile times as cells."""
-    lowering = max(times["lowering_s"], times["llvm_s"])
-    return [f"{value:.3f}" for value in (times["typing_s"], lowering, times["llvm_s"], times["other_s"])]
+    return [f"{times[key]:.3f}" for key in ("typing_s", "lowering_s", "llvm_s", "other_s")]
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -144,56 +149,6 @@ def chrome_trace(profile: Profile) -> dict[str, Any]:
         for event in profile["trace"]
     ]
     return {"traceEvents": events, "displayTimeUnit": "ns"}
-
-
-def read_profile(path: Path) -> dict[str, Any]:
-    """Read a profile that --json printed.
-
-    Raises
-    ------
-    DataError
-        Where the file is missing or no profile.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: expected a profile that 'lenumba profile --json' wrote, found no file")
-    try:
-        profile = read_json(path)
-    except ValueError:
-        profile = {}
-    if not isinstance(profile, dict) or not {"rows", "epochs_ms", "threads"} <= profile.keys():
-        raise DataError(f"{path}: expected a profile that 'lenumba profile --json' wrote, found something else")
-    return profile
-
-
-def compare_profiles(old: Profile, new: Profile) -> tuple[str, list[str]]:
-    """Compare two profiles of the same training.
-
-    Returns
-    -------
-    text, regressions
-        A table of ratios new / old with their noise, and the names of what became slower beyond it.
-    """
-    for key in ("images", "batch_size", "threads"):
-        if old[key] != new[key]:
-            raise ConfigError(f"--compare: expected a profile with {key} = {new[key]}, found {old[key]}; measure anew")
-    before = {row["name"]: row for row in old["rows"]}
-    rows, slower = [], []
-    pairs = [("an unprofiled epoch", epoch_row(old), epoch_row(new))]
-    pairs += [(row["name"], before[row["name"]], row) for row in new["rows"] if row["name"] in before]
-    for name, first, second in sorted(pairs, key=lambda pair: -pair[2]["ms"]):
-        ratio = second["ms"] / first["ms"] if first["ms"] > 0 else math.inf
-        # Twice the quartiles' half range of either side: a difference beyond it is rare without a cause.
-        noise = 2 * math.hypot(first["noise"], second["noise"])
-        grew = (second["ms"] - first["ms"]) / old["epoch_ms"]
-        worse = ratio > 1 + noise and grew > LEAST_SLOWDOWN and bool(second.get("kernel", True))
-        slower += [name] if worse else []
-        word = "slower" if worse else "faster" if ratio < 1 - noise and -grew > LEAST_SLOWDOWN else ""
-        rows.append([name, f"{first['ms']:.2f}", f"{second['ms']:.2f}", f"{ratio:.3f}", f"± {noise:.3f}", word])
-    missing = sorted(before.keys() - {row["name"] for row in new["rows"]})
-    added = [row["name"] for row in new["rows"] if row["name"] not in before]
-    text = table(["kernel", "old ms", "new ms", "ratio", "noise", ""], rows)
-    text += "".join(f"\nonly before: {name}" for name in missing) + "".join(f"\nonly now: {name}" for name in added)
-    return text, slower
 
 
 def epoch_row(profile: Profile) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from lenumba.engine.config import LoadedConfig
 from lenumba.engine.data import Dataset
 from lenumba.engine.executor import Executor, address, aligned
-from lenumba.engine.machine import machine_facts, read_counter
+from lenumba.engine.machine import limits_of, machine_facts, read_counter
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import Optimizer, make_optimizer
 from lenumba.engine.selection import load_data
@@ -113,6 +113,8 @@ def profile_training(
     ----------
     dataset
         Its data; loaded where it is left out.
+    progress
+        Called as ``progress(step, done, total)`` while it compiles and measures.
     seconds
         Time for the alternating epochs of the profiled and the usual program.
 
@@ -139,8 +141,8 @@ def profile_training(
         network, program, optimizer, mean=trainer.mean, deviation=trainer.deviation, threads=usual.threads,
         smoothing=loaded.config.loss.label_smoothing,
     )  # fmt: skip
-    machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002)
-    plain, epochs, ghz = alternate(trainer, usual, executor, seconds)
+    machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002, progress)
+    plain, epochs, ghz = alternate(trainer, usual, executor, seconds, progress or (lambda *_: None))
     chosen = sorted(epochs, key=lambda epoch: epoch.seconds)[len(epochs) // 2]
     executor.reset(profiled.MAX_EVENTS)
     trainer.time_epoch(executor)
@@ -175,7 +177,7 @@ def profile_training(
         "epoch_ms": unprofiled,
         "epochs_ms": [1e3 * value for value in plain],
         "profiled_epochs_ms": [1e3 * epoch.seconds for epoch in epochs],
-        "profiled_ms": 1e3 * median(epoch.seconds for epoch in epochs),
+        "profiled_ms": 1e3 * chosen.seconds,
         "overhead": median(epoch.seconds / value for epoch, value in zip(epochs, plain, strict=True)) - 1,
         "sum_ms": total,
         "flops": sum(entry["flops"] for entry in table),
@@ -190,7 +192,7 @@ def profile_training(
 
 
 def alternate(
-    trainer: ProfiledTrainer, usual: Executor, executor: ProfiledExecutor, seconds: float
+    trainer: ProfiledTrainer, usual: Executor, executor: ProfiledExecutor, seconds: float, progress: Progress
 ) -> tuple[list[float], list[Epoch], float]:
     """Run epochs of both programs in turn; return the usual ones' seconds, the profiled ones, and the counter's GHz."""
     ticks = native.get_program(peaks.counter_source())
@@ -200,6 +202,7 @@ def alternate(
     epochs: list[Epoch] = []
     start, first = time.perf_counter_ns(), read_counter(ticks)
     while len(plain) < ROUNDS[0] or (len(plain) < ROUNDS[1] and (time.perf_counter_ns() - start) < 1e9 * seconds):
+        progress("measuring epochs", len(plain), ROUNDS[1])
         for each in (usual, executor) if len(plain) % 2 == 0 else (executor, usual):
             executor.reset()
             took = trainer.time_epoch(each)
@@ -242,32 +245,6 @@ def python_row(chosen: Epoch, epochs: list[Epoch], ghz: float) -> dict[str, Any]
     limits = {"flops": 0, "bytes": 0, "gflops": 0.0, "gbytes": 0.0, "intensity": 0.0, "bound": "", "limit": 0.0}
     limits |= {"fma_share": 0.0, "bandwidth_share": 0.0, "level": "", "code": None}
     return {"name": PYTHON, **nothing, "ms": ms, "thread_s": ms / 1e3, "us_per_call": 1e3 * ms, **limits}
-
-
-def limits_of(entry: dict[str, Any], work: tuple[int, int] | None, times: float, machine: dict) -> dict[str, Any]:
-    """Return a row's work and traffic in an epoch, and how near they come to the machine's peaks.
-
-    `work` is (FLOP, bytes) of one of `times` equal parts. The bandwidth is that of the smallest cache that holds a
-    part; `bound` is the limit that would take longer, `limit` its share of the time that passed.
-    """
-    flops, moved = work or (0, 0)
-    seconds = max(entry["thread_s"], 1e-12)
-    level = next((name for name, size in machine["caches"].items() if moved <= size), "memory")
-    gflops, gbytes = flops * times / seconds / 1e9, moved * times / seconds / 1e9
-    shares = {"compute": gflops / machine["gflops"], level: gbytes / machine["gbytes"][level]}
-    bound = max(shares, key=lambda name: shares[name]) if work else ""
-    return {
-        "flops": round(flops * times),
-        "bytes": round(moved * times),
-        "gflops": gflops,
-        "gbytes": gbytes,
-        "intensity": flops / moved if moved else 0.0,
-        "fma_share": shares["compute"],
-        "bandwidth_share": shares[level],
-        "level": level if moved else "",
-        "bound": bound,
-        "limit": shares.get(bound, 0.0),
-    }
 
 
 def compile_report(report: dict[str, Any], trainer: Trainer, loading: float) -> dict[str, Any]:

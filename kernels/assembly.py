@@ -4,8 +4,9 @@ Only text is looked at (x86-64 in AT&T syntax, AArch64), so that anything Numba 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 ARITHMETIC = r"(?:fn?m(?:add|sub)\d*|fmaddsub\d*|add|sub|mul|div|sqrt|max|min|cmp\w*|blend\w*|rndscale)"
 X86_PACKED = re.compile(rf"\tv?{ARITHMETIC}p[sd]\s")
@@ -26,6 +27,9 @@ VECTOR_REGISTER = re.compile(r"%([xyz])mm\d+|\b([qv])\d+\b")
 LABEL = re.compile(r"^(\.?L?[\w.$@]+):")
 JUMP = re.compile(r"\t(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z\t\w+,|tbn?z\t\w+, #\d+,)\s+(\.L\w+)")
 RETURN = re.compile(r"\tretq?\b")
+FILE = re.compile(r'^\t\.file\t(\d+) (?:"[^"]*" )?"([^"]*)"', re.M)  # only where it was compiled with line numbers
+PLACE = re.compile(r"\t\.loc\t(\d+) (\d+) ")
+SCALAR = "not vectorised"
 LATENCY, FEW = 4, 3  # cycles of a multiply-add; fewer accumulators than it times the units leave the units idle
 BITS = {"x": 128, "y": 256, "z": 512, "q": 128, "v": 128}
 
@@ -63,13 +67,17 @@ class Code:
 
 @dataclass
 class Loop:
-    """A loop of a function: line numbers in its text, nesting depth (1: outermost), and its own instructions."""
+    """A loop of a function: line numbers in its text, nesting depth (1: outermost), and its own instructions.
+
+    `source` is the first line of the Python file that it was made of, where that is known, as "file:line".
+    """
 
     function: str
     first: int
     last: int
     depth: int = 1
     innermost: bool = True
+    source: str = ""
     code: Code = field(default_factory=Code)
 
     @property
@@ -130,8 +138,11 @@ def count_code(lines: Sequence[str], frame: bool = False) -> Code:
     return code
 
 
-def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
-    """Return a function's loops: stretches from a label to the last jump back to it, outer ones first."""
+def find_loops(function: str, lines: Sequence[str], files: Mapping[str, str] = MappingProxyType({})) -> list[Loop]:
+    """Return a function's loops: stretches from a label to the last jump back to it, outer ones first.
+
+    `files` are the Python files by the numbers that line numbers refer to.
+    """
     frame = any(FRAME_SETUP.match(line) for line in lines[:40])
     labels = {match[1]: k for k, line in enumerate(lines) if (match := LABEL.match(line))}
     ends: dict[int, int] = {}
@@ -148,8 +159,16 @@ def find_loops(function: str, lines: Sequence[str]) -> list[Loop]:
         loop.innermost = not inside
         loop.depth = 1 + sum(other.first <= loop.first and loop.last <= other.last for other in others)
         taken = {k for other in inside for k in range(other.first, other.last + 1)}
+        loop.source = first_place(lines[loop.first : loop.last + 1], files)
         loop.code = count_code([lines[k] for k in range(loop.first, loop.last + 1) if k not in taken], frame)
     return loops
+
+
+def first_place(lines: Sequence[str], files: Mapping[str, str]) -> str:
+    """Return the least line of the file that a stretch was made of, as "file:line"; "" where it is not known."""
+    places = [(files[match[1]], int(match[2])) for line in lines if (match := PLACE.match(line)) and match[1] in files]
+    places = [(file, line) for file, line in places if line and not file.startswith("<")]
+    return "{}:{}".format(*min(place for place in places if place[0] == places[0][0])) if places else ""
 
 
 def describe_code(code: Code) -> str:
@@ -157,9 +176,9 @@ def describe_code(code: Code) -> str:
     if code.packed and code.width > 1 and 4 * code.packed >= code.scalar:
         text = f"vectorised {code.width}-wide ({code.register})"
     elif code.arithmetic:
-        text = "not vectorised"
+        text = SCALAR
     elif code.calls and code.scalar_moves:
-        return "not vectorised, calls a function for each element"
+        return f"{SCALAR}, calls a function for each element"
     elif code.integer and code.move_width:
         text = f"integers, {32 * code.move_width}-bit vectors"
     elif code.move_width > 1:
@@ -192,8 +211,9 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
     """
     loops: list[Loop] = []
     functions = {name: lines for name, lines in split_functions(text).items() if not name.startswith(tuple(ignore))}
+    files = dict(FILE.findall(text))
     for name, lines in functions.items():
-        loops += find_loops(name, lines)
+        loops += find_loops(name, lines, files)
     working = [loop for loop in loops if loop.code.arithmetic] or [
         loop
         for loop in loops
@@ -231,8 +251,8 @@ def judge(text: str, ignore: Sequence[str] = ()) -> dict:
         "spills": slots,
         "remainders": len(remainders),
         "loops": [
-            {"function": loop.function, "line": loop.first, "depth": loop.depth, "verdict": loop.verdict}
-            | {"fma": loop.code.fma, "packed": loop.code.packed, "scalar": loop.code.scalar}
+            {"function": loop.function, "line": loop.first, "source": loop.source, "depth": loop.depth}
+            | {"verdict": loop.verdict, "fma": loop.code.fma, "packed": loop.code.packed, "scalar": loop.code.scalar}
             for loop in working
         ],
     }
@@ -242,10 +262,12 @@ def annotate(text: str) -> str:
     """Return assembly in which a comment before each loop with work says what became of it."""
     notes: dict[int, list[str]] = {}
     lines = text.splitlines()
+    files = dict(FILE.findall(text))
     starts = {line.split(":")[0].strip('"'): k for k, line in enumerate(lines) if line[:1] not in ("\t", " ", "#", "")}
     for name, body in split_functions(text).items():
-        for loop in find_loops(name, body):
+        for loop in find_loops(name, body, files):
             if loop.code.arithmetic or loop.innermost:
-                note = f"# loop, depth {loop.depth}: {loop.verdict}; {loop.code.fma} multiply-adds"
+                place = f", {loop.source}" if loop.source else ""
+                note = f"# loop, depth {loop.depth}{place}: {loop.verdict}; {loop.code.fma} multiply-adds"
                 notes.setdefault(starts[name] + 1 + loop.first, []).append(note)
     return "\n".join(part for k, line in enumerate(lines) for part in (*notes.get(k, ()), line))

@@ -8,14 +8,28 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lenumba.kernels import native
-from lenumba.kernels.assembly import judge
+from lenumba.kernels.assembly import SCALAR, judge
+from lenumba.kernels.remarks import caught, reason_of
 
 WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_gil")  # how symbols begin that are not the user's code
-TYPING, LOWERING = "type_inference", "lowering"
+PARTS = {"type_inference": "typing_s", "lowering": "lowering_s"}  # by a word in the name of Numba's pass
+
+
+@dataclass
+class RunningPass:
+    """One of Numba's passes over a function: seconds at its start, of passes inside it and of LLVM; its remarks."""
+
+    function: str
+    part: str
+    start: float
+    remarks: list[str] | None
+    inside: float = 0.0
+    llvm: float = 0.0
 
 
 def cache_state(source: native.Source) -> tuple[bool, str]:
@@ -63,12 +77,12 @@ def get_inspected(
                 native.compile_source(source, folder / "program.py", progress)
         module = sys.modules[native.module_name(source)]
         report = {"functions": {}, "compile_s": time.perf_counter() - start}
-        seen: set[int] = set()
         functions = {function.__name__: function for function, _ in module.STEPS}
         functions |= {name: getattr(module, name) for name in kernels}
         for name, function in functions.items():
-            judged, texts = inspect_overload(list(function.overloads.values())[-1], seen)
-            report["functions"][name] = judged | passes.get(f"{name} alone" if name in kernels else name, {})
+            found = passes.get(f"{name} alone" if name in kernels else name, {})
+            judged, texts = inspect_overload(list(function.overloads.values())[-1], found)
+            report["functions"][name] = judged
             if program.path:
                 for end, text in texts.items():
                     native.write_atomically(folder / f"{name}{end}", text.encode())
@@ -80,65 +94,97 @@ def get_inspected(
     return program, report
 
 
-def inspect_overload(overload: Any, seen: set[int]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the verdict on a compiled function, and its assembly (``.s``) and LLVM code (``.ll``)."""
-    library = overload.library
-    llvm_s = llvm_seconds(library, seen)
-    assembly, code = library.get_asm_str(), library.get_llvm_str()
-    return judge(assembly, WRAPPERS) | {"llvm_s": llvm_s}, {".s": assembly, ".ll": code}
+def inspect_overload(overload: Any, recorded: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what is known of a compiled function, and its assembly (``.s``) and LLVM code (``.ll``).
 
-
-def llvm_seconds(library: Any, seen: set[int]) -> float:
-    """Return what LLVM's passes took for a library and for those linked into it that are not in `seen` yet."""
-    if id(library) in seen:
-        return 0.0
-    seen.add(id(library))
-    seconds = 0.0
-    with contextlib.suppress(Exception):  # LLVM formats the text behind it as it likes
-        seconds = float(library.recorded_timings.get_total_time() or 0.0)
-    return seconds + sum(llvm_seconds(linked, seen) for linked in getattr(library, "_linking_libraries", ()))
+    `recorded` is what :func:`recorded_passes` has of it; ``reason`` is LLVM's own for leaving its loops scalar.
+    """
+    assembly, code = overload.library.get_asm_str(), overload.library.get_llvm_str()
+    report = judge(assembly, WRAPPERS) | {"remarks": []} | recorded
+    report["reason"] = reason_of(report["remarks"]) if report["verdict"].startswith(SCALAR) else ""
+    return report, {".s": assembly, ".ll": code}
 
 
 @contextlib.contextmanager
-def recorded_passes() -> Iterator[dict[str, dict[str, float]]]:
-    """Record what compiling costs, by function: seconds of type inference, lowering (with LLVM) and all the rest.
+def recorded_passes() -> Iterator[dict[str, dict[str, Any]]]:
+    """Record what compiling costs, by function: seconds of type inference, lowering, LLVM within that, and the rest.
 
     Callees are compiled in the middle of their callers' type inference; what they take counts for the outermost
-    caller, under the kind of work that it is, and for "NAME alone".
+    caller, under the kind of work that it is, and for "NAME alone". ``remarks`` are LLVM's, of lowering the function
+    itself.
     """
-    from numba.core import config as numba_config
     from numba.core import event
 
-    config: Any = numba_config  # its names are made at run time
-
-    times: dict[str, dict[str, float]] = {}
-    stack: list[list[Any]] = []
+    entries: dict[str, dict[str, Any]] = {}
+    stack: list[RunningPass] = []
+    catching = contextlib.ExitStack()  # while something is lowered, with whatever is compiled for that
 
     class Listener(event.Listener):
         def on_start(self, found: Any) -> None:
-            name = str((found.data or {}).get("qualname", "")).rpartition(".")[2]
-            stack.append([time.perf_counter(), 0.0, stack[0][2] if stack else name])
+            function = str(found.data["qualname"]).rpartition(".")[2]
+            part = next((part for word, part in PARTS.items() if word in found.data["name"]), "other_s")
+            lowers = part == "lowering_s" and not any(other.remarks is not None for other in stack)
+            remarks = catching.enter_context(caught()) if lowers else None
+            stack.append(RunningPass(function, part, time.perf_counter(), remarks))
 
         def on_end(self, found: Any) -> None:
-            start, inside, outermost = stack.pop()
-            whole = time.perf_counter() - start
+            done = stack.pop()
+            whole = time.perf_counter() - done.start
+            if done.remarks is not None:
+                catching.close()
             if stack:
-                stack[-1][1] += whole
-            name = str((found.data or {}).get("name", ""))
-            part = "typing_s" if TYPING in name else "lowering_s" if LOWERING in name else "other_s"
-            function = str((found.data or {}).get("qualname", "")).rpartition(".")[2]
-            for key in (outermost, f"{function} alone"):
-                entry = times.setdefault(key, {})
-                entry[part] = entry.get(part, 0.0) + whole - inside
+                stack[-1].inside += whole
+            for key in (stack[0].function if stack else done.function, f"{done.function} alone"):
+                entry = entries.setdefault(key, dict.fromkeys((*PARTS.values(), "llvm_s", "other_s"), 0.0))
+                entry[done.part] += whole - done.inside
+                entry["llvm_s"] += done.llvm
+                if done.remarks and (not stack or key.endswith(" alone")):
+                    entry["remarks"] = entry.get("remarks", []) + done.remarks
 
-    listener, before = Listener(), config.LLVM_PASS_TIMINGS
-    config.LLVM_PASS_TIMINGS = 1
+    def add(seconds: float) -> None:
+        if stack:
+            stack[-1].llvm += seconds
+
+    listener = Listener()
     event.register("numba:run_pass", listener)
     try:
-        yield times
+        with catching, timed_llvm(add):
+            yield entries
     finally:
         event.unregister("numba:run_pass", listener)
-        config.LLVM_PASS_TIMINGS = before
+
+
+@contextlib.contextmanager
+def timed_llvm(add: Callable[[float], None]) -> Iterator[None]:
+    """Give the seconds of LLVM's work to `add`: parsing, its passes, and machine code.
+
+    LLVM's own timing report counts some passes twice, and knows those of libraries that were compiled before.
+    """
+    from numba.core.codegen import CPUCodeLibrary
+
+    usual = {name: getattr(CPUCodeLibrary, name) for name in ("add_ir_module", "finalize")}
+    running: list[str] = []  # a library finalizes those that it links
+
+    def timed(name: str) -> Callable[..., Any]:
+        def method(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            running.append(name)
+            try:
+                return usual[name](*arguments)
+            finally:
+                running.pop()
+                if not running:
+                    add(time.perf_counter() - start)
+
+        return method
+
+    for name in usual:
+        setattr(CPUCodeLibrary, name, timed(name))
+    try:
+        yield
+    finally:
+        for name, method in usual.items():
+            setattr(CPUCodeLibrary, name, method)
 
 
 def read_listing(report: dict[str, Any], name: str, end: str) -> str | None:

@@ -5,10 +5,13 @@ import ctypes
 import io
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
+from numba.core.errors import NumbaDebugInfoWarning
 
 from lenumba.kernels.inspection import inspect_overload, recorded_passes
 
@@ -17,6 +20,9 @@ FLOAT_LINE = re.compile(
 )
 CALL_LINE = re.compile(r"@llvm\.(fmuladd|fma|sqrt|vector\.reduce\.fadd|vector\.reduce\.fmul)\.(?:v(\d+))?f(?:32|64)")
 TERMINATOR = re.compile(r"^\s+(?:br|ret|switch|unreachable|indirectbr|invoke|resume)\b|^\s+%\S+ = invoke\b")
+DEBUGGING = re.compile(
+    r"^ +#dbg_\w+\(.*\n|^\.Ltmp\d+:\n|^\t\.loc\t\d+ 0 .*\n|, !dbg !\d+$", re.M
+)  # nothing for readers
 COUNTER = "lenumba_float_operations"
 
 
@@ -25,24 +31,39 @@ def is_dispatcher(value: object) -> bool:
     return isinstance(value, Dispatcher)
 
 
+class LineNumbers(Compiler):
+    """Numba's compiler, noting each instruction's line, so that LLVM can say which loop it speaks of."""
+
+    def __init__(
+        self, typingctx: Any, targetctx: Any, library: Any, args: Any, return_type: Any, flags: Any, *rest: Any
+    ):
+        flags = flags.copy()
+        flags.debuginfo = flags.dbg_directives_only = True  # the code stays what it is without
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, *rest)
+
+
 def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[str, Any], dict[str, str]]:
     """Compile a function once more for these arguments, whatever is cached.
 
     Returns
     -------
     overload, report, texts
-        The verdict on its code with seconds of typing, lowering and LLVM; its assembly and LLVM code.
+        What is known of its code, with seconds of typing, lowering and LLVM; its assembly and LLVM code.
     """
     signature = tuple(function.typeof_pyval(value) for value in arguments)
     options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
-    fresh = type(function)(function.py_func, locals=dict(function.locals), targetoptions=options)
+    own = function._compiler.pipeline_class is Compiler
+    pipeline = LineNumbers if own else function._compiler.pipeline_class
+    fresh = type(function)(
+        function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
+    )
     start = time.perf_counter()
-    with recorded_passes() as passes:
+    with recorded_passes() as passes, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaDebugInfoWarning)  # of loops that Numba itself writes
         fresh.compile(signature)
     took = time.perf_counter() - start
     overload = next(iter(fresh.overloads.values()))
-    report, texts = inspect_overload(overload, set())
-    report |= passes.get(function.py_func.__name__, {})
+    report, texts = inspect_overload(overload, passes.get(function.py_func.__name__, {}))
     report |= {"compile_s": took, "signature": str(overload.signature)}
     report["fastmath"] = str(options.get("fastmath") or False)
     report["diagnostics"] = None
@@ -51,23 +72,7 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
         with contextlib.redirect_stdout(text), contextlib.suppress(Exception):
             fresh.parallel_diagnostics(level=1)
         report["diagnostics"] = text.getvalue().strip()
-    return overload, report, texts
-
-
-def reason_not_vectorised(report: dict[str, Any], texts: dict[str, str]) -> str:
-    """Return why a loop of floating-point sums or calls stays scalar, as far as its LLVM code tells; else ""."""
-    if "not vectorised" not in report["verdict"]:
-        return ""
-    code = texts[".ll"]
-    sums = re.findall(r"(%\S+) = phi (?:\w+ )*(?:double|float) .*?\[ (%\S+), ", code)
-    sums += re.findall(r"(%\S+) = phi (?:\w+ )*(?:double|float) .*?, \[ (%\S+), ", code)
-    for phi, after in sums:
-        added = re.search(rf"^\s+{re.escape(after)} = f(?:add|sub|mul) ((?:\w+ )*)(?:double|float) (.*)$", code, re.M)
-        if added and phi in added[2] and "reassoc" not in added[1] and "fast" not in added[1].split():
-            return "a sum whose order is fixed: fastmath={'reassoc'} would let LLVM split it into lanes"
-    if called := re.search(r"call (?:\w+ )*(?:double|float) @(?!llvm\.f)([\w.]+)\(", code):
-        return f"it calls {called[1]} for each element"
-    return "see the loop's code with --llvm; a dependence between iterations, or memory that may overlap"
+    return overload, report, {end: DEBUGGING.sub("", text) for end, text in texts.items()}
 
 
 def count_operations(overload: Any, arguments: Sequence[Any]) -> int | None:

@@ -34,15 +34,16 @@ def plain_conv_forward(
     UNIT,
 ):
     # The activation is left out: the profile looks at the time, not at the result.
-    # KW, but LLVM must not know, or it unrolls the taps and vectorises the lanes.
-    width = KW + int(b[M_FROM] * 1e-30)
-    for i in range(OH):
-        for m in range(M_FROM, M_TO):
-            for j in range(J_FROM, J_TO):
-                for lane in range(16):
+    # Sizes, but LLVM must not know them, or it unrolls the taps and vectorises the lanes.
+    nothing = int(b[M_FROM] * 1e-30)
+    height, width = KH + nothing, KW + nothing
+    for i in range(OH + nothing):
+        for m in range(M_FROM, M_TO + nothing):
+            for j in range(J_FROM, J_TO + nothing):
+                for lane in range(16 + nothing):
                     total = b[m]
-                    for c in range(C):
-                        for u in range(KH):
+                    for c in range(C + nothing):
+                        for u in range(height):
                             for v in range(width):
                                 pixel = c * X_PLANE + (i * SH + u) * X_ROW + j * SW + v
                                 total += w[((m * C + c) * KH + u) * KW + v] * x[pixel * 16 + lane]

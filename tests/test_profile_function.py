@@ -1,10 +1,12 @@
 """Profiles of functions of the user's own: what vectorised, what did not and why, and their work."""
 
 import json
+import os
 
 import pytest
 
 from lenumba.kernels.assembly import annotate, judge
+from lenumba.kernels.remarks import caught, reason_of, split_remarks
 from lenumba.kernels.user_function import with_counter
 
 SAMPLES = """\
@@ -72,27 +74,45 @@ def profiled(lenumba, samples):
 def test_three_functions_are_told_apart(profiled, lenumba, samples):
     total = profiled("total", "np.ones(1000)")
     assert total["code"]["verdict"].startswith("not vectorised")
-    assert "reassoc" in total["reason"]
+    assert "reassoc" in total["code"]["reason"]
     assert total["flops"] == 1000
+    assert [loop["source"] for loop in total["code"]["loops"]] == [f"functions.py:{line_of('range(x.size)')}"] * 2
+    line = line_of("s += x[i]")
+    remark = f"functions.py:{line}: loop not vectorized: cannot prove it is safe to reorder floating-point operations"
+    assert total["code"]["remarks"] == [remark]
 
     stencil = profiled("stencil", "np.ones((60, 70)), np.ones((60, 70))")
     assert stencil["code"]["verdict"].startswith("vectorised")
     assert stencil["code"]["width"] > 1
     assert stencil["flops"] == 4 * 58 * 68
-    assert stencil["reason"] == ""
+    assert stencil["code"]["reason"] == ""
+    inner = line_of("range(1, x.shape[1] - 1)")
+    assert any(remark.startswith(f"functions.py:{inner}: vectorized loop") for remark in stencil["code"]["remarks"])
 
     parallel = profiled("scaled_sum", "2.0, np.ones(5000), np.ones(5000)")
     assert parallel["code"]["verdict"].startswith("vectorised")
     assert parallel["flops"] == 2 * 5000
-    assert "scaled_sum" in parallel["code"]["diagnostics"]
+    assert any("vectorized loop" in remark for remark in parallel["code"]["remarks"])
+    assert "for i in prange(x.size):" in parallel["code"]["diagnostics"]
+    assert total["code"]["diagnostics"] is None
+
+    for found in (total, stencil, parallel):
+        code = found["code"]
+        parts = [code[f"{part}_s"] for part in ("typing", "lowering", "other")]
+        assert min(parts) > 0
+        assert 0 < code["llvm_s"] < code["compile_s"]
+        assert sum(parts) == pytest.approx(code["compile_s"], rel=0.3)
 
     shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)").stdout
-    for text in ("GFLOP/s (1,000 floating-point", "not vectorised: a sum", "typing", "first call"):
+    for text in ("GFLOP/s (1,000 floating-point", f"not vectorised: functions.py:{line}: cannot", "typing", remark):
         assert text in shown
-    assert (
-        "# loop, depth 1: not vectorised"
-        in lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total").stdout
-    )
+    listing = lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total").stdout
+    assert f"# loop, depth 1, functions.py:{line_of('range(x.size)')}: not vectorised" in listing
+
+
+def line_of(text: str) -> int:
+    """The number of the first line of the samples with some text."""
+    return next(number for number, line in enumerate(SAMPLES.splitlines(), 1) if text in line)
 
 
 def test_a_function_without_floats_is_told_so(lenumba, samples):
@@ -158,3 +178,34 @@ def test_operations_are_counted_in_llvm_code():
     text, blocks = with_counter(code)
     assert blocks == 1
     assert "i64 9 monotonic" in text
+
+
+SAID = """\
+remark: <unknown>:0:0: loop not vectorized: call instruction cannot be vectorized
+from somebody else
+remark: a.py:7:1: loop not vectorized: unsafe dependent memory operations in loop. Use #pragma clang loop distribute
+Unsafe indirect dependence. Memory location is the same as accessed at a.py:7:1
+remark: <unknown>:0:0: loop not vectorized: call instruction cannot be vectorized
+remark: a.py:9:1: 2 spills 1.6e+01 total spills cost 6 reloads 9.6e+01 total reloads cost generated in loop
+remark: a.py:9:1: 1 virtual registers copies 1.0e+00 total copies cost generated in loop
+"""
+
+
+def test_remarks_are_shortened_and_other_text_is_passed_on():
+    remarks, other = split_remarks(SAID)
+    assert remarks == [
+        "loop not vectorized: call instruction cannot be vectorized",
+        "a.py:7: loop not vectorized: unsafe dependent memory operations in loop",
+        "a.py:9: 2 spills, 6 reloads generated in loop",
+    ]
+    assert other == "from somebody else\n"
+    assert reason_of(remarks[1:]).startswith("a.py:7: unsafe dependent memory operations in loop – an iteration needs")
+    assert reason_of(remarks[2:]) == ""
+
+
+def test_stderr_is_itself_again_after_catching(capfd):
+    with caught() as remarks:
+        os.write(2, b"remark: a.py:1:1: vectorized loop (vectorization width: 4, interleaved count: 1)\nand more\n")
+    os.write(2, b"after\n")
+    assert remarks == ["a.py:1: vectorized loop (vectorization width: 4, interleaved count: 1)"]
+    assert capfd.readouterr().err == "and more\nafter\n"

@@ -117,7 +117,7 @@ def test_mean_and_std():
     images = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
     images[..., 2] = 51
     indices = np.arange(0, 50, 2)
-    dataset = dataset_from_arrays(images, np.zeros(50, np.int64), images[:1], np.zeros(1, np.int64))
+    dataset = dataset_from_arrays(images, np.arange(50) % 2, images[:1], np.zeros(1, np.int64))
     mean, std = dataset.mean_and_std(indices)
     expected = images[indices].astype(np.float64) / 255
     np.testing.assert_allclose(mean, expected.mean((0, 1, 2)), rtol=1e-14)

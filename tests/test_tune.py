@@ -331,6 +331,56 @@ def test_samplers_pruners_and_metrics(lenumba, place, tune):
     assert Path("studies/tiny/best.yaml").exists()
 
 
+def test_each_network_is_compiled_once_and_cached_for_the_next_study(lenumba, place, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(place / "cache"))
+    head = STUDY.partition("tune:")[0]
+    Path("tiny.yaml").write_text(
+        f"{head}tune:\n  sampler: grid\n  pruner: none\n  finalists: 1\n  space:\n"
+        "    network.layers.0.size: [4, 7]\n    data.batch_size: [32, 64]\n"
+    )
+    first = lenumba("tune", "tiny.yaml", "--jobs", 2)
+    assert first.exit_code == 0, first.output
+    compiled = {row["network.layers.0.size"] for row in trials() if row["cached"] == "False"}
+    assert compiled == {"4", "7"}
+    assert [row["cached"] for row in trials()].count("True") == 2
+    assert summary()["compiled"] == 2
+    assert summary()["compile_s"] == pytest.approx(
+        sum(float(row["compile_s"]) for row in trials() if row["cached"] == "False"), abs=1e-9
+    )
+    assert "2 networks compiled in " in first.stdout
+    second = lenumba("tune", "tiny.yaml", "--name", "again")
+    assert second.exit_code == 0, second.output
+    assert {row["cached"] for row in trials("again")} == {"True"}
+    assert summary("again")["compiled"] == 0
+    assert [row["value"] for row in trials("again")] == [row["value"] for row in trials()]
+
+
+def test_search_never_has_the_test_set_and_it_is_read_once(lenumba, place, monkeypatch):
+    from lenumba.engine.tuning import search, worker
+
+    jobs, real = [], search.Pool.give
+
+    def give(self, worker, task, job):
+        jobs.append((job["kind"], job["slot"], tuple(job["seeds"])))
+        real(self, worker, task, job)
+
+    monkeypatch.setattr(search.Pool, "give", give)
+    write_study(trials=3)
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    read = [job for job in jobs if job[0] == "test"]
+    assert {slot for _, slot, _ in read} == {0, summary()["best"]}
+    assert len(read) == len(set(read)) == 5 * len({0, summary()["best"]})
+    assert [kind for kind, *_ in jobs[: -len(read)]] == ["search"] * (len(jobs) - len(read))  # after all decisions
+    del jobs[:]
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    assert jobs == []
+
+    loaded = load_config("tiny.yaml")
+    searching, testing = (worker.Worker(0).dataset(loaded, testing=testing) for testing in (False, True))
+    assert (len(searching.test_images), len(searching.test_labels)) == (0, 0)
+    assert len(testing.test_images) > 0
+
+
 def test_from_python(place):
     write_study(trials=3)
     study = package.tune("tiny.yaml", {"train.seed": 3}, trials=2, name="mine")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -121,18 +122,19 @@ def test_wrong_studies_are_refused_before_anything_runs(refused, place, argument
     assert not Path("studies").exists()
 
 
-def test_unreachable_database_is_told_without_its_password(refused, place):
+def test_unreachable_database_is_told_without_its_password(refused, place, monkeypatch):
     write_study()
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
     line = refused(3, "tune", "tiny.yaml", "--storage", "nonsense://me:secret@nowhere/x")
     assert "cannot open the database" in line
     assert "secret" not in line
+    line = refused(3, "tune", "tiny.yaml", "--storage", "mysql://me:secret@nowhere/x")
+    assert "mysql://me@nowhere/x: the database's driver is missing; pip install mysqlclient" in line
     assert hide_password("postgresql://me:secret@host:1/db") == "postgresql://me@host:1/db"
     assert hide_password("sqlite:///x.db") == "sqlite:///x.db"
 
 
 def test_missing_optuna_is_told_with_its_remedy(refused, place, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     write_study()
     assert "pip install 'lenumba[tune]'" in refused(3, "tune", "tiny.yaml")

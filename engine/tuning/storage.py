@@ -56,10 +56,9 @@ def open_storage(folder: Path, url: str | None) -> Any:
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
         except ImportError:
-            remedy = next(
-                (f"pip install {name}" for kind, name in DRIVERS.items() if url.startswith(kind)), "install it"
-            )
-            raise DataError(f"--storage {hide_password(url)}: the database's driver is missing; {remedy}") from None
+            driver = next((name for kind, name in DRIVERS.items() if url.startswith(kind)), "it")
+            where = f"--storage {hide_password(url)}"
+            raise DataError(f"{where}: the database's driver is missing; pip install {driver}") from None
         except Exception as error:
             text = " ".join(str(error).partition("(Background on")[0].split())
             # Of two processes that create the tables at once one fails; a moment later it finds them.

@@ -8,14 +8,16 @@ as one tensor and slices batches from it, without a DataLoader, which is the fas
 
 Most trials end early, and more of them in a long study than in a short one. So the figure that counts is a trial's
 cost at equal pruning: what our study's epochs would take at PyTorch's measured seconds per epoch. Our search is timed
-from the start of its workers, PyTorch's from when all of its are ready; neither has finals in it. The first of our
-studies compiles its networks, the others have them from the cache. Needs torch.
+from the start of its workers, PyTorch's from when all of its are ready; neither has finals in it. CPU seconds, which
+other processes disturb less than they do the clock, are per epoch of everything that a side does, finals included. The
+first of our studies compiles its networks, the others have them from the cache. Needs torch.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -75,7 +77,7 @@ def objective(trial, images, labels, train, validation):
     return best
 
 
-def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any) -> None:
+def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any, spent: Any) -> None:
     import optuna
     import torch
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -89,6 +91,7 @@ def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any) 
     images = images.contiguous()
     labels, order = torch.from_numpy(dataset.train_labels), torch.randperm(len(dataset.train_labels))
     ready.wait()
+    begin = time.process_time()
     study = optuna.create_study(
         study_name="peer",
         storage=JournalStorage(JournalFileBackend(journal)),
@@ -104,10 +107,11 @@ def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any) 
         lambda trial: objective(trial, images, labels, order[VALIDATION:], order[:VALIDATION]),
         callbacks=[limit],
     )
+    spent.put(time.process_time() - begin)
 
 
-def time_peer(root: str, trials: int, jobs: int) -> tuple[float, int, int]:
-    """Return seconds, trials and epochs."""
+def time_peer(root: str, trials: int, jobs: int) -> tuple[float, float, int, int]:
+    """Return seconds, CPU seconds, trials and epochs."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -115,30 +119,35 @@ def time_peer(root: str, trials: int, jobs: int) -> tuple[float, int, int]:
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         journal = str(Path(folder, "journal.log"))
-        ready = context.Barrier(jobs + 1)
-        arguments = (root, journal, trials, threads, ready)
+        ready, spent = context.Barrier(jobs + 1), context.Queue()
+        arguments = (root, journal, trials, threads, ready, spent)
         workers = [context.Process(target=peer_worker, args=arguments) for _ in range(jobs)]
         for worker in workers:
             worker.start()
         ready.wait()
         start = time.perf_counter()
+        cpu = sum(spent.get() for _ in workers)
+        seconds = time.perf_counter() - start
         for worker in workers:
             worker.join()
-        seconds = time.perf_counter() - start
         done = optuna.load_study(study_name="peer", storage=JournalStorage(JournalFileBackend(journal))).trials
-        return seconds, len(done), sum(len(trial.intermediate_values) for trial in done)
+        return seconds, cpu, len(done), sum(len(trial.intermediate_values) for trial in done)
 
 
-def time_ours(root: str, trials: int, jobs: int, cache: str) -> tuple[dict, int]:
-    """Return the study's summary and its epochs; compiled networks are kept in the folder `cache`."""
+def time_ours(root: str, trials: int, jobs: int, cache: str) -> tuple[dict, int, float]:
+    """Return the study's summary, its epochs, and CPU seconds an epoch; `cache` is a folder for compiled networks."""
     with tempfile.TemporaryDirectory() as folder:
         lenumba = [sys.executable, "-m", "lenumba.cli", "tune"]
-        settings = ["lenet-tune", f"data.root={Path(root).absolute()}"]
+        settings = ["lenet-tune", f"data.root={Path(root).absolute()}", "tune.finalists=1"]
         options = ["--trials", str(trials), "--jobs", str(jobs), "--json"]
         how = {"cwd": folder, "check": True, "capture_output": True, "env": {**os.environ, "NUMBA_CACHE_DIR": cache}}
-        found = subprocess.run([*lenumba, *settings, *options], **how)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = json.loads(subprocess.run([*lenumba, *settings, *options], **how).stdout)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         status = subprocess.run([*lenumba, "--status", "--json"], **how)
-        return json.loads(found.stdout), sum(row["epochs"] for row in json.loads(status.stdout)["trials"])
+        epochs = sum(row["epochs"] for row in json.loads(status.stdout)["trials"])
+        trained = epochs + EPOCHS * sum(map(len, found["finals"]["values"].values()))
+        return found, epochs, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / trained
 
 
 def main() -> None:
@@ -152,34 +161,36 @@ def main() -> None:
     arguments = parser.parse_args()
     trials, peer_jobs = arguments.trials, arguments.peer_jobs or arguments.jobs
 
-    def show(text: str, summary: dict, epochs: int) -> float:
+    def ours(text: str) -> tuple[float, float]:
+        summary, epochs, cpu = time_ours(arguments.root, trials, arguments.jobs, cache)
         seconds = summary["search_s"]
         print(
             f"lenumba, {text}: {trials} trials, {epochs} epochs in {seconds:.1f} s: {60 * trials / seconds:.1f} trials "
-            f"a minute ({summary['compiled']} networks compiled in {summary['compile_s']:.1f} s; with the finals "
-            f"{summary['wall_s']:.1f} s)",
+            f"a minute, {cpu:.3f} CPU s an epoch ({summary['compiled']} networks compiled in "
+            f"{summary['compile_s']:.1f} s; with the finals {summary['wall_s']:.1f} s)",
             flush=True,
         )
-        return seconds / epochs
+        return seconds / epochs, cpu
+
+    def peer() -> tuple[float, float]:
+        seconds, cpu, done, epochs = time_peer(arguments.root, arguments.peer_trials, peer_jobs)
+        print(
+            f"PyTorch + Optuna, {peer_jobs} process{'es' * (peer_jobs > 1)}: {done} trials, {epochs} epochs in "
+            f"{seconds:.1f} s: {60 * done / seconds:.2f} trials a minute, {cpu / epochs:.3f} CPU s an epoch",
+            flush=True,
+        )
+        return seconds / epochs, cpu / epochs
 
     with tempfile.TemporaryDirectory() as cache:
-        cold = show("networks compiled", *time_ours(arguments.root, trials, arguments.jobs, cache))
-        pairs = []
-        for _ in range(arguments.rounds):
-            warm = show("from the cache", *time_ours(arguments.root, trials, arguments.jobs, cache))
-            seconds, done, epochs = time_peer(arguments.root, arguments.peer_trials, peer_jobs)
-            print(
-                f"PyTorch + Optuna, {peer_jobs} processes: {done} trials, {epochs} epochs in {seconds:.1f} s: "
-                f"{60 * done / seconds:.2f} trials a minute",
-                flush=True,
-            )
-            pairs.append((warm, seconds / epochs))
-    ratios = [peer / warm for warm, peer in pairs]
-    print(
-        f"ratio at equal pruning: {statistics.median(ratios):.1f} from the cache "
-        f"({min(ratios):.1f} to {max(ratios):.1f}), "
-        f"{statistics.median(peer for _, peer in pairs) / cold:.1f} with the networks compiled"
-    )
+        cold = ours("networks compiled")
+        rounds = [(ours("networks from the cache"), peer()) for _ in range(arguments.rounds)]
+    for index, what in enumerate(("time", "CPU time")):
+        theirs = statistics.median(peer[index] for _, peer in rounds)
+        ratios = [peer[index] / warm[index] for warm, peer in rounds]
+        print(
+            f"ratio of {what} at equal pruning: {statistics.median(ratios):.1f} from the cache "
+            f"({min(ratios):.1f} to {max(ratios):.1f}), {theirs / cold[index]:.1f} with the networks compiled"
+        )
 
 
 if __name__ == "__main__":

@@ -319,7 +319,7 @@ def test_several_seeds_give_a_mean_and_its_error(lenumba, place):
     [
         {"sampler": "tpe", "pruner": "asha", "trials": 14},
         {"sampler": "cmaes", "pruner": "median", "metric": "val_loss", "trials": 8},
-        {"sampler": "random", "metric": "seconds_to_accuracy\n  target: 0.3", "trials": 4},
+        {"sampler": "random", "metric": "seconds_to_accuracy\n  target: 0.3", "pruner": "asha", "trials": 6},
     ],
     ids=["tpe", "cmaes", "seconds"],
 )

@@ -111,7 +111,7 @@ class Search:
             return
         self.count(answer)
         if event == "epoch":
-            if answer["repeat"] == 0 and self.space.tune.pruner != "none" and claim.slot > 0:
+            if answer["asks"]:
                 worker.say({"go_on": self.goes_on(claim, answer)})
             return
         if event == "compiling":
@@ -126,7 +126,7 @@ class Search:
         if event == "failed":
             told = self.ledger.fail(claim, answer["reason"])
         elif event == "diverged":
-            told = self.ledger.prune(claim, {}, answer["reason"])
+            told = self.ledger.prune(claim, {"result": claim.facts}, answer["reason"])
         else:
             told = self.settle(claim, answer)
         if told:

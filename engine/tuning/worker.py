@@ -93,14 +93,16 @@ class Worker:
 
     def records(self, job: dict[str, Any], repeat: int, trainer: Trainer) -> Iterator[dict[str, Any]]:
         """Train, yielding epochs; end early where the parent says so or the target is reached."""
-        seconds, target = 0.0, self.settings["target"]
+        target, seconds, images = self.settings["target"], 0.0, len(trainer.train_indices)
         for record in trainer.epochs():
             seconds += record.seconds
-            images = len(trainer.train_indices)
-            self.say(event="epoch", repeat=repeat, seconds=seconds, images=images, **_part(record.as_dict()))
-            yield {"seconds": seconds, "images": images, **_part(record.as_dict())}
+            epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
+            epoch |= {"seconds": seconds, "images": images}
             reached = target is not None and record.val_accuracy is not None and record.val_accuracy >= target
-            if reached or (repeat == 0 and job["prunable"] and not self.orders.get()["go_on"]):
+            asks = job["prunable"] and repeat == 0 and not reached
+            self.say(event="epoch", asks=asks, **epoch)
+            yield epoch
+            if reached or (asks and not self.orders.get()["go_on"]):
                 return
 
     def search(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -125,10 +127,6 @@ class Worker:
         loss, outputs = trainer.test()
         right = predicted_classes(outputs) == trainer.dataset.test_labels
         return {"test_accuracy": float(right.mean()), "test_loss": loss}
-
-
-def _part(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def history(axes: Any, space: Space, finished: list[dict[str, Any]]) -> None:
     order = sorted(finished, key=lambda row: row["trial"])
     accuracy = space.tune.metric == "val_accuracy"
     values = [1 - row["value"] if accuracy else row["value"] for row in order]
-    best = list(accumulate(values, max if space.tune.maximize and not accuracy else min))
+    best = list(accumulate(values, max if space.tune.maximize != accuracy else min))
     numbers = [row["trial"] for row in order]
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
@@ -63,7 +63,8 @@ def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
     axes.set_yscale("log", nonpositive="clip")
     label = "validation loss" if loss else "validation error"
     axes.set(xlabel="epoch", ylabel=label, title="Learning curves (grey: pruned)")
-    axes.legend()
+    if rows and rows[0]["curves"]:
+        axes.legend()
 
 
 def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:

@@ -1,25 +1,30 @@
 """The study of lenet-tune written with PyTorch and Optuna, beside 'lenumba tune': trials per minute of both.
 
-    python benchmarks/tune_peer.py PATH-OF-MNIST [--trials 4] [--jobs 2]
+    python benchmarks/tune_peer.py PATH-OF-MNIST [--rounds 2] [--peer-trials 8] [--peer-jobs 1]
+
+Both sides search the same space with the same sampler (TPE), pruner (ASHA), number of epochs, and number of processes
+with as many threads, and prune by the validation accuracy after each epoch. PyTorch's side has the images on the CPU
+as one tensor and slices batches from it, without a DataLoader, which is the fastest way for images as small as these.
 
 Most trials end early, and more of them in a long study than in a short one. So the figure that counts is a trial's
-cost at equal pruning: what our study's epochs would take at PyTorch's measured seconds per epoch.
-
-Both sides search the same space with the same sampler (TPE), pruner (ASHA), epochs and number of processes, and prune
-by the validation accuracy after each epoch. PyTorch's side has the images on the CPU as one tensor and slices batches
-from it, without a DataLoader, which is the fastest way for images as small as these. Its workers share the threads.
-Needs torch; lenumba's side runs in a new folder, with the networks compiled anew unless the cache has them.
+cost at equal pruning: what our study's epochs would take at PyTorch's measured seconds per epoch. Our search is timed
+from the start of its workers, PyTorch's from when all of its are ready; neither has finals in it. CPU seconds, which
+other processes disturb less than they do the clock, are per epoch of everything that a side does, finals included. The
+first of our studies compiles its networks, the others have them from the cache. Needs torch.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 EPOCHS, VALIDATION = 10, 5000
 
@@ -72,7 +77,7 @@ def objective(trial, images, labels, train, validation):
     return best
 
 
-def peer_worker(root: str, journal: str, trials: int, threads: int) -> None:
+def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any, spent: Any) -> None:
     import optuna
     import torch
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -83,7 +88,10 @@ def peer_worker(root: str, journal: str, trials: int, threads: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     dataset = load_dataset("mnist", root)
     images = torch.from_numpy(dataset.train_images).permute(0, 3, 1, 2).float().div(255).sub(0.1307).div(0.3081)
+    images = images.contiguous()
     labels, order = torch.from_numpy(dataset.train_labels), torch.randperm(len(dataset.train_labels))
+    ready.wait()
+    begin = time.process_time()
     study = optuna.create_study(
         study_name="peer",
         storage=JournalStorage(JournalFileBackend(journal)),
@@ -96,59 +104,93 @@ def peer_worker(root: str, journal: str, trials: int, threads: int) -> None:
         trials, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     )
     study.optimize(
-        lambda trial: objective(trial, images.contiguous(), labels, order[VALIDATION:], order[:VALIDATION]),
+        lambda trial: objective(trial, images, labels, order[VALIDATION:], order[:VALIDATION]),
         callbacks=[limit],
     )
+    spent.put(time.process_time() - begin)
 
 
-def time_peer(root: str, trials: int, jobs: int) -> tuple[float, int, int]:
-    """Return seconds, trials and epochs."""
+def time_peer(root: str, trials: int, jobs: int) -> tuple[float, float, int, int]:
+    """Return seconds, CPU seconds, trials and epochs."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     with tempfile.TemporaryDirectory() as folder:
-        context, start = multiprocessing.get_context("spawn"), time.perf_counter()
+        context = multiprocessing.get_context("spawn")
         journal = str(Path(folder, "journal.log"))
-        workers = [context.Process(target=peer_worker, args=(root, journal, trials, threads)) for _ in range(jobs)]
+        ready, spent = context.Barrier(jobs + 1), context.Queue()
+        arguments = (root, journal, trials, threads, ready, spent)
+        workers = [context.Process(target=peer_worker, args=arguments) for _ in range(jobs)]
         for worker in workers:
             worker.start()
+        ready.wait()
+        start = time.perf_counter()
+        cpu = sum(spent.get() for _ in workers)
+        seconds = time.perf_counter() - start
         for worker in workers:
             worker.join()
-        seconds = time.perf_counter() - start
         done = optuna.load_study(study_name="peer", storage=JournalStorage(JournalFileBackend(journal))).trials
-        return seconds, len(done), sum(len(trial.intermediate_values) for trial in done)
+        return seconds, cpu, len(done), sum(len(trial.intermediate_values) for trial in done)
 
 
-def time_ours(root: str, trials: int, jobs: int) -> tuple[dict, int]:
-    """Return the study's summary and its epochs."""
+def time_ours(root: str, trials: int, jobs: int, cache: str) -> tuple[dict, int, float]:
+    """Return the study's summary, its epochs, and CPU seconds an epoch; `cache` is a folder for compiled networks."""
     with tempfile.TemporaryDirectory() as folder:
         lenumba = [sys.executable, "-m", "lenumba.cli", "tune"]
-        settings = ["lenet-tune", f"data.root={Path(root).absolute()}"]
+        settings = ["lenet-tune", f"data.root={Path(root).absolute()}", "tune.finalists=1"]
         options = ["--trials", str(trials), "--jobs", str(jobs), "--json"]
-        found = subprocess.run([*lenumba, *settings, *options], cwd=folder, check=True, capture_output=True)
-        status = subprocess.run([*lenumba, "--status", "--json"], cwd=folder, check=True, capture_output=True)
-        return json.loads(found.stdout), sum(row["epochs"] for row in json.loads(status.stdout)["trials"])
+        how = {"cwd": folder, "check": True, "capture_output": True, "env": {**os.environ, "NUMBA_CACHE_DIR": cache}}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = json.loads(subprocess.run([*lenumba, *settings, *options], **how).stdout)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        status = subprocess.run([*lenumba, "--status", "--json"], **how)
+        epochs = sum(row["epochs"] for row in json.loads(status.stdout)["trials"])
+        trained = epochs + EPOCHS * sum(map(len, found["finals"]["values"].values()))
+        return found, epochs, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / trained
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trials per minute of lenumba and of PyTorch with Optuna.")
     parser.add_argument("root")
-    parser.add_argument("--trials", type=int, default=4, help="PyTorch's trials")
-    parser.add_argument("--our-trials", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2, help="times that both sides are measured, one after the other")
+    parser.add_argument("--trials", type=int, default=40, help="lenumba's trials")
+    parser.add_argument("--peer-trials", type=int, default=8, help="PyTorch's trials")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of either side")
+    parser.add_argument("--peer-jobs", type=int, help="PyTorch's, if others: 1 is one process with all threads")
     arguments = parser.parse_args()
-    summary, our_epochs = time_ours(arguments.root, arguments.our_trials, arguments.jobs)
-    seconds, trials, epochs = time_peer(arguments.root, arguments.trials, arguments.jobs)
-    ours, same = summary["search_s"], our_epochs * seconds / epochs
-    print(
-        f"lenumba:           {arguments.our_trials} trials, {our_epochs} epochs in {ours:.1f} s: "
-        f"{60 * arguments.our_trials / ours:.1f} trials a minute ({summary['compiled']} networks compiled in "
-        f"{summary['compile_s']:.1f} s; with the finals {summary['wall_s']:.1f} s)\n"
-        f"PyTorch + Optuna:  {trials} trials, {epochs} epochs in {seconds:.1f} s: {60 * trials / seconds:.2f} trials a "
-        f"minute, {60 * arguments.our_trials / same:.2f} at our pruning\n"
-        f"ratio:             {same / ours:.1f}"
-    )
+    trials, peer_jobs = arguments.trials, arguments.peer_jobs or arguments.jobs
+
+    def ours(text: str) -> tuple[float, float]:
+        summary, epochs, cpu = time_ours(arguments.root, trials, arguments.jobs, cache)
+        seconds = summary["search_s"]
+        print(
+            f"lenumba, {text}: {trials} trials, {epochs} epochs in {seconds:.1f} s: {60 * trials / seconds:.1f} trials "
+            f"a minute, {cpu:.3f} CPU s an epoch ({summary['compiled']} networks compiled in "
+            f"{summary['compile_s']:.1f} s; with the finals {summary['wall_s']:.1f} s)",
+            flush=True,
+        )
+        return seconds / epochs, cpu
+
+    def peer() -> tuple[float, float]:
+        seconds, cpu, done, epochs = time_peer(arguments.root, arguments.peer_trials, peer_jobs)
+        print(
+            f"PyTorch + Optuna, {peer_jobs} process{'es' * (peer_jobs > 1)}: {done} trials, {epochs} epochs in "
+            f"{seconds:.1f} s: {60 * done / seconds:.2f} trials a minute, {cpu / epochs:.3f} CPU s an epoch",
+            flush=True,
+        )
+        return seconds / epochs, cpu / epochs
+
+    with tempfile.TemporaryDirectory() as cache:
+        cold = ours("networks compiled")
+        rounds = [(ours("networks from the cache"), peer()) for _ in range(arguments.rounds)]
+    for index, what in enumerate(("time", "CPU time")):
+        theirs = statistics.median(peer[index] for _, peer in rounds)
+        ratios = [peer[index] / warm[index] for warm, peer in rounds]
+        print(
+            f"ratio of {what} at equal pruning: {statistics.median(ratios):.1f} from the cache "
+            f"({min(ratios):.1f} to {max(ratios):.1f}), {theirs / cold[index]:.1f} with the networks compiled"
+        )
 
 
 if __name__ == "__main__":

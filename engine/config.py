@@ -191,7 +191,7 @@ def read_config(content: Path | str | bytes, source: str, overrides: Overrides =
     for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
             key, value = _parse(item) if isinstance(item, str) else (str(item[0]), deepcopy(item[1]))
-            _override(data, origins, key, value)
+            set_value(data, origins, key, value)
         except ConfigError as error:
             faults.append(str(error))
     try:
@@ -234,8 +234,14 @@ def _parse(text: str) -> tuple[str, Any]:
     return key, load_value(value, f"override {key}")
 
 
-def _override(data: dict[str, Any], origins: dict[str, str], key: str, value: Any) -> None:
-    """Put a value into the data and remember that it came from an override."""
+def set_value(data: dict[str, Any], origins: dict[str, str], key: str, value: Any) -> None:
+    """Put a value at a dotted key of plain data, and remember in `origins` that it came from an override.
+
+    Raises
+    ------
+    ConfigError
+        Where the key leads through what is no section, or past the end of a list.
+    """
     *parents, last = key.split(".")
     node: Any = data
     path = ""

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx
 from lenumba.engine.npz import read_npz
 from lenumba.engine.picture_folder import read_folder
-from lenumba.engine.splits import mean_and_std, split_validation
+from lenumba.engine.splits import mean_and_std, pixel_sums, split_validation
 
 __all__ = [
     "DATASETS",
@@ -26,7 +27,6 @@ __all__ = [
     "dataset_from_arrays",
     "dataset_spec",
     "load_dataset",
-    "mean_and_std",
     "split_validation",
 ]
 
@@ -66,6 +66,15 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
         return self.train_images.shape[1:]
+
+    def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :func:`lenumba.engine.splits.mean_and_std` makes of some of the training images."""
+        height, width, _ = self.image_shape
+        return mean_and_std(self._pixel_sums[:, indices], height * width)
+
+    @cached_property
+    def _pixel_sums(self) -> np.ndarray:
+        return pixel_sums(self.train_images)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lenumba.engine.checkpoint import checksum, read_state, read_tensors
 from lenumba.engine.config import LoadedConfig, dump_config, portable
-from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, dataset_spec, split_validation
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.export import torch_name
 from lenumba.engine.folders import check_writable, locked, make_folder, write_json, write_text
@@ -183,7 +183,7 @@ def normalization(
         return np.zeros(channels), np.ones(channels)
     count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
     indices, _ = split_validation(count, data.validation, loaded.config.train.seed)
-    return mean_and_std(dataset.train_images, indices)
+    return dataset.mean_and_std(indices)
 
 
 # ------------------------------------------------------------------------------------------------ which tensor is which

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.config import Config, LoadedConfig
-from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, dataset_spec, split_validation
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
 from lenumba.engine.interrupts import Unmissed
@@ -135,7 +135,7 @@ class Trainer:
                 f"found {len(self.train_indices)}; lower data.batch_size"
             )
         if data.normalize == "mean_std":
-            mean, deviation = mean_and_std(dataset.train_images, self.train_indices)
+            mean, deviation = dataset.mean_and_std(self.train_indices)
         else:
             mean, deviation = np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
         self.mean, self.deviation = mean, deviation

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenumba.engine import download, sections
-from lenumba.engine.data import DATASETS, dataset_spec, load_dataset, mean_and_std, split_validation
+from lenumba.engine.data import DATASETS, dataset_from_arrays, dataset_spec, load_dataset, split_validation
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256
 
@@ -117,15 +117,16 @@ def test_mean_and_std():
     images = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
     images[..., 2] = 51
     indices = np.arange(0, 50, 2)
-    mean, std = mean_and_std(images, indices)
+    dataset = dataset_from_arrays(images, np.arange(50) % 2, images[:1], np.zeros(1, np.int64))
+    mean, std = dataset.mean_and_std(indices)
     expected = images[indices].astype(np.float64) / 255
     np.testing.assert_allclose(mean, expected.mean((0, 1, 2)), rtol=1e-14)
     np.testing.assert_allclose(std[:2], expected.std((0, 1, 2))[:2], rtol=1e-12)
     assert std[2] == 1
-    for backwards, forwards in zip(mean_and_std(images, indices[::-1]), (mean, std), strict=True):
+    for backwards, forwards in zip(dataset.mean_and_std(indices[::-1]), (mean, std), strict=True):
         np.testing.assert_array_equal(backwards, forwards)
     with pytest.raises(DataError, match="at least one image"):
-        mean_and_std(images, indices[:0])
+        dataset.mean_and_std(indices[:0])
 
 
 def test_real_mnist(mnist_root):
@@ -143,7 +144,7 @@ def test_real_mnist(mnist_root):
         974,
         1009,
     ]
-    mean, std = mean_and_std(dataset.train_images, np.arange(60000))
+    mean, std = dataset.mean_and_std(np.arange(60000))
     assert (mean.round(4), std.round(4)) == (0.1307, 0.3081)
     with pytest.raises(DataError, match="those of mnist"):
         load_dataset("fashion_mnist", mnist_root)

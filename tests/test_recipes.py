@@ -5,7 +5,7 @@ import pytest
 from compiled import executor_for, gradients
 
 from lenumba.engine.config import load_config, recipe_names
-from lenumba.engine.data import dataset_spec, load_dataset, mean_and_std
+from lenumba.engine.data import dataset_spec, load_dataset
 from lenumba.engine.executor import Executor
 from lenumba.engine.layers import Conv, Dense, Flatten
 from lenumba.engine.layers.dropout import epoch_key
@@ -46,7 +46,7 @@ def test_drawn_recipe_learns(name, accuracy):
     network = Network(config.network.layers, dataset.image_shape, loss=config.loss_name, name=name)
     optimizer = make_optimizer(config.optimizer)
     count, size = len(dataset.train_labels), config.data.batch_size
-    mean, deviation = mean_and_std(dataset.train_images, np.arange(count))
+    mean, deviation = dataset.mean_and_std(np.arange(count))
     executor = Executor(network, network.compile(optimizer), optimizer, mean=mean, deviation=deviation, threads=1)
     executor.theta[:] = network.initial_parameters(0)
     images, tests = (

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -121,18 +122,19 @@ def test_wrong_studies_are_refused_before_anything_runs(refused, place, argument
     assert not Path("studies").exists()
 
 
-def test_unreachable_database_is_told_without_its_password(refused, place):
+def test_unreachable_database_is_told_without_its_password(refused, place, monkeypatch):
     write_study()
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
     line = refused(3, "tune", "tiny.yaml", "--storage", "nonsense://me:secret@nowhere/x")
     assert "cannot open the database" in line
     assert "secret" not in line
+    line = refused(3, "tune", "tiny.yaml", "--storage", "mysql://me:secret@nowhere/x")
+    assert "mysql://me@nowhere/x: the database's driver is missing; pip install mysqlclient" in line
     assert hide_password("postgresql://me:secret@host:1/db") == "postgresql://me@host:1/db"
     assert hide_password("sqlite:///x.db") == "sqlite:///x.db"
 
 
 def test_missing_optuna_is_told_with_its_remedy(refused, place, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     write_study()
     assert "pip install 'lenumba[tune]'" in refused(3, "tune", "tiny.yaml")
@@ -317,7 +319,7 @@ def test_several_seeds_give_a_mean_and_its_error(lenumba, place):
     [
         {"sampler": "tpe", "pruner": "asha", "trials": 14},
         {"sampler": "cmaes", "pruner": "median", "metric": "val_loss", "trials": 8},
-        {"sampler": "random", "metric": "seconds_to_accuracy\n  target: 0.3", "trials": 4},
+        {"sampler": "random", "metric": "seconds_to_accuracy\n  target: 0.3", "pruner": "asha", "trials": 6},
     ],
     ids=["tpe", "cmaes", "seconds"],
 )
@@ -329,6 +331,56 @@ def test_samplers_pruners_and_metrics(lenumba, place, tune):
     assert {row["state"] for row in trials()} <= {"finished", "pruned"}
     assert trials()[0]["state"] == "finished"
     assert Path("studies/tiny/best.yaml").exists()
+
+
+def test_each_network_is_compiled_once_and_cached_for_the_next_study(lenumba, place, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(place / "cache"))
+    head = STUDY.partition("tune:")[0]
+    Path("tiny.yaml").write_text(
+        f"{head}tune:\n  sampler: grid\n  pruner: none\n  finalists: 1\n  space:\n"
+        "    network.layers.0.size: [4, 7]\n    data.batch_size: [32, 64]\n"
+    )
+    first = lenumba("tune", "tiny.yaml", "--jobs", 2)
+    assert first.exit_code == 0, first.output
+    compiled = {row["network.layers.0.size"] for row in trials() if row["cached"] == "False"}
+    assert compiled == {"4", "7"}
+    assert [row["cached"] for row in trials()].count("True") == 2
+    assert summary()["compiled"] == 2
+    assert summary()["compile_s"] == pytest.approx(
+        sum(float(row["compile_s"]) for row in trials() if row["cached"] == "False"), abs=1e-9
+    )
+    assert "2 networks compiled in " in first.stdout
+    second = lenumba("tune", "tiny.yaml", "--name", "again")
+    assert second.exit_code == 0, second.output
+    assert {row["cached"] for row in trials("again")} == {"True"}
+    assert summary("again")["compiled"] == 0
+    assert [row["value"] for row in trials("again")] == [row["value"] for row in trials()]
+
+
+def test_search_never_has_the_test_set_and_it_is_read_once(lenumba, place, monkeypatch):
+    from lenumba.engine.tuning import search, worker
+
+    jobs, real = [], search.Pool.give
+
+    def give(self, worker, task, job):
+        jobs.append((job["kind"], job["slot"], tuple(job["seeds"])))
+        real(self, worker, task, job)
+
+    monkeypatch.setattr(search.Pool, "give", give)
+    write_study(trials=3)
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    read = [job for job in jobs if job[0] == "test"]
+    assert {slot for _, slot, _ in read} == {0, summary()["best"]}
+    assert len(read) == len(set(read)) == 5 * len({0, summary()["best"]})
+    assert [kind for kind, *_ in jobs[: -len(read)]] == ["search"] * (len(jobs) - len(read))  # after all decisions
+    del jobs[:]
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    assert jobs == []
+
+    loaded = load_config("tiny.yaml")
+    searching, testing = (worker.Worker(0).dataset(loaded, testing=testing) for testing in (False, True))
+    assert (len(searching.test_images), len(searching.test_labels)) == (0, 0)
+    assert len(testing.test_images) > 0
 
 
 def test_from_python(place):

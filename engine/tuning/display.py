@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ class StudyDisplay:
             self._print(text)
 
     def _start(self, folder: Path, ledger: Ledger, threads: int) -> None:
-        self.tune, self.begin, self.best = ledger.space.tune, time.monotonic(), ""
+        self.tune, self.best = ledger.space.tune, ""
         self.best_value = 0.0
         counts = ledger.counts()
         self.done = counts["finished"] + counts["pruned"]
@@ -71,13 +70,13 @@ class StudyDisplay:
         self._note_best(row)
         self._echo(trial_line(self.tune, row))
 
-    def _progress(self, counts: dict[str, int], images: int) -> None:
+    def _progress(self, counts: dict[str, int], figures: dict[str, Any]) -> None:
         if self.bar is not None:
-            speed = images / max(time.monotonic() - self.begin, 1e-9)
             self.bar.n = counts["finished"] + counts["pruned"]
+            compiling = f", compiling {figures['compiling']}" if figures["compiling"] else ""
             self.bar.set_postfix_str(
                 f"{self.best or 'none finished'}, {counts['pruned']} pruned, {counts['failed']} failed, "
-                f"{speed:,.0f} images/s"
+                f"{figures['images_per_second']:,.0f} images/s{compiling}"
             )
 
     def _stage(self, text: str, done: int, total: int) -> None:

@@ -43,6 +43,8 @@ class Final:
         Test accuracies by seed, of the winner and of trial 0.
     test_p_value
         Of the two, None where trial 0 is the winner or out.
+    tested_before
+        Other trials that the test set was read for, as they led when the study was shorter.
     """
 
     seeds: list[int]
@@ -53,6 +55,7 @@ class Final:
     p_values: dict[int, float]
     test: dict[int, list[float]]
     test_p_value: float | None
+    tested_before: list[int]
 
     @property
     def tied(self) -> list[int]:
@@ -119,7 +122,18 @@ def _run(search: "Search", folder: Path) -> Final | None:
     if search.stopped:
         return None
     p_value = paired_p_value(test[winner], test[0]) if winner != 0 and 0 in test else None
-    return Final(seeds, values, accuracies, excluded, winner, dict(zip(others, corrected, strict=True)), test, p_value)
+    tested = {int(name.split(":")[1]) for name in study.user_attrs if name.startswith("test:")}
+    return Final(
+        seeds=seeds,
+        values=values,
+        accuracies=accuracies,
+        excluded=excluded,
+        winner=winner,
+        p_values=dict(zip(others, corrected, strict=True)),
+        test=test,
+        test_p_value=p_value,
+        tested_before=sorted(tested - set(test)),
+    )
 
 
 def read_test_set(

@@ -1,6 +1,7 @@
 """A study's plots as PNG; raises ImportError without Matplotlib."""
 
 import math
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,37 +28,43 @@ def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]])
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(folder / name, dpi=120)
 
-    save("history.png", lambda axes: history(axes, space, finished, label))
-    save("curves.png", lambda axes: curves(axes, rows, label))
+    save("history.png", lambda axes: history(axes, space, finished))
+    save("curves.png", lambda axes: curves(axes, space, rows))
     save("parallel.png", lambda axes: parallel(axes, space, finished, label), wide=2 + 1.6 * len(space.dimensions))
     if len(finished) >= 4:
         save("importance.png", lambda axes: importance(axes, ledger))
 
 
-def history(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:
-    """Draw each finished trial's value, and the best so far."""
+def history(axes: Any, space: Space, finished: list[dict[str, Any]]) -> None:
+    """Draw each finished trial's value, and the best so far; of an accuracy what is missing to 1, for a log scale."""
     order = sorted(finished, key=lambda row: row["trial"])
-    better = max if space.tune.maximize else min
-    best: list[float] = []
-    for row in order:
-        best.append(better([*best[-1:], row["value"]]))
+    accuracy = space.tune.metric == "val_accuracy"
+    values = [1 - row["value"] if accuracy else row["value"] for row in order]
+    best = list(accumulate(values, max if space.tune.maximize != accuracy else min))
     numbers = [row["trial"] for row in order]
-    axes.plot(numbers, [row["value"] for row in order], "o", label="trial")
+    axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
+    axes.set_yscale("log", nonpositive="clip")
+    label = "validation error" if accuracy else METRICS[space.tune.metric]
     axes.set(xlabel="trial", ylabel=label, title="History")
     axes.legend()
 
 
-def curves(axes: Any, rows: list[dict[str, Any]], label: str) -> None:
-    """Draw what every trial had reached after each epoch, the pruned ones pale."""
+def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
+    """Draw where every trial stood after each epoch, the pruned ones pale, on a log scale."""
+    loss = space.tune.metric == "val_loss"
     for row in rows:
         for curve in row["curves"][:1]:
-            style = (
-                {"color": "tab:blue", "alpha": 0.7} if row["state"] == "finished" else {"color": "grey", "alpha": 0.3}
-            )
-            style |= {"color": "tab:red", "alpha": 1.0, "label": "trial 0"} if row["trial"] == 0 else {}
-            axes.plot(range(1, len(curve) + 1), curve, marker="." if len(curve) < 3 else None, **style)
+            style = {"color": "tab:blue", "alpha": 0.5} if row["state"] == "finished" else {"color": "silver"}
+            if row["trial"] == 0:
+                style = {"color": "tab:red", "label": "trial 0, the recipe as written", "zorder": 3}
+            values = curve if loss else [1 - abs(value) for value in curve]  # see progress_value
+            axes.plot(range(1, len(curve) + 1), values, marker="." if len(curve) < 3 else None, **style)
+    axes.set_yscale("log", nonpositive="clip")
+    label = "validation loss" if loss else "validation error"
     axes.set(xlabel="epoch", ylabel=label, title="Learning curves (grey: pruned)")
+    if rows and rows[0]["curves"]:
+        axes.legend()
 
 
 def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 POLL_SECONDS = 0.25
@@ -16,13 +16,13 @@ POLL_SECONDS = 0.25
 
 @dataclass
 class Worker:
-    """A worker process; `task` is what it works on, None while it is idle."""
+    """A worker process; `task` is what it works on, None while it is idle; `compiling` whether it does so now."""
 
     process: subprocess.Popen
     number: int
     task: Any = None
+    compiling: bool = False
     rest: bytes = b""
-    answers: list[dict[str, Any]] = field(default_factory=list)
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send a message; to a dead worker it is lost, as its death shows elsewhere."""
@@ -98,6 +98,11 @@ class Pool:
         """What the workers work on."""
         return [worker.task for worker in self.workers if worker.task is not None]
 
+    @property
+    def compiling(self) -> int:
+        """How many workers compile a network now."""
+        return sum(worker.compiling for worker in self.workers)
+
     def give(self, worker: Worker, task: Any, job: Mapping[str, Any]) -> None:
         """Give a worker a task: `job` is what it is told."""
         worker.task = task
@@ -123,6 +128,7 @@ class Pool:
         *lines, worker.rest = (worker.rest + content).split(b"\n")
         for line in lines:
             answer = {**json.loads(line), "task": worker.task}
+            worker.compiling = answer["event"] == "compiling"
             if answer["event"] in ("done", "failed", "diverged"):
                 worker.task = None
             yield worker, answer

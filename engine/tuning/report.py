@@ -88,6 +88,7 @@ def summarize(
             "tied": final.tied,
             "test_accuracy": final.test,
             "test_p_value": final.test_p_value,
+            "tested_before": final.tested_before,
         }
     return json.loads(json.dumps(summary))
 
@@ -164,6 +165,9 @@ def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
         judged = "no difference that is more than chance" if p >= 0.05 else "better" if ahead else "worse"
         text.append(f"The recipe as written has {mean} there: the winner is {judged} (p = {p:.2g}).".replace(
             "the winner is no", "no"))  # fmt: skip
+    if finals["tested_before"]:
+        others = ", ".join(map(str, finals["tested_before"]))
+        text.append(f"It was also read for trial {others}, which led when the study was shorter.")
     return text
 
 
@@ -185,10 +189,11 @@ def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) ->
     for row in ranking(space, found)[:count]:
         several = len(row["values"]) > 1
         value = _with_error(space.tune, row["values"]) if several else _metric(space.tune, row["value"])
-        lines.append([row["trial"], value, row["epochs"], *(_short(row["params"].get(key)) for key in keys)])
+        network = "" if row["compile_s"] is None else "cached" if row["cached"] else f"{row['compile_s']:.1f} s"
+        lines.append([row["trial"], value, row["epochs"], network, *(_short(row["params"].get(key)) for key in keys)])
     if not lines:
         return "no trial has finished yet"
-    return table(["trial", METRICS[space.tune.metric], "epochs", *short_names(keys)], lines, left=0)
+    return table(["trial", METRICS[space.tune.metric], "epochs", "compiled", *short_names(keys)], lines, left=0)
 
 
 def trial_line(tune: Tune, row: Mapping[str, Any]) -> str:

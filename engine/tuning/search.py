@@ -29,14 +29,15 @@ class Hooks:
     trial
         ``trial(row)`` after each trial, see :func:`lenumba.engine.tuning.results.rows`.
     progress
-        ``progress(counts, images)`` a few times a second: counts by state, and images trained in this process's life.
+        ``progress(counts, figures)`` a few times a second: counts by state, and what :meth:`Search.figures` returns
+        with ``compiling``, the workers that do so now.
     stage
         ``stage(text, done, total)`` while the best are compared at the end.
     """
 
     start: Callable[[Path, Ledger, int], None] | None = None
     trial: Callable[[dict[str, Any]], None] | None = None
-    progress: Callable[[dict[str, int], int], None] | None = None
+    progress: Callable[[dict[str, int], dict[str, Any]], None] | None = None
     stage: Callable[[str, int, int], None] | None = None
 
 
@@ -94,7 +95,7 @@ class Search:
                     self.take(worker, answer)
                 ledger.heartbeat(pool.tasks)
                 if self.hooks.progress:
-                    self.hooks.progress(ledger.counts(), self.images)
+                    self.hooks.progress(ledger.counts(), {**self.figures(), "compiling": pool.compiling})
         finally:
             for claim in pool.tasks:
                 ledger.release(claim)
@@ -110,11 +111,13 @@ class Search:
             return
         self.count(answer)
         if event == "epoch":
-            if answer["repeat"] == 0 and self.space.tune.pruner != "none" and claim.slot > 0:
+            if answer["asks"]:
                 worker.say({"go_on": self.goes_on(claim, answer)})
             return
-        if event in ("compiling", "compiled"):
-            if event == "compiled":
+        if event == "compiling":
+            return
+        if event == "compiled":
+            if not claim.facts:  # further seeds have the same network
                 claim.facts = {"compile_s": answer["seconds"], "cached": answer["cached"]}
             return
         if event == "died":
@@ -123,7 +126,7 @@ class Search:
         if event == "failed":
             told = self.ledger.fail(claim, answer["reason"])
         elif event == "diverged":
-            told = self.ledger.prune(claim, {}, answer["reason"])
+            told = self.ledger.prune(claim, {"result": claim.facts}, answer["reason"])
         else:
             told = self.settle(claim, answer)
         if told:

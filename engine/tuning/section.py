@@ -50,7 +50,9 @@ class Tune(Strictly):
         "the same for any number of workers.",
     )
     pruner: Literal["asha", "median", "none"] = Field(
-        "asha", description="Which trials end early: those behind at epochs 1, 3, 9, … ('asha'), or below the median."
+        "asha",
+        description="Which trials end early: those behind at epochs 1, 3, 9, … ('asha'), or below the median. Only the "
+        "first of a trial's seeds is judged; the others are not trained if it ends early.",
     )
     trials: int = Field(50, ge=1, le=100_000, description="Finished and pruned trials in all, over every rerun.")
     seeds: int = Field(1, ge=1, le=100, description="Trainings per trial, with seeds that follow train.seed.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from lenumba.engine.config import Config, LoadedConfig, _override, config_schema
+from lenumba.engine.config import Config, LoadedConfig, config_schema, set_value
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
@@ -118,7 +118,7 @@ class Space:
         """Return why the configuration does not take a value at a key, whatever its other values are."""
         data = deepcopy(self.base)
         try:
-            _override(data, {}, key, deepcopy(value))
+            set_value(data, {}, key, deepcopy(value))
             Config.model_validate(data)
         except ConfigError as error:
             return [str(error).removeprefix(f"override {key}: ")]
@@ -179,7 +179,7 @@ def apply(base: dict[str, Any], values: Mapping[str, Any], source: str, name: st
     """Return a plain configuration with values replaced by dotted key."""
     data = deepcopy(base)
     for key, value in values.items():
-        _override(data, {}, key, deepcopy(value))
+        set_value(data, {}, key, deepcopy(value))
     if seed is not None:
         data["train"]["seed"] = seed
     try:

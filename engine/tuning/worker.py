@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.checkpoint import durable
+from lenumba.engine.config import LoadedConfig
 from lenumba.engine.data import Dataset
 from lenumba.engine.errors import DivergedError, LenumbaError
 from lenumba.engine.metrics import predicted_classes
@@ -39,7 +41,7 @@ class Worker:
     def __init__(self, answers: int) -> None:
         self.answers = answers
         self.orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
-        self.dataset: Dataset | None = None
+        self.datasets: dict[bool, Dataset] = {}
 
     def listen(self) -> None:
         """Queue what the parent says; when it has gone, end at once."""
@@ -72,24 +74,35 @@ class Worker:
         source = read_source(loaded)
         if stated_shape(loaded.config) is not None:
             check_network(loaded)
-        if self.dataset is None:
-            self.dataset = load_data(loaded)
+        dataset = self.dataset(loaded, testing=job["kind"] == "test")
         self.say(event="compiling")
-        trainer = Trainer(loaded, self.dataset)
+        trainer = Trainer(loaded, dataset)
         take_over(trainer, source)
         self.say(event="compiled", seconds=trainer.compile_seconds, cached=trainer.cached)
         return trainer
 
+    def dataset(self, loaded: LoadedConfig, *, testing: bool) -> Dataset:
+        """Return the data set; without its test part, unless testing, so that no training can have seen it."""
+        if testing not in self.datasets:
+            found = load_data(loaded)
+            if not testing:
+                images, labels = found.test_images[:0].copy(), found.test_labels[:0].copy()  # views would keep it all
+                found = replace(found, test_images=images, test_labels=labels)
+            self.datasets = {testing: found}
+        return self.datasets[testing]
+
     def records(self, job: dict[str, Any], repeat: int, trainer: Trainer) -> Iterator[dict[str, Any]]:
         """Train, yielding epochs; end early where the parent says so or the target is reached."""
-        seconds, target = 0.0, self.settings["target"]
+        target, seconds, images = self.settings["target"], 0.0, len(trainer.train_indices)
         for record in trainer.epochs():
             seconds += record.seconds
-            images = len(trainer.train_indices)
-            self.say(event="epoch", repeat=repeat, seconds=seconds, images=images, **_part(record.as_dict()))
-            yield {"seconds": seconds, "images": images, **_part(record.as_dict())}
+            epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
+            epoch |= {"seconds": seconds, "images": images}
             reached = target is not None and record.val_accuracy is not None and record.val_accuracy >= target
-            if reached or (repeat == 0 and job["prunable"] and not self.orders.get()["go_on"]):
+            asks = job["prunable"] and repeat == 0 and not reached
+            self.say(event="epoch", asks=asks, **epoch)
+            yield epoch
+            if reached or (asks and not self.orders.get()["go_on"]):
                 return
 
     def search(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -114,10 +127,6 @@ class Worker:
         loss, outputs = trainer.test()
         right = predicted_classes(outputs) == trainer.dataset.test_labels
         return {"test_accuracy": float(right.mean()), "test_loss": loss}
-
-
-def _part(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
 
 
 def main() -> None:

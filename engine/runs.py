@@ -29,6 +29,8 @@ from lenumba.engine.folders import (
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import Network
+from lenumba.engine.seeing.extras import check_extras
+from lenumba.engine.seeing.recording import draw_run, recording
 from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
 from lenumba.engine.transfer import absolute_source, read_source, take_over
@@ -183,6 +185,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
+    check_extras(loaded.config)
     if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
         check_network(loaded)
     return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
@@ -203,10 +206,14 @@ def carry_on(
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        with (
+            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
+            recording(trainer, folder) as record_epoch,
+        ):
             for record in trainer.epochs(hooks.watch):
                 metrics.write(json.dumps(record.as_dict()) + "\n")
                 metrics.flush()
+                record_epoch(record)
                 if hooks.epoch:
                     hooks.epoch(record)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -237,6 +244,8 @@ def carry_on(
         "peak_rss_mb": peak_rss_mb(),
     }
     write_json(folder / "run.json", summary)
+    if trainer.config.plots:
+        draw_run(folder)
     return RunResult(folder, summary, history)
 
 

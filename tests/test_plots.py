@@ -129,8 +129,8 @@ def test_the_probe_finds_the_gradient(optimizer, place):
 
 def test_histograms_are_of_every_epoch(rich_run):
     histograms = read_histograms(rich_run)
-    assert [item.name for item in histograms] == [*NAMES, *(f"∂L/∂{name}" for name in NAMES)]
-    sizes = [18, 2, 32, 1] * 2
+    assert [item.name for item in histograms] == [text for name in NAMES for text in (name, f"∂L/∂{name}")]
+    sizes = [18, 18, 2, 2, 32, 32, 1, 1]
     for item, size in zip(histograms, sizes, strict=True):
         assert item.epochs == [1, 2, 3]
         np.testing.assert_allclose(item.counts.sum(axis=1), size)

@@ -82,10 +82,11 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_histograms(folder: Path) -> list[Histogram]:
-    """Return the run's histograms, a tensor after the other, the epochs of each on common bins."""
+    """Return the run's histograms, each tensor and then its gradient, the epochs of each on common bins."""
     lines = read_lines(folder)
     found = []
-    for name in lines[0]["tensors"] if lines else ():
+    names = list(lines[0]["tensors"]) if lines else []
+    for name in sorted(names, key=lambda name: names.index(name.removeprefix("∂L/∂"))):
         rows = [(line["epoch"], line["tensors"][name]) for line in lines if name in line["tensors"]]
         low, high = min(row["low"] for _, row in rows), max(row["high"] for _, row in rows)
         counts = np.array([rebin(row, low, high) for _, row in rows])

@@ -19,8 +19,8 @@ MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
 HISTOGRAM_NOTE = (
-    "Each tensor's values (the gradients, ∂L/∂…, are those of the first training images): one row an epoch, "
-    "darker where more of them lie."
+    "How the values of each tensor are distributed, and those of its gradient on the first training images: one row "
+    "an epoch, the first on top, darker where more of them lie."
 )
 NO_HISTOGRAMS = "Not recorded by this run: train with plots=true to see how they change over the epochs."
 

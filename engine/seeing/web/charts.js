@@ -32,7 +32,8 @@ function lineChart(parent, title, epochs, series) {
   const x = (epoch) => 52 + (296 * (epoch - first)) / (last - first);
   const y = (value) => 210 - (195 * (value - low)) / (high - low);
   const figure = add(parent, "figure");
-  const ends = shown.map(({ name, values }) => `${name} ${values[0]?.toPrecision(3)} to ${values.at(-1)?.toPrecision(3)}`);
+  const short = (value) => value?.toPrecision(3);
+  const ends = shown.map(({ name, values }) => `${name} ${short(values[0])} to ${short(values.at(-1))}`);
   const label = `${title}: ${ends.join(", ")}`;
   const svg = addSvg(figure, "svg", { viewBox: "0 0 360 246", role: "img", "aria-label": label });
   for (const mark of ticks(low, high)) {
@@ -89,12 +90,10 @@ function drawConfusion(parent, confusion, names) {
 
 // Each tensor's values over time: one row an epoch, darker where more of them lie.
 function drawHistograms(parent, histograms) {
-  for (const { name, low, high, epochs, counts } of histograms) {
+  for (const { name, low, high, counts } of histograms) {
     const largest = Math.max(1, ...counts.flat());
-    const range = `${low.toPrecision(2)} to ${high.toPrecision(2)}`;
-    const canvas = addPicture(parent, `${name}, ${range}, epochs ${epochs[0]} (top) to ${epochs.at(-1)}`, "histogram");
+    const canvas = addPicture(parent, `${low.toPrecision(2)} … ${name} … ${high.toPrecision(2)}`, "histogram");
     const paint = (count) => grey(1 - Math.sqrt(count / largest));
     drawMaps(canvas, counts.flat(), [1, counts.length, counts[0].length], { paint });
-    canvas.className = "histogram";
   }
 }

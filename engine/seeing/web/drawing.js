@@ -26,18 +26,17 @@ function paletteFor(values) {
   return low < 0 ? (value) => cividis(0.5 + (0.5 * value) / largest) : (value) => grey(value / largest);
 }
 
-// Draws maps [count, height, width], `across` of them side by side, each value `scale` pixels wide, with a gap of one
-// value; returns the canvas.
+// Draws maps [count, height, width], `across` of them side by side with a gap, each value `scale` pixels wide; returns
+// the canvas.
 function drawMaps(canvas, values, [count, height, width], how = {}) {
-  const { across = count, scale = 4, paint = paletteFor(values) } = how;
-  const down = Math.ceil(count / across);
-  canvas.width = across * (width + 1) - 1;
-  canvas.height = down * (height + 1) - 1;
+  const { across = count, scale = 4, gap = 1, paint = paletteFor(values) } = how;
+  canvas.width = across * (width + gap) - gap;
+  canvas.height = Math.ceil(count / across) * (height + gap) - gap;
   canvas.style.width = `${canvas.width * scale}px`;
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
   for (let k = 0; k < values.length; k++) {
     const map = Math.floor(k / (height * width)), row = Math.floor(k / width) % height, column = k % width;
-    const x = (map % across) * (width + 1) + column, y = Math.floor(map / across) * (height + 1) + row;
+    const x = (map % across) * (width + gap) + column, y = Math.floor(map / across) * (height + gap) + row;
     image.data.set([...paint(values[k]), 255], 4 * (y * canvas.width + x));
   }
   context.putImageData(image, 0, 0);
@@ -51,16 +50,19 @@ function drawImage(canvas, pixels, [channels, height, width], scale = 2) {
   return drawMaps(canvas, places, [1, height, width], { scale, paint });
 }
 
-// How many maps, or values of a flat layer, fit side by side at a readable size.
+const room = () => Math.min(720, innerWidth - 64);
+const mapSize = () => (innerWidth < 640 ? 72 : 96);
+
+// How many maps fit side by side at a readable size; the values of a flat layer stand like letters in a text.
 function arrangement([count, height, width]) {
-  if (height === 1 && width === 1) return { across: Math.min(count, 50), scale: count > 600 ? 5 : 11 };
-  const scale = Math.max(2, Math.min(16, Math.floor(96 / width)));
-  return { across: Math.min(count, Math.max(1, Math.floor(720 / (scale * (width + 1))))), scale };
+  const flat = height === 1 && width === 1;
+  const gap = flat ? 0 : 1, scale = flat ? 12 : Math.max(2, Math.min(16, Math.floor(mapSize() / width)));
+  return { across: Math.min(count, Math.max(1, Math.floor(room() / (scale * (width + gap))))), scale, gap };
 }
 
-// A layer's kernels: of a convolution every kernel, a row of them for each map that it puts out; of a dense layer one matrix.
+// A layer's kernels: of a convolution a row of them for each map that it puts out; of a dense layer one matrix.
 function kernelArrangement([maps, inputs, height, width]) {
-  if (height === undefined) return { shape: [1, maps, inputs], scale: Math.max(1, Math.min(8, 480 / inputs)) };
+  if (height === undefined) return { shape: [1, maps, inputs], scale: Math.min(8, 480 / inputs) };
   if (inputs === 1) return { shape: [maps, height, width], across: Math.min(maps, 8), scale: 8 };
   return { shape: [maps * inputs, height, width], across: inputs, scale: 5 };
 }

@@ -132,8 +132,8 @@ const LAYERS = {
   conv, dense, activation, average_pool: averagePool, max_pool: maxPool, flatten: identity, dropout: identity,
 };
 
-// Each takes the last layer's values z and the targets t, and returns the outputs, the loss and ∂L/∂z. A single output
-// is a yes or no, so its target is the label itself; else targets are 1 for the label and 0 for the rest, smoothed.
+// Each takes the last layer's values z and the targets t, and returns the outputs, the loss and ∂L/∂z. `spread` is what
+// label smoothing pulls each target towards.
 const LOSSES = {
   softmax_cross_entropy: {
     spread: (classes) => 1 / classes,
@@ -186,7 +186,8 @@ class Network {
     return { x, outputs };
   }
 
-  // The network's outputs (probabilities), and the loss and its gradient if `label` is right.
+  // The network's outputs (probabilities), and the loss and its gradient if `label` is right. Targets are 1 for the
+  // label and 0 for the rest; a single output is a yes or no, so that its target is the label itself.
   judge(z, label) {
     const { judge, spread } = LOSSES[this.loss], K = z.length;
     const target = (k) => (K === 1 ? label : Number(k === label));

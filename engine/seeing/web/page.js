@@ -71,7 +71,8 @@ function makeCards() {
     const pictures = add(card, "div", { class: "pictures" });
     const back = add(card, "div", { class: "pictures back", hidden: "" });
     const numbers = layer.kind === "conv" ? "kernels" : "weights";
-    const slots = { output: addPicture(pictures, "output", layer.name), delta: addPicture(back, "∂L/∂output", layer.name) };
+    const slots = { output: addPicture(pictures, "output", layer.name) };
+    slots.delta = addPicture(back, "∂L/∂output", layer.name);
     if (layer.tensors.kernel) {
       slots.kernel = addPicture(pictures, numbers, layer.name);
       slots.gradient = addPicture(back, `∂L/∂${numbers}`, layer.name);
@@ -155,8 +156,8 @@ function showLesson() {
       `“${names[label]}” from ${percent(before.share)} to ${percent(shares(now.outputs)[label])}.`;
   } else {
     at("step").textContent = `Step: ${lesson.shown > 0 ? `back to ${layers[lesson.shown - 1].name}` : "update"}`;
-    const reached = lesson.shown < layers.length ? ` The gradients have come back to ${layers[lesson.shown].name}.` : "";
-    at("story").textContent = `If “${names[lesson.label]}” is right, the loss is ${lesson.loss.toFixed(4)}.${reached}`;
+    const reached = lesson.shown < layers.length ? `. The gradients have come back to ${layers[lesson.shown].name}.` : ".";
+    at("story").textContent = `If “${names[lesson.label]}” is right, the loss is ${lesson.loss.toFixed(4)}${reached}`;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,42 +26,18 @@ from lenumba.engine.folders import (
     write_json,
     write_text,
 )
+from lenumba.engine.hooks import Hooks
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import Network
 from lenumba.engine.seeing.extras import check_extras
 from lenumba.engine.seeing.recording import draw_run, recording
 from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
+from lenumba.engine.trainer import Progress, Trainer, check_network, stated_shape
 from lenumba.engine.transfer import absolute_source, read_source, take_over
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 CHECKPOINT_SECONDS = 5.0  # at most this much training is repeated after a crash
-
-
-@dataclass
-class Hooks:
-    """How a caller follows a run; each is called from the main thread.
-
-    Attributes
-    ----------
-    compile
-        ``compile(step, done, total)`` while the program is compiled.
-    watch
-        ``watch(epoch, images_done, mean_loss, accuracy)`` about 20 times a second.
-    epoch
-        ``epoch(record)`` after each epoch.
-    start
-        ``start(trainer, folder)`` before the first epoch.
-    download_bar
-        Whether a download draws a progress bar.
-    """
-
-    compile: Callable[[str, int, int], None] | None = None
-    watch: Callable[[int, int, float, float], None] | None = None
-    epoch: Callable[[EpochRecord], None] | None = None
-    start: Callable[[Trainer, Path], None] | None = None
-    download_bar: bool = False
 
 
 @dataclass(frozen=True)
@@ -245,7 +221,7 @@ def carry_on(
     }
     write_json(folder / "run.json", summary)
     if trainer.config.plots:
-        draw_run(folder)
+        draw_run(folder, hooks.plot)
     return RunResult(folder, summary, history)
 
 

@@ -46,4 +46,4 @@ def for_scripts(network: Any, executor: Any, smoothing: float = 0.0) -> dict[str
 
 def packed(planes: np.ndarray) -> str:
     """Return images uint8 [N, C, H, W] as base64."""
-    return base64.b64encode(np.ascontiguousarray(planes)).decode()
+    return base64.b64encode(planes.tobytes()).decode()

@@ -1,8 +1,7 @@
-"""Self-contained HTML pages: templates, style and scripts from the package's files, put together."""
+"""Self-contained HTML pages, made of the package's files."""
 
 import html
 import json
-from collections.abc import Sequence
 from importlib import resources
 from string import Template
 from typing import Any
@@ -13,10 +12,18 @@ def web_file(name: str) -> str:
     return resources.files("lenumba.engine.seeing").joinpath("web", name).read_text(encoding="utf-8")
 
 
-def fill_page(template: str, style: Sequence[str], scripts: Sequence[str], **values: str) -> str:
-    """Return a template of ``web`` with its ``$names`` replaced by style sheets, scripts and values (HTML already)."""
-    parts = {"style": "".join(map(web_file, style)), "script": "".join(map(web_file, scripts))}
-    return Template(web_file(template)).substitute(parts, **values)
+def document(title: str, style: str, body: str) -> str:
+    """Return a whole page; style sheet and body are CSS and HTML already."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{style}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def fill(name: str, **values: str) -> str:
+    """Return a file of ``web`` with its ``$names`` replaced by values, which are HTML already."""
+    return Template(web_file(name)).substitute(values)
 
 
 def escape(text: object) -> str:

@@ -147,7 +147,7 @@ def tile(maps: np.ndarray) -> np.ndarray:
 
 def pictures(grids: list[tuple[str, np.ndarray]], *, signed: bool = False) -> Any:
     """Draw pictures below one another, each with its title; those with negative values by SIGNED around 0."""
-    heights = [min(4.0, max(0.25, 9.0 * grid.shape[0] / max(grid.shape[1], 30))) for _, grid in grids]
+    heights = [min(2.6, max(0.25, 9.0 * grid.shape[0] / max(grid.shape[1], 30))) for _, grid in grids]
     figure = make_figure(9.5, sum(heights) + 0.45 * len(grids))
     rows = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, grid) in zip(rows, grids, strict=True):

@@ -12,7 +12,7 @@ from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.folders import read_json, write_text
 from lenumba.engine.model import Model
 from lenumba.engine.seeing.findings import Findings, as_slid, window
-from lenumba.engine.seeing.page import escape, fill_page, json_block
+from lenumba.engine.seeing.page import document, escape, fill, json_block, web_file
 
 SCRIPTS = ("network.js", "digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
@@ -47,19 +47,19 @@ def write_report(found: Findings, path: Path) -> None:
 
 def report_page(found: Findings) -> str:
     """Return the page's HTML."""
-    model = found.model
-    return fill_page(
+    title = f"{found.model.loaded.name} on {found.dataset.name}"
+    body = fill(
         "report.html",
-        ["style.css"],
-        SCRIPTS,
-        title=escape(f"{model.loaded.name} on {found.dataset.name}"),
+        title=escape(title),
         figures="".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures(found).items()
         ),
         histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
-        config=escape(dump_config(model.loaded.config)),
+        config=escape(dump_config(found.model.loaded.config)),
         run=json_block(run_values(found)),
+        script="".join(map(web_file, SCRIPTS)),
     )
+    return document(title, web_file("style.css"), body)
 
 
 def figures(found: Findings) -> dict[str, str]:
@@ -159,6 +159,6 @@ def pack(found: Findings, chosen: np.ndarray) -> dict[str, Any]:
     """Return test images as base64 bytes [N, C, H, W], with their labels."""
     planes = found.dataset.test_images[chosen].transpose(0, 3, 1, 2)
     return {
-        "pixels": base64.b64encode(np.ascontiguousarray(planes)).decode(),
+        "pixels": base64.b64encode(planes.tobytes()).decode(),
         "labels": found.dataset.test_labels[chosen].tolist(),
     }

@@ -50,20 +50,20 @@ function drawImage(canvas, pixels, [channels, height, width], scale = 2) {
   return drawMaps(canvas, places, [1, height, width], { scale, paint });
 }
 
+const clamp = (value, low, high) => Math.floor(Math.min(Math.max(value, low), high));
 const room = () => Math.min(720, innerWidth - 64);
-const mapSize = () => (innerWidth < 640 ? 72 : 96);
 
 // How many maps fit side by side at a readable size; the values of a flat layer stand like letters in a text.
 function arrangement([count, height, width]) {
-  const flat = height === 1 && width === 1;
-  const gap = flat ? 0 : 1, scale = flat ? 12 : Math.max(2, Math.min(16, Math.floor(mapSize() / width)));
-  return { across: Math.min(count, Math.max(1, Math.floor(room() / (scale * (width + gap))))), scale, gap };
+  const flat = height === 1 && width === 1, size = innerWidth < 640 ? 72 : 96;
+  const gap = flat ? 0 : 1, scale = flat ? clamp(room() / count, 12, 24) : clamp(size / width, 2, 16);
+  return { across: clamp(room() / (scale * (width + gap)), 1, count), scale, gap };
 }
 
 // A layer's kernels: of a convolution a row of them for each map that it puts out; of a dense layer one matrix.
 function kernelArrangement([maps, inputs, height, width]) {
-  if (height === undefined) return { shape: [1, maps, inputs], scale: Math.min(8, 480 / inputs) };
-  if (inputs === 1) return { shape: [maps, height, width], across: Math.min(maps, 8), scale: 8 };
+  if (height === undefined) return { shape: [1, maps, inputs], scale: Math.min(24, 480 / inputs) };
+  if (inputs === 1) return { shape: [maps, height, width], across: Math.min(maps, 8), scale: clamp(48 / width, 4, 16) };
   return { shape: [maps * inputs, height, width], across: inputs, scale: 5 };
 }
 

@@ -2,16 +2,23 @@
 // The pad: a canvas to draw on by finger, mouse, pen or keyboard.
 
 const INK = 280; // pixels of the pad's side
-const STEP = INK / 28; // of the keyboard's cursor
+const PENS = {
+  digit: () => ({ thickness: 22, step: 10, cap: "round", snap: (value) => value }),
+  // Where the pad is the image itself, the pen fills the image's pixels.
+  plain: (pixels) => {
+    const step = INK / pixels;
+    return { thickness: step, step, cap: "square", snap: (value) => (Math.floor(value / step) + 0.5) * step };
+  },
+};
 
 class Pad {
-  // `thickness` of the line in the pad's pixels; `changed` is called after every change.
-  constructor(canvas, thickness, changed) {
-    Object.assign(this, { canvas, thickness, changed, cursor: { x: INK / 2, y: INK / 4 }, down: false });
+  // `pen`: one of PENS; `changed` is called after every change.
+  constructor(canvas, pen, changed) {
+    Object.assign(this, { canvas, pen, changed, cursor: { x: pen.snap(INK / 2), y: pen.snap(INK / 4) }, down: false });
     canvas.width = canvas.height = INK;
     const paper = Object.assign(document.createElement("canvas"), { width: INK, height: INK });
     this.paper = paper.getContext("2d", { willReadFrequently: true });
-    Object.assign(this.paper, { lineWidth: thickness, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
+    Object.assign(this.paper, { lineWidth: pen.thickness, lineCap: pen.cap, lineJoin: "round", strokeStyle: "#fff" });
     canvas.addEventListener("pointerdown", (event) => this.press(event));
     canvas.addEventListener("pointermove", (event) => this.drag(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { this.last = null; });
@@ -22,7 +29,8 @@ class Pad {
 
   place(event) {
     const box = this.canvas.getBoundingClientRect();
-    return { x: ((event.clientX - box.left) * INK) / box.width, y: ((event.clientY - box.top) * INK) / box.height };
+    const inside = (distance, side) => this.pen.snap(Math.min(Math.max((distance * INK) / side, 0), INK - 1));
+    return { x: inside(event.clientX - box.left, box.width), y: inside(event.clientY - box.top, box.height) };
   }
 
   press(event) {
@@ -41,10 +49,11 @@ class Pad {
 
   // Arrows move the cursor, space puts the pen down or lifts it, Delete clears.
   key(event) {
-    const steps = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+    const { step } = this.pen;
+    const steps = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (event.key in steps) {
       const [dx, dy] = steps[event.key], from = this.cursor;
-      const inside = (value) => Math.min(Math.max(value, STEP / 2), INK - STEP / 2);
+      const inside = (value) => Math.min(Math.max(value, step / 2), INK - step / 2);
       this.cursor = { x: inside(from.x + dx), y: inside(from.y + dy) };
       if (this.down) this.line(from, this.cursor);
     } else if (event.key === " ") {
@@ -83,7 +92,7 @@ class Pad {
     screen.drawImage(this.paper.canvas, 0, 0);
     if (!this.canvas.matches(":focus-visible")) return;
     screen.beginPath();
-    screen.arc(this.cursor.x, this.cursor.y, this.thickness / 2, 0, 2 * Math.PI);
+    screen.arc(this.cursor.x, this.cursor.y, this.pen.thickness / 2, 0, 2 * Math.PI);
     Object.assign(screen, { lineWidth: 3, strokeStyle: "#f0e442", fillStyle: "#f0e442" });
     screen.stroke();
     if (this.down) screen.fill();

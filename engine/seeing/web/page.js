@@ -166,11 +166,10 @@ function showLesson() {
 let pad = null;
 
 function makePad() {
-  if (!run.pad) return at("drawing").remove();
+  if (!run.pad) return ["drawing", "pad-help"].forEach((id) => at(id).remove());
   const prepare = { digit: prepareDigit, plain: preparePlain }[run.pad];
-  const thickness = run.pad === "digit" ? 22 : Math.max(8, INK / run.network.input[2]);
   let waiting = false;
-  pad = new Pad(at("pad"), thickness, () => {
+  pad = new Pad(at("pad"), PENS[run.pad](run.network.input[2]), () => {
     if (waiting) return;
     waiting = true; // at most once a frame, however many events come
     requestAnimationFrame(() => {

@@ -18,6 +18,7 @@ SCRIPTS = ("network.js", "digit.js", "drawing.js", "charts.js", "pad.js", "page.
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
+ROWS = 200  # of a histogram over time; of more epochs, only every second, third, … is shown
 HISTOGRAM_NOTE = (
     "How the values of each tensor are distributed, and those of its gradient on the first training images: one row "
     "an epoch, the first on top, darker where more of them lie."
@@ -100,8 +101,7 @@ def run_values(found: Findings) -> dict[str, Any]:
                 "name": histogram.name,
                 "low": histogram.low,
                 "high": histogram.high,
-                "epochs": histogram.epochs,
-                "counts": np.round(histogram.counts, 1).tolist(),
+                "counts": np.round(histogram.counts[:: -(-len(histogram.counts) // ROWS)], 1).tolist(),
             }
             for histogram in found.histograms
         ],

@@ -26,7 +26,7 @@ function lineChart(parent, title, epochs, series) {
   const shown = series.filter(({ values }) => values.some(Number.isFinite));
   const all = shown.flatMap(({ values }) => values.filter(Number.isFinite));
   if (!all.length) return;
-  let low = Math.min(...all), high = Math.max(...all);
+  let [low, high] = range(all);
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
   const x = (epoch) => 52 + (296 * (epoch - first)) / (last - first);
@@ -76,7 +76,7 @@ function drawConfusion(parent, confusion, names) {
   const head = add(table, "tr");
   add(head, "td", {}, "");
   names.forEach((name) => add(head, "th", { scope: "col" }, name));
-  const wrong = Math.max(1, ...confusion.flatMap((row, i) => row.filter((_, j) => i !== j)));
+  const [, wrong] = range(confusion.flatMap((row, i) => row.filter((_, j) => i !== j)), 0, 1);
   confusion.forEach((row, i) => {
     const line = add(table, "tr");
     add(line, "th", { scope: "row" }, names[i]);
@@ -91,7 +91,7 @@ function drawConfusion(parent, confusion, names) {
 // Each tensor's values over time: one row an epoch, darker where more of them lie.
 function drawHistograms(parent, histograms) {
   for (const { name, low, high, counts } of histograms) {
-    const largest = Math.max(1, ...counts.flat());
+    const [, largest] = range(counts.flat(), 0, 1);
     const canvas = addPicture(parent, `${low.toPrecision(2)} … ${name} … ${high.toPrecision(2)}`, "histogram");
     const paint = (count) => grey(1 - Math.sqrt(count / largest));
     drawMaps(canvas, counts.flat(), [1, counts.length, counts[0].length], { paint });

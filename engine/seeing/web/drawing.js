@@ -15,13 +15,18 @@ function cividis(share) {
 
 const grey = (share) => Array(3).fill(255 * share);
 
-// How to paint values: by their size, 0 being black, or in the middle where there are negative ones.
-function paletteFor(values) {
-  let low = 0, high = 0;
+// The smallest and the largest of any number of values, which Math.min and Math.max do not take.
+function range(values, low = values[0], high = values[0]) {
   for (const value of values) {
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
+  return [low, high];
+}
+
+// How to paint values: by their size, 0 being black, or in the middle where there are negative ones.
+function paletteFor(values) {
+  const [low, high] = range(values, 0, 0);
   const largest = Math.max(-low, high) || 1;
   return low < 0 ? (value) => cividis(0.5 + (0.5 * value) / largest) : (value) => grey(value / largest);
 }

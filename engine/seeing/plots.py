@@ -10,7 +10,7 @@ import numpy as np
 from lenumba.engine.checkpoint import durable
 from lenumba.engine.seeing.extras import need
 from lenumba.engine.seeing.findings import Findings, class_outputs, feature_maps, kernels
-from lenumba.engine.seeing.palette import COUNTS, DASHES, LINES, SIGNED, SIZES
+from lenumba.engine.seeing.palette import COUNTS, LINES, SIGNED, SIZES
 
 MISTAKES = 24
 MOST_MAPS = 64  # of a layer; more would be too small to see
@@ -66,7 +66,7 @@ def make_figure(width: float, height: float) -> Any:
 
 
 def curves(found: Findings) -> Any:
-    """Draw loss, error and learning rate over the epochs."""
+    """Draw loss, accuracy and learning rate over the epochs."""
     figure, history = make_figure(11, 3.4), found.history
     epochs = [line["epoch"] for line in history]
     panels = (
@@ -75,12 +75,11 @@ def curves(found: Findings) -> Any:
         ("learning rate", {"last step": "learning_rate"}, lambda value: value),
     )
     for axes, (label, lines, convert) in zip(figure.subplots(1, 3), panels, strict=True):
-        for number, (name, key) in enumerate(lines.items()):
+        for (name, key), (colour, dashes) in zip(lines.items(), LINES, strict=False):
             values = [math.nan if line.get(key) is None else convert(line[key]) for line in history]
             if not np.isnan(values).all():
                 marker = "o" if len(epochs) < 25 else None
-                style = {"color": LINES[number + 1], "linestyle": DASHES[number], "marker": marker, "markersize": 3}
-                axes.plot(epochs, values, label=name, **style)
+                axes.plot(epochs, values, label=name, color=colour, linestyle=dashes, marker=marker, markersize=3)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

@@ -3,7 +3,7 @@
 import click
 
 from lenumba import __version__
-from lenumba.commands import checks, recipes, results, work
+from lenumba.commands import checks, recipes, results, see, work
 from lenumba.commands.base import Commands
 
 
@@ -25,6 +25,8 @@ for command in (
     work.compare,
     results.evaluate,
     results.predict,
+    see.plot,
+    see.report,
     results.runs,
     recipes.summary,
     recipes.configs,

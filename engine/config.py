@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -47,6 +47,17 @@ class Config(Strictly):
         "from, where full name and shape are the same; the others are drawn. Pixels are normalised by the new images' "
         "mean and deviation, not the run's: so also images of another brightness or contrast come in the range that "
         "the taken layers learned from.",
+    )
+
+    plots: bool = Field(
+        False,
+        description="Whether to record histograms of weights and gradients after each epoch, and to draw the run's "
+        "plots when it ends (needs pip install 'lenumba[plot]').",
+    )
+    log: Literal["tensorboard"] | None = Field(
+        None,
+        description="'tensorboard' also writes event files for TensorBoard to the run folder (needs pip install "
+        "'lenumba[tensorboard]').",
     )
 
     @property

@@ -35,7 +35,7 @@ class TrainingDisplay:
         if silent:
             self.hooks = Hooks()
         else:
-            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, download_bar=True)
+            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._plot, download_bar=True)
 
     def __enter__(self) -> "TrainingDisplay":
         return self
@@ -105,6 +105,9 @@ class TrainingDisplay:
             f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
             f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
         )
+
+    def _plot(self, path: Path, what: str) -> None:
+        self._line(f"{path}  {what}")
 
 
 def origin(trainer: Trainer) -> str:

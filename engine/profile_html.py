@@ -1,12 +1,12 @@
 """A profile as one self-contained HTML file: roofline, stacked bar, timeline and tables, all inline."""
 
-import html
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lenumba.engine.profile_report import HEAD, compile_table, machine_table, percent, row_cells, sums, title
+from lenumba.engine.seeing.page import document, escape
 
 Profile = Mapping[str, Any]
 WIDTH = 1000
@@ -45,15 +45,7 @@ def profile_html(profile: Profile) -> str:
         f'<h2>Machine</h2><div class="wide"><pre>{escape(machine_table(profile["machine"]))}</pre></div>',
         f'<h2>Compilation</h2><div class="wide"><pre>{escape(compile_table(profile))}</pre></div>',
     ]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Profile of {escape(profile["name"])}'
-        f"</title><style>{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
-
-
-def escape(text: object) -> str:
-    """Return text for HTML."""
-    return html.escape(str(text))
+    return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
 
 
 def colours_of(rows: Sequence[Profile]) -> dict[str, str]:

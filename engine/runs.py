@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,41 +27,19 @@ from lenumba.engine.folders import (
     write_json,
     write_text,
 )
+from lenumba.engine.hooks import Hooks
 from lenumba.engine.interrupts import Graceful
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import Network
+from lenumba.engine.seeing.extras import check_extras
+from lenumba.engine.seeing.recording import draw_run, recording
 from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import EpochRecord, Progress, Trainer, check_network, stated_shape
+from lenumba.engine.trainer import Progress, Trainer, check_network, stated_shape
 from lenumba.engine.transfer import absolute_source, read_source, take_over
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
 CHECKPOINT_SECONDS = 5.0  # at most this much training, and one epoch more, is repeated after a crash
-
-
-@dataclass
-class Hooks:
-    """How a caller follows a run; each is called from the main thread.
-
-    Attributes
-    ----------
-    compile
-        ``compile(step, done, total)`` while the program is compiled.
-    watch
-        ``watch(epoch, images_done, mean_loss, accuracy)`` about 20 times a second.
-    epoch
-        ``epoch(record)`` after each epoch.
-    start
-        ``start(trainer, folder)`` before the first epoch.
-    download_bar
-        Whether a download draws a progress bar.
-    """
-
-    compile: Callable[[str, int, int], None] | None = None
-    watch: Callable[[int, int, float, float], None] | None = None
-    epoch: Callable[[EpochRecord], None] | None = None
-    start: Callable[[Trainer, Path], None] | None = None
-    download_bar: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +155,7 @@ def check_data(trainer: Trainer, state: Mapping[str, Any], folder: Path) -> None
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
+    check_extras(loaded.config)
     if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
         check_network(loaded)
     return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
@@ -197,10 +176,14 @@ def carry_on(
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        with (
+            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
+            recording(trainer, folder) as record_epoch,
+        ):
             for record in trainer.epochs(hooks.watch):
                 metrics.write(json.dumps(record.as_dict()) + "\n")
                 metrics.flush()
+                record_epoch(record)
                 if hooks.epoch:
                     hooks.epoch(record)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -231,6 +214,8 @@ def carry_on(
         "peak_rss_mb": peak_rss_mb(),
     }
     write_json(folder / "run.json", summary)
+    if trainer.config.plots:
+        draw_run(folder, hooks.plot)
     return RunResult(folder, summary, history)
 
 

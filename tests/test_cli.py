@@ -11,8 +11,8 @@ from PIL import Image
 
 from lenumba.engine.config import Config, load_config, recipe_names, recipe_text
 
-COMMANDS = ["train", "compare", "evaluate", "predict", "runs", "summary", "configs", "check", "schema", "data"]
-COMMANDS += ["tune", "profile", "export", "import", "verify", "doctor"]
+COMMANDS = ["train", "compare", "evaluate", "predict", "plot", "report", "runs", "summary", "configs", "check"]
+COMMANDS += ["schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
 LENET_TERMS = [100, 4, 600, 6, 4800, 50, 500, 10]
 
 

@@ -465,6 +465,8 @@ def test_schema_describes_every_key():
         "train",
         "init_from",
         "tune",
+        "plots",
+        "log",
     }
     for name, definition in schema["$defs"].items():
         assert definition["additionalProperties"] is False

@@ -1,0 +1,62 @@
+"""Commands to look into trained networks: plot, report."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from lenumba.commands.base import PATH, RUN_HELP
+
+CHECKPOINT = click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+
+
+@click.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.argument("overrides", nargs=-1)
+@click.option("--out", type=PATH, help="The folder for the plots  [default: RUN/plots]")
+@click.option("--format", "kind", type=click.Choice(["png", "svg"]), default="png", show_default=True)
+@click.option("--image", type=PATH, help="A picture for the feature maps  [default: the first test image]")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@CHECKPOINT
+def plot(
+    run: str, overrides: tuple[str, ...], out: Path | None, kind: str, image: Path | None, quiet: bool, checkpoint: str
+) -> None:
+    """Draw a trained network: curves, confusion matrix, kernels, feature maps, worst mistakes, histograms.
+
+    Needs pip install 'lenumba[plot]'. Histograms over time need a run with plots=true. OVERRIDES such as
+    data.root=PATH tell where the data are now.
+    """
+    from lenumba.engine.images import load_image, prepare_digit
+    from lenumba.engine.seeing.extras import need
+    from lenumba.engine.seeing.findings import look_into
+    from lenumba.engine.seeing.plots import draw_plots
+
+    need("matplotlib", "plot", "plot")  # before anything is computed
+    found = look_into(run, checkpoint, overrides)
+    prepare = prepare_digit if found.model.shows_digits else load_image
+    picture = None if image is None else prepare(image, found.model.image_shape)
+    for path, what in draw_plots(found, out or found.model.folder / "plots", kind, picture):
+        if not quiet:
+            click.echo(f"{path}  {what}")
+
+
+@click.command(epilog=RUN_HELP)
+@click.argument("run")
+@click.argument("overrides", nargs=-1)
+@click.option("--out", type=PATH, help="The file  [default: RUN/report.html]")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@CHECKPOINT
+def report(run: str, overrides: tuple[str, ...], out: Path | None, quiet: bool, checkpoint: str) -> None:
+    """Write a page to play with a trained network: draw, see every layer, step through backpropagation.
+
+    One HTML file that needs no network: curves, confusion matrix, kernels and mistakes, and the network itself in
+    JavaScript. OVERRIDES such as data.root=PATH tell where the data are now.
+    """
+    from lenumba.engine.seeing.findings import look_into
+    from lenumba.engine.seeing.report import write_report
+
+    found = look_into(run, checkpoint, overrides)
+    path = out or found.model.folder / "report.html"
+    write_report(found, path)
+    if not quiet:
+        click.echo(f"{path}  ({path.stat().st_size / 1000:,.0f} kB)\nopen {shlex.quote(path.absolute().as_uri())}")

@@ -1,0 +1,231 @@
+"use strict";
+// The page: what happens when somebody draws, chooses an image, or steps through backpropagation.
+
+const run = JSON.parse(document.getElementById("run").textContent);
+const weights = new Float32Array(decode(run.weights).buffer);
+const at = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+const names = run.class_names;
+
+let network = new Network(structuredClone(run.network), weights);
+let now = null; // the image in the network: { pixels, trace, outputs }
+let lesson = null; // the gradient step that is being walked through: { label, loss, gradients, deltas, shown }
+const cards = []; // of each layer: where its pictures go
+
+// Images in a pack: bytes of all of them one after the other, and their labels.
+const images = ({ pixels }) => {
+  const bytes = decode(pixels), size = sizeOf(run.network.input);
+  return Array.from({ length: bytes.length / size }, (_, n) => bytes.subarray(n * size, (n + 1) * size));
+};
+
+// ------------------------------------------------------------------------------------------------ forward
+
+function look(pixels) {
+  const trace = network.forward(pixels);
+  now = { pixels, trace, outputs: Array.from(network.judge(trace.outputs.at(-1), 0).outputs) };
+  lesson = null;
+  drawImage(at("input"), pixels, run.network.input, Math.max(2, Math.floor(112 / run.network.input[2])));
+  showAnswer();
+  showLayers();
+  showLesson();
+}
+
+// The share of each class; a single output is that of class 1.
+const shares = (outputs) => (outputs.length === 1 ? [1 - outputs[0], outputs[0]] : outputs);
+
+function showAnswer() {
+  const values = shares(now.outputs), answer = classOf(now.outputs);
+  at("answer").textContent = `${names[answer]} – ${percent(values[answer])}`;
+  [...at("bars").children].forEach((row, k) => {
+    row.classList.toggle("best", k === answer);
+    row.querySelector("i").style.width = `${100 * Math.min(Math.max(values[k], 0), 1)}%`;
+    row.querySelector("output").textContent = percent(values[k]);
+  });
+}
+
+function makeBars() {
+  for (const name of names) {
+    const row = add(at("bars"), "li");
+    add(row, "span", {}, name);
+    add(add(row, "b"), "i");
+    add(row, "output");
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- layers
+
+function describe(layer) {
+  const shape = ([maps, height, width]) => (height * width === 1 ? String(maps) : `${height}×${width}×${maps}`);
+  const what = { average_pool: "average pooling", max_pool: "max pooling", activation: layer.function };
+  const window = layer.window ? ` ${layer.window.join("×")}` : "";
+  const count = Object.values(layer.tensors).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+  const parameters = count ? `, ${count.toLocaleString("en")} parameters${layer.trainable ? "" : ", frozen"}` : "";
+  return `${what[layer.kind] ?? layer.kind}${window}, ${shape(layer.shape)} → ${shape(layer.output)}${parameters}`;
+}
+
+function makeCards() {
+  for (const layer of network.layers) {
+    const card = add(at("layers"), "article");
+    const head = add(card, "h3", {}, layer.name);
+    add(head, "small", {}, describe(layer));
+    const pictures = add(card, "div", { class: "pictures" });
+    const back = add(card, "div", { class: "pictures back", hidden: "" });
+    const numbers = layer.kind === "conv" ? "kernels" : "weights";
+    const slots = { output: addPicture(pictures, "output", layer.name) };
+    slots.delta = addPicture(back, "∂L/∂output", layer.name);
+    if (layer.tensors.kernel) {
+      slots.kernel = addPicture(pictures, numbers, layer.name);
+      slots.gradient = addPicture(back, `∂L/∂${numbers}`, layer.name);
+    }
+    slots.note = add(back, "p");
+    cards.push({ ...slots, card, back });
+  }
+}
+
+function drawKernel(canvas, values, layer) {
+  const { shape, ...how } = { shape: layer.tensors.kernel, ...kernelArrangement(layer.tensors.kernel) };
+  drawMaps(canvas, values, shape, how);
+}
+
+function showLayers() {
+  network.layers.forEach((layer, k) => {
+    drawMaps(cards[k].output, now.trace.outputs[k], layer.output, arrangement(layer.output));
+  });
+}
+
+function showKernels() {
+  network.layers.forEach((layer, k) => {
+    if (cards[k].kernel) drawKernel(cards[k].kernel, layer.parameters.kernel, layer);
+  });
+}
+
+// -------------------------------------------------------------------------------------------- backpropagation
+
+const biggest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0).toPrecision(3);
+
+// One step: first the loss, then a layer's gradients after the other from the last one down, then the update.
+function step() {
+  const label = Number(at("label").value);
+  if (!lesson || lesson.done) {
+    const { loss, dz } = network.judge(now.trace.outputs.at(-1), label);
+    lesson = { label, loss, ...network.backward(now.trace, dz), shown: network.layers.length };
+  } else if (lesson.shown > 0) {
+    lesson.shown -= 1;
+    showLesson();
+    cards[lesson.shown].card.scrollIntoView({ block: "center" });
+    return;
+  } else {
+    const before = { loss: lesson.loss, share: shares(now.outputs)[lesson.label] };
+    network.update(lesson.gradients, Number(at("rate").value));
+    look(now.pixels);
+    const { loss } = network.judge(now.trace.outputs.at(-1), label);
+    lesson = { done: true, label, before, loss, shown: network.layers.length };
+    showKernels();
+  }
+  showLesson();
+}
+
+function allSteps() {
+  do step(); while (!lesson.done);
+}
+
+function reset() {
+  network = new Network(structuredClone(run.network), weights);
+  showKernels();
+  look(now.pixels);
+}
+
+function showLesson() {
+  const layers = network.layers;
+  layers.forEach((layer, k) => {
+    cards[k].back.hidden = !lesson?.gradients || k < lesson.shown;
+    if (cards[k].back.hidden) return;
+    drawMaps(cards[k].delta, lesson.deltas[k], layer.output, arrangement(layer.output));
+    const gradient = lesson.gradients[k];
+    if (gradient.kernel) drawKernel(cards[k].gradient, gradient.kernel, layer);
+    const sizes = Object.entries(gradient).map(([name, values]) => `largest |∂L/∂${name}| = ${biggest(values)}`);
+    cards[k].note.textContent = sizes.join(", ");
+  });
+  at("step").textContent = "Step: the loss";
+  if (!lesson) {
+    at("story").textContent = "Say which class the image is, then step.";
+  } else if (lesson.done) {
+    const { before, loss, label } = lesson;
+    at("story").textContent =
+      `Updated: the loss went from ${before.loss.toFixed(4)} to ${loss.toFixed(4)}, ` +
+      `“${names[label]}” from ${percent(before.share)} to ${percent(shares(now.outputs)[label])}.`;
+  } else {
+    at("step").textContent = `Step: ${lesson.shown > 0 ? `back to ${layers[lesson.shown - 1].name}` : "update"}`;
+    const reached = lesson.shown < layers.length ? `. The gradients have come back to ${layers[lesson.shown].name}.` : ".";
+    at("story").textContent = `If “${names[lesson.label]}” is right, the loss is ${lesson.loss.toFixed(4)}${reached}`;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- input
+
+let pad = null;
+
+function makePad() {
+  if (!run.pad) return ["drawing", "pad-help"].forEach((id) => at(id).remove());
+  const prepare = { digit: prepareDigit, plain: preparePlain }[run.pad];
+  let waiting = false;
+  pad = new Pad(at("pad"), PENS[run.pad](run.network.input[2]), () => {
+    if (waiting) return;
+    waiting = true; // at most once a frame, however many events come
+    requestAnimationFrame(() => {
+      waiting = false;
+      look(prepare(pad.ink, run.network.input));
+    });
+  });
+  at("clear").addEventListener("click", () => pad.clear());
+}
+
+function makeSamples() {
+  images(run.samples).forEach((pixels, n) => {
+    const label = run.samples.labels[n];
+    const button = add(at("samples"), "button", { type: "button", "aria-label": `test image: ${names[label]}` });
+    drawImage(add(button, "canvas"), pixels, run.network.input, 36 / run.network.input[2]);
+    button.addEventListener("click", () => choose(pixels, label));
+  });
+}
+
+function choose(pixels, label) {
+  pad?.blank();
+  at("label").value = label;
+  look(pixels);
+}
+
+function makeMistakes() {
+  const { labels, outputs } = run.mistakes;
+  images(run.mistakes).forEach((pixels, n) => {
+    const values = shares(outputs[n]), label = labels[n], guess = classOf(outputs[n]);
+    const button = add(at("mistakes"), "button", { type: "button" });
+    drawImage(add(button, "canvas"), pixels, run.network.input, 84 / run.network.input[2]);
+    add(button, "span", {}, `is ${names[label]}: ${percent(values[label])}`);
+    add(button, "span", {}, `seems ${names[guess]}: ${percent(values[guess])}`);
+    button.addEventListener("click", () => {
+      choose(pixels, label);
+      at("try").scrollIntoView();
+    });
+  });
+  if (!labels.length) at("mistakes").textContent = "None: every test image was recognised.";
+}
+
+// -------------------------------------------------------------------------------------------------- start
+
+makeBars();
+makeCards();
+makePad();
+makeSamples();
+makeMistakes();
+names.forEach((name, k) => add(at("label"), "option", { value: k }, name));
+at("rate").value = run.rate;
+at("step").addEventListener("click", step);
+at("all").addEventListener("click", allSteps);
+at("reset").addEventListener("click", reset);
+at("label").addEventListener("change", () => { lesson = null; showLesson(); });
+drawCurves(at("curves"), run.history);
+drawConfusion(at("confusion"), run.confusion, names);
+drawHistograms(at("histograms"), run.histograms);
+showKernels();
+choose(images(run.samples)[0], run.samples.labels[0]);

@@ -1,0 +1,208 @@
+"""The report page: its scripts against the engine and the plain loops, and the page itself."""
+
+import base64
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from harness import make_executor, normalized, random_batch, random_parameters
+from node import for_scripts, packed, run_scripts
+from PIL import Image, ImageDraw
+from pydantic import TypeAdapter
+
+from lenumba.engine.images import prepare_digit
+from lenumba.engine.layers import Layer
+from lenumba.engine.model import load
+from lenumba.engine.network import Network
+from lenumba.engine.plain import backward, forward, judge
+from lenumba.engine.seeing import report as report_module
+from lenumba.engine.seeing.findings import as_slid, look_into
+from lenumba.engine.seeing.page import json_block
+from lenumba.engine.trainer import planar
+
+CONV = {"type": "conv", "channels": 3, "kernel_size": [3, 2], "activation": "relu"}
+DENSE = {"type": "dense", "units": 4, "activation": "softmax"}
+BODIES = {
+    "plain": [CONV],
+    "stride and padding": [{**CONV, "stride": [2, 1], "padding": [1, 2, 0, 1], "activation": "tanh"}],
+    "same": [{**CONV, "stride": 2, "padding": "same", "activation": "leaky_relu"}],
+    "true convolution": [{**CONV, "orientation": "convolution", "activation": "sigmoid"}],
+    "no bias": [{**CONV, "bias": False}, {"type": "activation", "function": "tanh"}],
+    "two convolutions": [CONV, {**CONV, "channels": 2, "activation": "none"}],
+    "max pool": [CONV, {"type": "max_pool", "size": 3, "stride": 2, "padding": 1}],
+    "average pool": [{"type": "average_pool", "size": [2, 3], "stride": 2, "padding": 1}, CONV],
+    "dropout": [{"type": "dropout", "rate": 0.5}, {"type": "max_pool", "size": 2, "stride": 1}],
+}
+HEADS = {
+    "softmax": ([DENSE], "auto", 0.1),
+    "hidden": ([{**DENSE, "units": 5, "activation": "relu"}, {**DENSE, "bias": False}], "auto", 0.0),
+    "yes or no": ([{**DENSE, "units": 1, "activation": "sigmoid"}], "auto", 0.2),
+    "several yes or no": ([{**DENSE, "activation": "sigmoid"}], "auto", 0.1),
+    "squared error": ([{**DENSE, "activation": "sigmoid"}], "mean_squared_error", 0.0),
+}
+CASES = [(body, "softmax") for body in BODIES] + [("plain", head) for head in HEADS if head != "softmax"]
+PASSES = """
+answer(given.labels.map((label, n) => {
+  const trace = network.forward(image(n)), verdict = network.judge(trace.outputs.at(-1), label);
+  const { gradients, deltas } = network.backward(trace, verdict.dz);
+  return {
+    outputs: trace.outputs.map((y) => Array.from(y)), deltas: deltas.map((dy) => Array.from(dy)),
+    gradients: gradients.flatMap((own) => Object.values(own).map((values) => Array.from(values))),
+    loss: verdict.loss, shares: Array.from(verdict.outputs), guess: classOf(verdict.outputs),
+  };
+}));
+"""
+
+
+def assert_close(found, expected):
+    """Compare lists of flat arrays in float64."""
+    assert len(found) == len(expected)
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_allclose(here, np.ravel(there), rtol=1e-10, atol=1e-12)
+
+
+def small_network(body, head):
+    layers, loss, smoothing = HEADS[head]
+    layers = TypeAdapter(list[Layer]).validate_python([*BODIES[body], {"type": "flatten"}, *layers])
+    network = Network(layers, (7, 6, 2), loss=loss)
+    return network, make_executor(network, None, random_parameters(network), smoothing=smoothing), smoothing
+
+
+@pytest.mark.parametrize(("body", "head"), CASES, ids=lambda value: value.replace(" ", "-"))
+def test_passes_equal_the_plain_loops(body, head):
+    network, executor, smoothing = small_network(body, head)
+    planes, _ = random_batch(network, 2)
+    labels = np.array([0, 1])
+    given = for_scripts(network, executor, smoothing)
+    found = run_scripts(PASSES, **given, pixels=packed(planes), labels=labels.tolist())
+    parameters = network.views(executor.theta)
+    for n, result in enumerate(found):
+        x, label = normalized(executor, planes[n : n + 1]), labels[n : n + 1]
+        outputs = forward(network, parameters, x)
+        outcome = judge(network, outputs[-1], label, smoothing)
+        gradients, deltas = backward(network, parameters, x, outputs, outcome.dz)
+        slid = [
+            as_slid(unit.layer, gradients[f"{unit.name}.{parameter.name}"])
+            for unit in network.units
+            for parameter in unit.parameters
+        ]
+        assert_close(result["outputs"], outputs)
+        assert_close(result["deltas"], deltas)
+        assert_close(result["gradients"], slid)
+        assert_close([result["shares"], [result["loss"]]], [outcome.outputs, outcome.loss])
+        assert (result["guess"] == label[0]) == bool(outcome.correct)
+
+
+def test_an_update_moves_what_is_trainable_against_its_gradient():
+    frozen = [{**CONV, "trainable": False}, {"type": "flatten"}, DENSE]
+    network = Network(TypeAdapter(list[Layer]).validate_python(frozen), (7, 6, 2))
+    executor = make_executor(network, None, random_parameters(network))
+    planes, _ = random_batch(network, 1)
+    found = run_scripts(
+        """
+        const trace = network.forward(image(0)), { dz, loss } = network.judge(trace.outputs.at(-1), 2);
+        const weights0 = network.layers.map((layer) => Array.from(layer.parameters.kernel ?? []));
+        const { gradients } = network.backward(trace, dz);
+        network.update(gradients, 0.01);
+        answer({
+          before: loss, after: network.judge(network.forward(image(0)).outputs.at(-1), 2).loss,
+          moved: network.layers.map((layer, k) => weights0[k].map((w, n) => layer.parameters.kernel[n] - w)),
+          gradients: gradients.map((own) => Array.from(own.kernel ?? [])),
+        });
+        """,
+        **for_scripts(network, executor), pixels=packed(planes),
+    )  # fmt: skip
+    assert found["after"] < found["before"]
+    assert np.any(found["gradients"][0])
+    assert not np.any(found["moved"][0])  # the convolution is frozen
+    assert_close([found["moved"][-1]], [-0.01 * np.array(found["gradients"][-1])])
+
+
+def test_a_trained_network_answers_as_the_engine_does(finished_run):
+    found = look_into(str(finished_run))
+    images = found.dataset.test_images[:1000]
+    given = {"network": report_module.describe_network(found.model)}
+    given |= {"weights": base64.b64encode(report_module.flat_weights(found.model)).decode()}
+    answers = run_scripts(
+        """
+        answer(Array.from({ length: 1000 }, (_, n) =>
+          Array.from(network.judge(network.forward(image(n)).outputs.at(-1), 0).outputs)));
+        """,
+        **given, pixels=packed(planar(images)),
+    )  # fmt: skip
+    expected = load(finished_run).predict_proba(images)
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    assert (np.argmax(answers, 1) == found.predicted[:1000]).all()
+
+
+@pytest.mark.parametrize("stroke", [[(60, 40), (200, 40), (120, 250)], [(140, 20), (150, 260)], [(5, 5), (30, 20)]])
+def test_the_pad_prepares_a_drawing_as_mnist_was(stroke, tmp_path):
+    picture = Image.new("L", (280, 280))
+    ImageDraw.Draw(picture).line(stroke, fill=255, width=22, joint="curve")
+    picture.save(tmp_path / "drawn.png")
+    found = run_scripts(
+        """
+        const ink = { width: 280, height: 280, values: bytes };
+        answer(Array.from(prepareDigit(ink, [1, 28, 28])));
+        """,
+        pixels=packed(np.asarray(picture)),
+    )  # fmt: skip
+    expected = prepare_digit(tmp_path / "drawn.png")[:, :, 0].astype(int)
+    difference = np.abs(np.reshape(found, (28, 28)) - expected)
+    assert np.sum(difference > 1) <= 1  # where a pixel's edge falls on half a pixel, the two may round it differently
+
+
+def test_an_empty_pad_is_an_empty_image():
+    text = "answer(Array.from(prepareDigit({ width: 4, height: 4, values: new Uint8Array(16) }, [1, 28, 28])));"
+    assert run_scripts(text) == [0] * 784
+
+
+def run_json(page: str) -> dict:
+    found = re.search(r'<script type="application/json" id="run">(.*?)</script>', page, re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_the_page_is_self_contained(lenumba, run):
+    result = lenumba("report", run)
+    assert result.exit_code == 0, result.output
+    page = (run / "report.html").read_text("utf-8")
+    assert "$" + "title" not in page
+    assert re.findall(r"(?:src|href)=|https?://(?!www\.w3\.org/2000/svg)|@import|url\(", page) == []
+    values = run_json(page)
+    assert np.frombuffer(base64.b64decode(values["weights"]), "<f4").size == load(run).network.parameter_count
+    assert sum(map(sum, values["confusion"])) == 2000
+    assert [line["epoch"] for line in values["history"]] == [1, 2, 3]
+    assert len(values["mistakes"]["labels"]) == len(values["mistakes"]["outputs"])
+    assert sorted(set(values["samples"]["labels"])) == list(range(10))
+    assert values["pad"] == "digit"
+
+
+def test_text_of_the_user_cannot_end_the_script_or_become_html(tmp_path):
+    name = "</script><script>alert(1)</script>"
+    assert "<" not in json_block({"name": name})
+    assert json.loads(json_block([name])) == [name]
+
+
+@pytest.mark.parametrize(
+    ("channels", "digits", "kind"), [(1, True, "digit"), (1, False, "plain"), (3, True, None), (3, False, None)]
+)
+def test_only_grey_images_are_drawn(channels, digits, kind):
+    model = SimpleNamespace(image_shape=(16, 16, channels), shows_digits=digits)
+    assert report_module.pad_kind(model) == kind
+
+
+def test_report_refuses_in_one_line(refused, run, monkeypatch):
+    assert "no run folder" in refused(2, "report", "nowhere")
+    assert "in an existing folder" in refused(3, "report", run, "--out", "gone/report.html")
+    monkeypatch.setattr(report_module, "MOST_PARAMETERS", 10)
+    assert "at most 10 parameters" in refused(2, "report", run)
+
+
+def test_pictures_are_read_as_bytes_of_the_run_data(run):
+    values = run_json(report_module.report_page(found := look_into(str(run))))
+    pixels = np.frombuffer(base64.b64decode(values["samples"]["pixels"]), np.uint8).reshape(-1, 1, 28, 28)
+    number = found.samples(3)[7]
+    assert (pixels[7, 0] == found.dataset.test_images[number, :, :, 0]).all()
+    assert values["samples"]["labels"][7] == found.dataset.test_labels[number]

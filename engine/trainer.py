@@ -64,20 +64,20 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Network:
+def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
-    config = loaded.config
-    layers, batch_size = config.network.layers, config.data.batch_size
+    config, size = loaded.config, loaded.config.data.batch_size
+    layers, loss = config.network.layers, config.loss_name
     try:
-        return Network(layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=batch_size)
+        return Network(layers, image_shape, loss=loss, name=loaded.name, batch_size=size, pixels=pixels)
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
 
 
 def planar(images: np.ndarray) -> np.ndarray:
-    """Return a copy uint8 [N, C, H, W] of [N, H, W, C] with 16 more readable bytes behind it, as `pack` needs."""
+    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
     planes = images.transpose(0, 3, 1, 2)
-    memory = np.zeros(planes.size + LANES, np.uint8)
+    memory = np.zeros(planes.size + LANES, images.dtype)
     copy = memory[: planes.size].reshape(planes.shape)
     copy[...] = planes
     return copy
@@ -125,7 +125,7 @@ class Trainer:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network = check_network(loaded, dataset.image_shape, dataset.classes)
+        self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
         count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
         self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
         if len(self.train_indices) < data.batch_size:
@@ -284,7 +284,10 @@ def stated_shape(config: Config) -> tuple[int, int, int] | None:
 
 
 def check_network(
-    loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None, classes: int | None = None
+    loaded: LoadedConfig,
+    image_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    pixels: str = "uint8",
 ) -> Network:
     """Return the network of a configuration for images and classes; without them, for those that are stated.
 
@@ -306,7 +309,7 @@ def check_network(
         raise loaded.error(
             "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
         )
-    network = build_network(loaded, shape)
+    network = build_network(loaded, shape, pixels)
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     return network

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lenumba.engine.tuning.study import Study
 
 # lenumba.sklearn lies in a folder of its own: beside this file it would hide scikit-learn from a Python started here.
-__path__.append(f"{__path__[0]}/extras")
+__path__ = [str(Path(__file__).parent), str(Path(__file__).parent / "extras")]
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "load", "train", "tune"]

@@ -17,7 +17,6 @@ from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.executor import Executor
 from lenumba.engine.layers import Dense
 from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.sections import expand_layer
 from lenumba.engine.trainer import Trainer, available_threads, build_network, planar
 
 try:
@@ -105,7 +104,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any) -> "LeNetClassifier":  # noqa: N803
+    def fit(self, X: Any, y: Any) -> "LeNetClassifier":
         """Train on X [N, features], [N, H, W] or [N, H, W, C] with labels y [N] of any kind.
 
         Raises
@@ -115,7 +114,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         lenumba.engine.errors.DivergedError
             Where the loss is not finite any more.
         """
-        X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)  # noqa: N806
+        X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -139,10 +138,10 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         self._executor: Executor | None = trainer.executor
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return float64 [N, classes], the probability of each class, in the order of `classes_`."""
         check_is_fitted(self, "parameters_")
-        X = validate_data(self, X, dtype="numeric", allow_nd=True, reset=False)  # noqa: N806
+        X = validate_data(self, X, dtype="numeric", allow_nd=True, reset=False)
         if X.shape[1:] != self._row_shape:
             expected, found = ("×".join(map(str, shape)) for shape in (self._row_shape, X.shape[1:]))
             raise ValueError(f"X: expected samples of {expected} values, as in fit, found {found}")
@@ -151,7 +150,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         outputs = self._ready().evaluate(images, np.zeros(len(images), np.int64), order)[1].astype(np.float64)
         return outputs / outputs.sum(axis=1, keepdims=True)  # to 1 in float64, too
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each sample: an array [N] of labels as they came in `y`."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
@@ -193,14 +192,14 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
     def _configuration(self, images: np.ndarray) -> LoadedConfig:
         """Return the parameters as a checked configuration."""
         count, shape = len(images), images.shape[1:]
+        layers: list[Any]
         if isinstance(self.layers, str):
-            *layers, last = load_config(self.layers).config.network.layers
+            *before, last = load_config(self.layers).config.network.layers
             if not isinstance(last, Dense):
                 raise ConfigError(f"layers: expected a recipe that ends with a dense layer, found {self.layers!r}")
-            layers = [layer.model_dump() for layer in layers]
+            layers = [layer.model_dump() for layer in before]
         else:
-            layers = [*(default_layers(*shape) if self.layers is None else self.layers)]
-            layers = [dict(expand_layer(layer)) for layer in layers]
+            layers = default_layers(*shape) if self.layers is None else [*self.layers]
         layers.append({"type": "dense", "units": len(self.classes_), "activation": "softmax"})
         generator = check_random_state(self.random_state)
         size = plain(self.batch_size)
@@ -247,7 +246,7 @@ def default_layers(height: int, width: int, channels: int) -> list[Any]:
     return [
         layer
         for maps, size in blocks
-        for layer in ({**CONV, "channels": maps, "kernel_size": size}, {"type": "max_pool", "size": 2})
+        for layer in ({**CONV, "channels": maps, "kernel_size": size}, {"type": "max_pool", "size": 2, "stride": 2})
     ] + hidden
 
 

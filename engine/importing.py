@@ -13,7 +13,7 @@ import numpy as np
 
 from lenumba.engine.checkpoint import checksum, load_checkpoint
 from lenumba.engine.config import LoadedConfig, dump_config
-from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, dataset_spec
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.export import torch_name
 from lenumba.engine.folders import check_writable, locked, make_folder, write_json, write_text
@@ -21,7 +21,7 @@ from lenumba.engine.network import Network
 from lenumba.engine.npz import read_weights
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.runs import portable, write_checkpoints
-from lenumba.engine.selection import load_data
+from lenumba.engine.selection import load_data, pixel_statistics, split
 from lenumba.engine.trainer import Progress, check_network, stated_shape
 
 FACTS = ("mean", "std", "class_names")
@@ -181,12 +181,9 @@ def normalization(
                 f"{file}: expected mean and std of {channels} channels, std above 0, found {found}; mend it"
             )
         return mean, deviation
-    data = loaded.config.data
-    if data.normalize != "mean_std" or dataset is None:
+    if dataset is None:
         return np.zeros(channels), np.ones(channels)
-    count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
-    indices, _ = split_validation(count, data.validation, loaded.config.train.seed)
-    return mean_and_std(dataset.train_images, indices)
+    return pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
 
 
 # ------------------------------------------------------------------------------------------------ which tensor is which

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.config import Config, LoadedConfig
-from lenumba.engine.data import Dataset, dataset_spec, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, dataset_spec
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
 from lenumba.engine.interrupts import Unmissed
@@ -19,7 +19,7 @@ from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.schedules import learning_rates
-from lenumba.engine.selection import stated_classes
+from lenumba.engine.selection import pixel_statistics, split, stated_classes
 from lenumba.kernels.program import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
@@ -126,18 +126,13 @@ class Trainer:
         self.dataset = dataset
         data, train = self.config.data, self.config.train
         self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
-        count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
-        self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
+        self.train_indices, self.val_indices = split(loaded, dataset)
         if len(self.train_indices) < data.batch_size:
             raise DataError(
                 f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
                 f"found {len(self.train_indices)}; lower data.batch_size"
             )
-        if data.normalize == "mean_std":
-            mean, deviation = mean_and_std(dataset.train_images, self.train_indices)
-        else:
-            mean, deviation = np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
-        self.mean, self.deviation = mean, deviation
+        self.mean, self.deviation = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         start = time.perf_counter()
         with Unmissed():
@@ -147,8 +142,8 @@ class Trainer:
             self.network,
             program,
             self.optimizer,
-            mean=mean,
-            deviation=deviation,
+            mean=self.mean,
+            deviation=self.deviation,
             threads=train.threads or available_threads(),
             smoothing=self.config.loss.label_smoothing,
         )

@@ -42,7 +42,7 @@ def explain(
     from lenumba.engine.explain_text import explanation_text
 
     if image is not None and "=" in image and not Path(image).is_file():
-        image, overrides = None, (image, *overrides)
+        overrides, image = (image, *overrides), None
     subject = find_subject(config, list(overrides), checkpoint, progress=not as_json)
     names = [unit.name for unit in subject.network.units]
     if layer not in (None, *names):

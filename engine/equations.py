@@ -142,7 +142,7 @@ def update_equation(optimizer: Any) -> str:
     decay = optimizer.weight_decay
     if optimizer.name == "adamw":
         shrink = f" − η·{decay:g}·θ (no biases)" if decay else ""
-        return f"θ ← θ − η·Δθ/(|Δθ| + {optimizer.epsilon:g}){shrink}, AdamW's first step"
+        return f"θ ← θ − η·Δθ/(|Δθ| + {optimizer.epsilon:g}){shrink}"
     gradient = f"(Δθ + {decay:g}·θ (no biases))" if decay else "Δθ"
     ahead = f"{1 + optimizer.momentum:g}·" if optimizer.nesterov else ""
     return f"θ ← θ − η·{ahead}{gradient}"

@@ -71,6 +71,11 @@ class Layer:
     gradients: Arrays
     updated: Arrays
 
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves its parameters alone."""
+        return not getattr(self.unit.layer, "trainable", True)
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -200,9 +205,8 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     dataset = load_data(subject.loaded, progress)
     index, count = int(image or 0), len(dataset.test_labels)
     if index >= count:
-        raise DataError(
-            f"image {index}: expected an index from 0 to {count - 1} into the test set of {dataset.name}; choose one"
-        )
+        expected = f"an index into the {count} test images of {dataset.name}"
+        raise DataError(f"image {index}: expected {expected}; choose one from 0 to {count - 1}")
     number = int(dataset.test_labels[index]) if number is None else number
     return Sample(dataset.test_images[index], f"test image {index} of {dataset.name}", number)
 
@@ -236,10 +240,12 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         after = plain.judge(network, plain.forward(network, updated, images)[-1], np.array([label]), smoothing)
     layers = []
     for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
-        own = [{p.name: values[f"{unit.name}.{p.name}"] for p in unit.parameters} for values in (parameters, gradients)]
-        new = {p.name: updated[f"{unit.name}.{p.name}"] for p in unit.parameters}
+        own, slopes, new = (
+            {parameter.name: values[f"{unit.name}.{parameter.name}"] for parameter in unit.parameters}
+            for values in (parameters, gradients, updated)
+        )
         equations = EQUATIONS[unit.layer.kind](unit.layer, unit.shape)
-        layers.append(Layer(unit, equations, x[0], y[0], delta[0], *own, new))
+        layers.append(Layer(unit, equations, x[0], y[0], delta[0], own, slopes, new))
     return Explanation(
         subject=subject,
         sample=sample,

@@ -41,11 +41,12 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
         below = explanation.layers.index(item) - 1
         lines += laid_out(tensor("δ", item.delta, whole, width), width) if layer else []
         lines += backward_lines(item, explanation.layers[below] if below >= 0 else None, whole, width)
-    if any(item.parameters for item in layers):
-        lines += ["", f"STEP  {explanation.update}, η = {explanation.rate:g}"]
+    learning = [item for item in layers if item.parameters and not item.frozen]
+    if learning:
+        lines += ["", *beside("STEP, the optimiser's first", [explanation.update, f"η = {explanation.rate:g}"], width)]
         blocks = [
             block
-            for item in layers
+            for item in learning
             for name, value in item.updated.items()
             for block in tensor(f"{item.unit.name}.{name}", value, whole, width)
         ]
@@ -86,8 +87,7 @@ def backward_lines(layer: Layer, below: Layer | None, whole: int | None, width: 
     if below is not None:
         equations.append(layer.equations.x)
         blocks += tensor("δx", below.delta, whole, width)
-    frozen = "" if getattr(layer.unit.layer, "trainable", True) else " (frozen)"
-    return section(layer.unit.name + frozen, equations, blocks, width) if blocks else []
+    return section(layer.unit.name + " (frozen)" * layer.frozen, equations, blocks, width) if blocks else []
 
 
 def outcome_lines(explanation: Explanation, width: int) -> list[str]:
@@ -140,9 +140,10 @@ def tensor(name: str, values: np.ndarray, whole: int | None, width: int) -> list
         return list(matrix(name, values.reshape(1, -1), width))
     if values.ndim == 2:
         return list(matrix(name, values, width))
-    blocks = []
+    blocks: list[Block] = []
+    gap = " " if len(name) > 2 else ""
     for index in np.ndindex(values.shape[:-2]):
-        numbered = f"{name}{','.join(str(k) for k in index)}" if math.prod(values.shape[:-2]) > 1 else name
+        numbered = f"{name}{gap}{','.join(str(k) for k in index)}" if math.prod(values.shape[:-2]) > 1 else name
         blocks += matrix(numbered, values[index], width)
     return blocks
 

@@ -21,7 +21,7 @@ _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is
 
 
 def shows_digits(class_names: tuple[str, ...], name: str) -> bool:
-    """Return whether a data set's classes are digits, some or all, so that :func:`prepare_digit` is for its pictures."""
+    """Return whether classes are digits, some or all of them, so that :func:`prepare_digit` is for their pictures."""
     return class_names == tuple("0123456789") or name in ("digits", "mnist")
 
 

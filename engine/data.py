@@ -174,9 +174,9 @@ _CLOTHES = (
 #: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
 DATASETS = {
     "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits),
-    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
     "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published),
     "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
+    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
     "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
     "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes),
     "folder": DatasetSpec(None, None, _load_folder),

@@ -98,7 +98,7 @@ def test_digits8x8_without_scikit_learn_say_what_to_install(monkeypatch, tmp_pat
     (tmp_path / "datasets/data/digits.csv.gz").write_bytes(b"not gzip")
     spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-    with pytest.raises(DataError, match="digits.csv.gz: expected a table .* reinstall scikit-learn"):
+    with pytest.raises(DataError, match=r"digits\.csv\.gz: expected a table .* reinstall scikit-learn"):
         load_dataset("digits8x8")
 
 

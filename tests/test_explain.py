@@ -13,11 +13,14 @@ from peer import tensor, torch_network, torch_unit
 from PIL import Image
 
 from lenumba.engine.config import read_config
-from lenumba.engine.equations import EQUATIONS
+from lenumba.engine.equations import EQUATIONS, loss_equations
 from lenumba.engine.explain import Explanation, Sample, Subject, exact, explain
 from lenumba.engine.explain_text import explanation_text
-from lenumba.engine.layers import AveragePool, Conv, MaxPool
+from lenumba.engine.layers import LAYERS, AveragePool, Conv, MaxPool
+from lenumba.engine.losses import LOSSES
 from lenumba.engine.trainer import build_network
+from lenumba.engine.twins import TWINS
+from lenumba.kernels import reference_steps
 from lenumba.kernels.twin import interpreted
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}  # float64 sums of at most 10³ terms of size 1
@@ -128,8 +131,6 @@ GEOMETRIES = [
 @pytest.mark.parametrize("layer", GEOMETRIES, ids=lambda layer: f"{layer.orientation}-{layer.stride}-{layer.padding}")
 def test_printed_equation_of_a_convolution_computes_what_it_says(layer):
     """The indices are read from the text and evaluated, for the output and for the kernel's gradient."""
-    from lenumba.engine.twins import TWINS
-
     rng, shape = np.random.default_rng(0), (2, 6, 5)
     (channels, height, width), (maps, rows, columns) = shape, layer.output_shape(shape)
     kernel = rng.normal(size=layer.parameters(shape)[0].shape)
@@ -151,6 +152,43 @@ def test_printed_equation_of_a_convolution_computes_what_it_says(layer):
         np.testing.assert_allclose(twin.forward(layer, parameters, x[None])[0], y, **EXACT)
         found = twin.backward(layer, parameters, x[None], y[None], delta[None])[1]["kernel"]
     np.testing.assert_allclose(found, slopes, **EXACT)
+
+
+def evaluated(equation: str, **values: float) -> float:
+    """Evaluate the right side of an equation as it is printed, for single numbers."""
+    text = re.split("=|←", equation, maxsplit=1)[1].replace(" (no biases)", "")
+    for sign, operator in {"−": "-", "·": "*", "e^": "e**", "|Δθ|": "abs(Δθ)", ")²": ")**2"}.items():
+        text = text.replace(sign, operator)
+    return eval(text.replace("log a", "log(a)"), {"e": np.e, "log": np.log, "abs": abs, **values})
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("label", [0, 1])
+def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoothing):
+    z = np.array([[0.7]])
+    for loss in LOSSES.values():
+        if loss.single and not (smoothing and not loss.smooths):
+            output, value, delta = loss_equations(loss, 1, smoothing)
+            a = evaluated(output, z=0.7)
+            with interpreted():
+                expected = getattr(reference_steps, loss.kernel)(z, np.array([label]), smoothing)
+            found = evaluated(value, a=a, y=label), a, evaluated(delta, a=a, y=label)
+            np.testing.assert_allclose(found, [expected[0], expected[2][0, 0], expected[3][0, 0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw"])
+def test_printed_step_computes_what_it_says(name, settings, kind):
+    found = explained(**{f"optimizer__{key}": value for key, value in {"name": name, **settings}.items()})
+    layer = found.layers[0]
+    value, gradient, updated = (
+        values["kernel"].flat[0] for values in (layer.parameters, layer.gradients, layer.updated)
+    )
+    assert evaluated(found.update, θ=value, Δθ=gradient, η=found.rate) == pytest.approx(updated, rel=1e-12)
+
+
+def test_every_layer_has_its_equations_and_its_twin():
+    kinds = {layer.model_fields["type"].default for layer in LAYERS}
+    assert kinds == EQUATIONS.keys() == TWINS.keys()
 
 
 def test_overlapping_windows_are_said_to_add_up():

@@ -123,7 +123,7 @@ def test_labels_of_any_kind_come_back_and_a_pickle_answers_alike():
 )
 def test_wrong_parameters_are_value_errors_of_one_line(settings, says):
     images, labels = digits(60)
-    with pytest.raises(ValueError, match="expected|larger|no recipe") as caught:
+    with pytest.raises(ValueError, match=r"expected|larger|no recipe") as caught:
         LeNetClassifier(**settings).fit(images, labels)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -31,6 +31,7 @@ except ImportError as error:
     ) from None
 
 COLUMNS = 16  # a table is filled up with zeros to a multiple: tables of about one width share a compiled program
+CHUNK = 1024  # samples
 MAX_SEED = 2**31 - 1
 SKELETON = "data: {name: npz, root: arrays in memory, validation: 0, normalize: none}\nnetwork: {layers: []}\n"
 CONV = {"type": "conv", "padding": "same", "activation": "relu"}
@@ -122,7 +123,8 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         self._row_shape = X.shape[1:]
         images = self._as_images(X)
         axes = (0,) if self._is_table() else (0, 1, 2)
-        self._mean, self._deviation = images.mean(axis=axes), images.std(axis=axes)
+        self._mean = images.mean(axis=axes, dtype=np.float64)
+        self._deviation = images.std(axis=axes, dtype=np.float64)
         # What is constant but for rounding stays near 0 instead of becoming noise.
         constant = self._deviation <= 1e-12 * np.abs(self._mean)
         self._deviation = np.where(constant, 1.0, self._deviation)
@@ -170,11 +172,11 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         return len(self._row_shape) == 1 and self.image_shape is None
 
     def _as_images(self, rows: np.ndarray) -> np.ndarray:
-        """Return float64 [N, H, W, C]; a table [N, features] becomes [N, 1, columns, 1], filled up with zeros."""
+        """Return [N, H, W, C] of any type; a table [N, features] becomes [N, 1, columns, 1], filled up with zeros."""
         count = len(rows)
         if self._is_table():
             features = rows.shape[1]
-            images = np.zeros((count, -(-features // COLUMNS) * COLUMNS))
+            images = np.zeros((count, -(-features // COLUMNS) * COLUMNS), rows.dtype)
             images[:, :features] = rows
             return images[:, np.newaxis, :, np.newaxis]
         shape = rows.shape[1:] if rows.ndim > 2 else tuple(map(operator.index, self.image_shape or ()))
@@ -184,10 +186,15 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         if math.prod(shape) != math.prod(rows.shape[1:]):
             expected, found = "×".join(map(str, shape)), rows.shape[1]
             raise ValueError(f"X: expected {expected} values in a row, as image_shape says, found {found}")
-        return rows.reshape(count, *shape, *(1,) * (3 - len(shape))).astype(np.float64)
+        return rows.reshape(count, *shape, *(1,) * (3 - len(shape)))
 
     def _normalized(self, images: np.ndarray) -> np.ndarray:
-        return ((images - self._mean) / self._deviation).astype(np.float32)
+        """Return float32, computed in float64 by and by, which takes less memory."""
+        result = np.empty(images.shape, np.float32)
+        for start in range(0, len(images), CHUNK):
+            part = slice(start, start + CHUNK)
+            result[part] = (images[part] - self._mean) / self._deviation
+        return result
 
     def _configuration(self, images: np.ndarray) -> LoadedConfig:
         """Return the parameters as a checked configuration."""

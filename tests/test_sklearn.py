@@ -39,7 +39,8 @@ def test_scikit_learn_accepts_it():
 @pytest.mark.parametrize(("unit", "shape"), [(16, (5, 6, 2)), (1, (5, 6, 2))])
 def test_floats_that_are_pixels_give_the_bits_of_the_pixels(unit, shape):
     conv = {"type": "conv", "channels": 2, "kernel_size": 3, "padding": 1}
-    layers = [conv, {"type": "flatten"}, {"type": "dense", "units": 3, "activation": "softmax"}]
+    layers = [{"type": "flatten"}, {"type": "dense", "units": 3, "activation": "softmax"}]
+    layers = [conv, *layers] if unit == 16 else layers  # which packs into margins
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (5 if unit == 1 else 37, *shape), np.uint8), rng.integers(0, 3, 37)
     found = []

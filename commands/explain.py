@@ -7,7 +7,7 @@ import click
 
 from lenumba.commands.base import RUN_HELP
 
-SLOW = 1_000_000  # multiply-adds of a forward pass from which it takes more than some seconds
+SLOW = 500_000  # multiply-adds of a forward pass from which it takes more than some seconds
 
 
 @click.command(epilog=RUN_HELP)

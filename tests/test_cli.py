@@ -11,20 +11,8 @@ from PIL import Image
 
 from lenumba.engine.config import Config, load_config, recipe_names, recipe_text
 
-COMMANDS = [
-    "train",
-    "compare",
-    "evaluate",
-    "predict",
-    "explain",
-    "runs",
-    "summary",
-    "configs",
-    "check",
-    "schema",
-    "data",
-]
-COMMANDS += ["tune", "profile", "export", "import"]
+COMMANDS = ["train", "compare", "evaluate", "predict", "explain", "runs", "summary", "configs", "check", "schema"]
+COMMANDS += ["data", "tune", "profile", "export", "import"]
 LENET_TERMS = [100, 4, 600, 6, 4800, 50, 500, 10]
 
 

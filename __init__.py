@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lenumba.engine.runs import RunResult
     from lenumba.engine.tuning.study import Study
 
+# lenumba.sklearn lies in a folder of its own: beside this file it would hide scikit-learn from a Python started here.
+__path__ = [str(Path(__file__).parent), str(Path(__file__).parent / "extras")]
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "load", "train", "tune"]
 

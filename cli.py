@@ -5,6 +5,7 @@ import click
 from lenumba import __version__
 from lenumba.commands import checks, recipes, results, see, work
 from lenumba.commands.base import Commands
+from lenumba.commands.explain import explain
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -25,6 +26,7 @@ for command in (
     work.compare,
     results.evaluate,
     results.predict,
+    explain,
     see.plot,
     see.report,
     results.runs,

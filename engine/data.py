@@ -12,6 +12,7 @@ import numpy as np
 
 from lenumba.engine import download
 from lenumba.engine.arrays import Arrays, as_images, as_labels, check_split
+from lenumba.engine.bundled import read_digits8x8
 from lenumba.engine.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
 from lenumba.engine.errors import DataError
 from lenumba.engine.idx import idx_sha256, read_idx
@@ -161,6 +162,10 @@ def _load_digits(request: Request) -> Arrays:
     return Arrays(*draw_digits(12_000, seed=0), *draw_digits(2_000, seed=1))
 
 
+def _load_digits8x8(request: Request) -> Arrays:
+    return Arrays(*read_digits8x8())
+
+
 def _load_bars(request: Request) -> Arrays:
     return Arrays(*draw_bars(2_000, seed=0), *draw_bars(500, seed=1))
 
@@ -180,6 +185,7 @@ DATASETS = {
     "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits),
     "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published),
     "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
+    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
     "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
     "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes),
     "folder": DatasetSpec(None, None, _load_folder),

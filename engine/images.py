@@ -30,6 +30,11 @@ _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding b
 _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
+def shows_digits(class_names: tuple[str, ...], name: str) -> bool:
+    """Return whether classes are digits, some or all of them, so that :func:`prepare_digit` is for their pictures."""
+    return class_names == tuple("0123456789") or name in ("digits", "mnist")
+
+
 def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
     """Load a picture and resize it (bilinear, antialiased) to the shape of a network's input.
 

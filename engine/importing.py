@@ -14,7 +14,7 @@ import numpy as np
 
 from lenumba.engine.checkpoint import checksum, read_state, read_tensors
 from lenumba.engine.config import LoadedConfig, dump_config, portable
-from lenumba.engine.data import Dataset, dataset_spec, split_validation
+from lenumba.engine.data import Dataset, dataset_spec
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.export import torch_name
 from lenumba.engine.folders import check_writable, locked, make_folder, write_json, write_text
@@ -178,12 +178,9 @@ def normalization(
                 f"{file}: expected mean and std of {channels} channels, std above 0, found {found}; mend it"
             )
         return mean, deviation
-    data = loaded.config.data
-    if data.normalize != "mean_std" or dataset is None:
+    if dataset is None:
         return np.zeros(channels), np.ones(channels)
-    count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
-    indices, _ = split_validation(count, data.validation, loaded.config.train.seed)
-    return dataset.mean_and_std(indices)
+    return pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
 
 
 # ------------------------------------------------------------------------------------------------ which tensor is which

@@ -12,6 +12,7 @@ from lenumba.engine.config import LoadedConfig
 from lenumba.engine.errors import DataError
 from lenumba.engine.executor import Executor
 from lenumba.engine.folders import find_run, load_run_config
+from lenumba.engine.images import shows_digits
 from lenumba.engine.metrics import confusion_matrix, precision_and_recall, predicted_classes
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.runs import fill_parameters
@@ -104,7 +105,7 @@ class Model:
     @property
     def shows_digits(self) -> bool:
         """Whether the classes are digits, some or all of them, so that pictures are prepared as MNIST's were."""
-        return self.class_names == tuple("0123456789") or self.loaded.config.data.name in ("digits", "mnist")
+        return shows_digits(self.class_names, self.loaded.config.data.name)
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.

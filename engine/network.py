@@ -59,6 +59,8 @@ class Network:
         What people call it.
     batch_size
         Small batches take images one by one, as they cannot fill the lanes; None: blocks of 16.
+    pixels
+        What the images are made of, ``uint8`` or ``float32``.
 
     Attributes
     ----------
@@ -79,9 +81,10 @@ class Network:
         loss: str = "auto",
         name: str = "network",
         batch_size: int | None = None,
+        pixels: str = "uint8",
     ) -> None:
         height, width, channels = input_shape
-        self.name = name
+        self.name, self.pixels = name, pixels
         self.input_shape: Shape = (channels, height, width)
         try:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
@@ -192,6 +195,7 @@ class Network:
             update_flags=optimizer.flags,
             labels=Place("work", layout.labels),
             gradient_size=self.size,
+            pixels=self.pixels,
         )
 
     def loss_calls(self) -> list[Call]:

@@ -8,7 +8,7 @@ from pydantic_core import core_schema
 from lenumba.engine.faults import nearest
 from lenumba.engine.layers import LAYERS, LIST, Layer, Strictly
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "bars", "shapes", "folder", "npz", "idx")
+DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx")
 OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
 
 LossName = Literal[
@@ -56,8 +56,8 @@ class Data(Strictly):
     """The images and how they are fed to the network."""
 
     name: Dataset = Field(
-        description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'folder' (of pictures), 'npz' and "
-        "'idx' are your own files in data.root."
+        description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'digits8x8' comes with "
+        "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root."
     )
     root: Annotated[str, Field(max_length=1024)] | None = Field(
         None,

@@ -1,11 +1,11 @@
-"""Part of a data set: some of its classes, and the first training images of each."""
+"""Parts of a data set: some of its classes, the first training images of each, and those for validation."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from lenumba.engine.config import LoadedConfig
-from lenumba.engine.data import Dataset, data_sha256, dataset_spec, load_dataset
+from lenumba.engine.data import Dataset, data_sha256, dataset_spec, load_dataset, split_validation
 from lenumba.engine.errors import DataError
 
 
@@ -102,3 +102,16 @@ def select(loaded: LoadedConfig, dataset: Dataset) -> Dataset:
         class_names=tuple(dataset.class_names[number] for number in classes),
         sha256=data_sha256(*arrays),
     )
+
+
+def split(loaded: LoadedConfig, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the images to train on and to validate with, int64 each, ascending."""
+    data, count = loaded.config.data, len(dataset.train_labels)
+    return split_validation(min(data.samples or count, count), data.validation, loaded.config.train.seed)
+
+
+def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `data.normalize` subtracts and divides by: float64 [C] each, of the training images at `indices`."""
+    if loaded.config.data.normalize == "mean_std":
+        return dataset.mean_and_std(indices)
+    return np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])

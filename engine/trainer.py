@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.config import Config, LoadedConfig
-from lenumba.engine.data import Dataset, dataset_spec, split_validation
+from lenumba.engine.data import Dataset, dataset_spec
 from lenumba.engine.errors import DataError, DivergedError
 from lenumba.engine.executor import Executor
 from lenumba.engine.interrupts import Unmissed
@@ -20,7 +20,7 @@ from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.schedules import learning_rates
-from lenumba.engine.selection import stated_classes
+from lenumba.engine.selection import pixel_statistics, split, stated_classes
 from lenumba.kernels.program import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
@@ -65,20 +65,20 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Network:
+def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
-    config = loaded.config
-    layers, batch_size = config.network.layers, config.data.batch_size
+    config, size = loaded.config, loaded.config.data.batch_size
+    layers, loss = config.network.layers, config.loss_name
     try:
-        return Network(layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=batch_size)
+        return Network(layers, image_shape, loss=loss, name=loaded.name, batch_size=size, pixels=pixels)
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
 
 
 def planar(images: np.ndarray) -> np.ndarray:
-    """Return a copy uint8 [N, C, H, W] of [N, H, W, C] with 16 more readable bytes behind it, as `pack` needs."""
+    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
     planes = images.transpose(0, 3, 1, 2)
-    memory = np.zeros(planes.size + LANES, np.uint8)
+    memory = np.zeros(planes.size + LANES, images.dtype)
     copy = memory[: planes.size].reshape(planes.shape)
     copy[...] = planes
     return copy
@@ -126,19 +126,14 @@ class Trainer:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network = check_network(loaded, dataset.image_shape, dataset.classes)
-        count = min(data.samples or len(dataset.train_labels), len(dataset.train_labels))
-        self.train_indices, self.val_indices = split_validation(count, data.validation, train.seed)
+        self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
+        self.train_indices, self.val_indices = split(loaded, dataset)
         if len(self.train_indices) < data.batch_size:
             raise DataError(
                 f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
                 f"found {len(self.train_indices)}; lower data.batch_size"
             )
-        if data.normalize == "mean_std":
-            mean, deviation = dataset.mean_and_std(self.train_indices)
-        else:
-            mean, deviation = np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
-        self.mean, self.deviation = mean, deviation
+        self.mean, self.deviation = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()
         check_memory(self.network, self.optimizer, dataset, threads, data.batch_size, len(self.val_indices))
@@ -150,8 +145,8 @@ class Trainer:
             self.network,
             program,
             self.optimizer,
-            mean=mean,
-            deviation=deviation,
+            mean=self.mean,
+            deviation=self.deviation,
             threads=threads,
             smoothing=self.config.loss.label_smoothing,
         )
@@ -287,7 +282,10 @@ def stated_shape(config: Config) -> tuple[int, int, int] | None:
 
 
 def check_network(
-    loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None, classes: int | None = None
+    loaded: LoadedConfig,
+    image_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    pixels: str = "uint8",
 ) -> Network:
     """Return the network of a configuration for images and classes; without them, for those that are stated.
 
@@ -309,7 +307,7 @@ def check_network(
         raise loaded.error(
             "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
         )
-    network = build_network(loaded, shape)
+    network = build_network(loaded, shape, pixels)
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     return network

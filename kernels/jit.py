@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import njit, types
+from numba.extending import typeof_impl
+
+from lenumba.kernels.twin import Twin
 
 # 'contract' fuses a·b + c, 'nsz' lets −0 be 0. Never 'nnan' (divergence is found by looking for NaN) and never
 # 'reassoc' (the order of a sum decides its bits). Division by zero gives Inf: kernels raise nothing.
@@ -39,13 +42,15 @@ def kernel(function: Callable) -> Callable:
     return njit(**FLAGS)(function)
 
 
-def reference(function: Callable) -> Callable:
-    """Compile a plain-loop twin when it is first called, in exact IEEE arithmetic of whatever dtype it is given.
-
-    No flag lets LLVM fuse or reorder, so float64 results are those of the same loops in Python (`.py_func`).
-    NUMBA_BOUNDSCHECK=1 checks every index.
-    """
+def compile_twin(function: Callable) -> Callable:
+    """Compile a plain-loop twin as :func:`lenumba.kernels.twin.reference` promises."""
     return njit(error_model="numpy", fastmath=False)(function)
+
+
+@typeof_impl.register(Twin)
+def typeof_twin(twin: Twin, context: Any) -> types.Type:
+    """Let compiled twins call one another, and take one another as arguments."""
+    return types.Dispatcher(twin.compiled)
 
 
 def compile_kernel(function: Any, signature: Sequence[str]) -> Any:

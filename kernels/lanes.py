@@ -88,3 +88,17 @@ def pack(images, labels, order, first, count, scale, shift, x, label, valid, C, 
                 j = min(step * COUNT, W - COUNT)
                 pixel = (c * H + i) * W + j
                 pack_pixels(images, starts, pixel, a, b, x, c * X_PLANE + i * X_ROW + j, COUNT)
+
+
+@kernel
+def pack_floats(images, labels, order, first, count, scale, shift, x, label, valid, C, H, W, X_ROW, X_PLANE):
+    """Do the same as :func:`pack` with float32 images[N, C, H, W]: tables of measurements, which 8 bits would round."""
+    for lane in range(LANES):
+        sample = order[first + min(lane, count - 1)]
+        label[lane] = labels[sample]
+        valid[lane] = 1.0 if lane < count else 0.0
+        for c in range(C):
+            for i in range(H):
+                for j in range(W):
+                    value = images[((sample * C + c) * H + i) * W + j] * scale[c] + shift[c]
+                    x[(c * X_PLANE + i * X_ROW + j) * LANES + lane] = value

@@ -15,7 +15,7 @@ from lenumba.kernels.tile import outer_fma, product_fma, store_tile, zero_tile
 
 @kernel
 def pack_image(images, labels, order, first, scale, shift, x, label, valid, C, SIZE):
-    """Fill x[C, SIZE] with image number order[first], scaled as :func:`lenumba.kernels.lanes.pack` does."""
+    """Fill x[C, SIZE] with image number order[first], uint8 or float32, as :func:`lenumba.kernels.lanes.pack` does."""
     sample = order[first]
     for lane in range(LANES):
         label[lane] = labels[sample]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lenumba.kernels.program import KERNEL_MODULES, UPDATE, WAIT, Call, Plan, Step
+from lenumba.kernels.program import KERNEL_MODULES, UPDATE, WAIT, Call, Plan, Step, packing
 
 # The clock: counter at the start and at the last lap, events noted and room for them; (calls, cycles) of each slot;
 # the events (slot, counter at its end).
@@ -72,7 +72,7 @@ def profile_rows(plan: Plan) -> list[Row]:
     forward = [step for step in plan.forward if step.only != "evaluation"]
     rows = [row_of(step, slot) for slot, step in enumerate(forward, UPDATE + 2)]
     loss = UPDATE + 2 + len(forward)
-    pack = "pack" if plan.input.unit > 1 else "pack_image"
+    pack = packing(plan)
     rows.insert(0, Row(UPDATE + 1, pack, pack, pack))
     [call] = (call for call in plan.loss if call.kernel in KERNEL_MODULES["loss"])  # others only move what it needs
     rows.append(Row(loss, call.kernel, call.kernel, call.kernel, calls=[call]))

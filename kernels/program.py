@@ -79,6 +79,7 @@ RUN_ARGUMENTS = {
     "smoothing": "f64",
     "key": "i64",
 }
+PIXELS = {"uint8": "u8*", "float32": "f32*"}  # what images can be made of, and the argument's type
 BLOCK_ARGUMENTS = (
     "images, labels, order, first, count, scale, shift, theta, gradient, work, result, weight, smoothing, key"
 )
@@ -195,6 +196,7 @@ class Plan:
     update_flags: dict[str, bool] = field(default_factory=dict)
     labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
     gradient_size: int = 0
+    pixels: str = "uint8"  # a key of PIXELS
     clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
 
     def lap(self, slot: int) -> list[str]:
@@ -221,7 +223,8 @@ def program_source(plan: Plan) -> Source:
     lines += block_function("evaluate_block", plan, "evaluation")
     lines += block_function("train_block", plan, "training")
     lines += entry_function(plan)
-    return Source(plan.name, "\n".join(lines) + "\n", "run", list(RUN_ARGUMENTS.values()))
+    signature = RUN_ARGUMENTS | {"images": PIXELS[plan.pixels]}
+    return Source(plan.name, "\n".join(lines) + "\n", "run", list(signature.values()))
 
 
 def imports(plan: Plan) -> list[str]:
@@ -231,9 +234,7 @@ def imports(plan: Plan) -> list[str]:
     words = set(used.replace("(", " ").replace(",", " ").split())
     lines = [
         "from lenumba.kernels.jit import kernel",
-        "from lenumba.kernels.lanes import pack"
-        if plan.input.unit > 1
-        else "from lenumba.kernels.pixels import pack_image",
+        f"from lenumba.kernels.{'lanes' if plan.input.unit > 1 else 'pixels'} import {packing(plan)}",
         "from lenumba.kernels.loop import evaluate_loop, train_loop",
         "from lenumba.kernels.simd import at",
         f"from lenumba.kernels.update import {plan.update}",
@@ -246,6 +247,13 @@ def imports(plan: Plan) -> list[str]:
     return sorted(lines)
 
 
+def packing(plan: Plan) -> str:
+    """Return the kernel that takes images in."""
+    if plan.input.unit == 1:
+        return "pack_image"
+    return "pack" if plan.pixels == "uint8" else "pack_floats"
+
+
 def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluation"]) -> list[str]:
     """Print the function that takes one block through the network."""
     forward = [step for step in plan.forward if step.only in ("", purpose)]
@@ -256,12 +264,13 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
     height, width = x.height, x.width
     if x.row == x.width:  # no margins between rows: an image is one long row
         height, width = 1, x.height * x.width
-    shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}, COUNT={min(width, LANES)}"
+    shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}"
     packed = f"scale, shift, {x.interior}, {labels}, {valid}"
     if x.unit == 1:
         pack = f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
     else:
-        pack = f"    pack(images, labels, order, first, count, {packed}, {shapes})"
+        shapes += f", COUNT={min(width, LANES)}" if plan.pixels == "uint8" else ""
+        pack = f"    {packing(plan)}(images, labels, order, first, count, {packed}, {shapes})"
     parts = [[pack], *([f"    {step.name}({arguments})"] for step in forward)]
     parts.append([f"    {call}" for call in plan.loss])
     parts += [[f"    {step.name}({arguments})"] for step in backward]

@@ -4,12 +4,13 @@ Arrays have the axes [N, C, H, W] (image, map, row, column) and any floating-poi
 the first argument. `stride` is (vertical, horizontal) and `padding` (top, left, bottom, right). Nothing is padded in
 memory: a tap that falls outside the image is left out.
 
-Every function is compiled when it is first called; ``conv_forward.py_func`` and so on are the same in plain Python.
+Every function is compiled when it is first called; ``conv_forward.py_func`` and so on are the same in plain Python,
+and within :func:`lenumba.kernels.twin.interpreted` they are what runs.
 """
 
 import numpy as np
 
-from lenumba.kernels.jit import reference
+from lenumba.kernels.twin import reference
 
 # ------------------------------------------------------------------------------------------------- convolution
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenumba.kernels.jit import reference
+from lenumba.kernels.twin import reference
 
 
 @reference

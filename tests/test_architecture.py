@@ -11,7 +11,7 @@ import pytest
 import lenumba
 
 ROOT = Path(lenumba.__file__).parent
-FOLDERS = ("commands", "engine", "kernels")
+FOLDERS = ("commands", "engine", "extras", "kernels")
 FILES = [ROOT / "__init__.py", ROOT / "cli.py", *(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
 ALL = [*FILES, *(ROOT / "configs").glob("*.py"), *(ROOT / "tests").glob("*.py")]
 HEAVY = ("numba", "numpy", "pydantic", "llvmlite")
@@ -45,8 +45,9 @@ def test_there_are_files_to_look_at():
 def test_imports_flow_one_way(path):
     names, part = imported(path), relative(path).partition("/")[0]
     forbidden = {
-        "kernels": ["lenumba.engine", "lenumba.commands", "lenumba.cli"],
-        "engine": ["lenumba.commands", "lenumba.cli"],
+        "kernels": ["lenumba.engine", "lenumba.extras", "lenumba.commands", "lenumba.cli"],
+        "engine": ["lenumba.extras", "lenumba.commands", "lenumba.cli"],
+        "extras": ["lenumba.commands", "lenumba.cli"],
         "commands": ["lenumba.cli"],
     }.get(part, [])
     assert [name for package in forbidden for name in below(names, package)] == []

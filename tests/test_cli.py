@@ -11,8 +11,8 @@ from PIL import Image
 
 from lenumba.engine.config import Config, load_config, recipe_names, recipe_text
 
-COMMANDS = ["train", "compare", "evaluate", "predict", "plot", "report", "runs", "summary", "configs", "check"]
-COMMANDS += ["schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
+COMMANDS = ["train", "compare", "evaluate", "predict", "explain", "plot", "report", "runs", "summary", "configs"]
+COMMANDS += ["check", "schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
 LENET_TERMS = [100, 4, 600, 6, 4800, 50, 500, 10]
 
 

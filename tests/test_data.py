@@ -78,6 +78,30 @@ def test_digits_come_from_the_generator(monkeypatch):
     np.testing.assert_array_equal(dataset.test_images[..., 0], draw_digits(2000, 1)[0])
 
 
+def test_digits8x8_are_scikit_learns():
+    """Against scikit-learn's own reader, which this one does without."""
+    from sklearn.datasets import load_digits
+
+    dataset, published = load_dataset("digits8x8"), load_digits()
+    images = np.concatenate([dataset.train_images, dataset.test_images])[..., 0]
+    np.testing.assert_array_equal(images, np.rint(published.images * 255 / 16))
+    np.testing.assert_array_equal(np.concatenate([dataset.train_labels, dataset.test_labels]), published.target)
+    assert len(dataset.test_labels) == 500
+    assert len(np.unique(images)) == 17  # no two of the 17 levels have become one
+
+
+def test_digits8x8_without_scikit_learn_say_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"expected scikit-learn.*pip install 'lenumba\[sklearn\]'"):
+        load_dataset("digits8x8")
+    (tmp_path / "datasets/data").mkdir(parents=True)
+    (tmp_path / "datasets/data/digits.csv.gz").write_bytes(b"not gzip")
+    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(DataError, match=r"digits\.csv\.gz: expected a table .* reinstall scikit-learn"):
+        load_dataset("digits8x8")
+
+
 def test_specs_need_no_files():
     assert tuple(DATASETS) == sections.DATASETS
     assert {name for name, spec in DATASETS.items() if spec.image_shape is None} == set(sections.OWN_FILES)

@@ -17,7 +17,9 @@ from lenumba.engine.selection import stated_classes
 
 COUNTS = {
     "colour": 1778,
+    "digits8x8": 7690,
     "edges": 3408,
+    "fashion": 105866,
     "lenet": 6070,
     "lenet-transfer": 5815,
     "lenet-tune": 6070,

@@ -228,7 +228,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from harness import make_network, random_batch, random_parameters
 from rounding import run_twin
-from lenumba.kernels.jit import reference
+from lenumba.kernels.twin import reference
 
 try:
     reference(lambda array: array[len(array)])(np.zeros(3))

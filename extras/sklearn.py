@@ -1,0 +1,273 @@
+"""A scikit-learn classifier: small CNNs and dense networks in pipelines, grid searches and cross-validation.
+
+>>> from lenumba.sklearn import LeNetClassifier  # doctest: +SKIP
+>>> GridSearchCV(LeNetClassifier(), {"learning_rate": [1e-3, 1e-2]}).fit(images, labels)  # doctest: +SKIP
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.config import LoadedConfig, load_config, read_config
+from lenumba.engine.data import Dataset
+from lenumba.engine.errors import ConfigError, DataError
+from lenumba.engine.executor import Executor
+from lenumba.engine.layers import Dense
+from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.trainer import Trainer, available_threads, build_network, planar
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise DataError(
+        f"lenumba.sklearn: expected scikit-learn 1.6 or later, found none that fits ({error}); "
+        "pip install 'lenumba[sklearn]'"
+    ) from None
+
+COLUMNS = 16  # a table is filled up with zeros to a multiple: tables of about one width share a compiled program
+CHUNK = 1024  # samples
+MAX_SEED = 2**31 - 1
+SKELETON = "data: {name: npz, root: arrays in memory, validation: 0, normalize: none}\nnetwork: {layers: []}\n"
+CONV = {"type": "conv", "padding": "same", "activation": "relu"}
+
+
+class LeNetClassifier(ClassifierMixin, BaseEstimator):
+    """A small network, trained by the compiled engine.
+
+    Parameters
+    ----------
+    layers
+        The layers before the last one, as recipes write them: ``["flatten", {"type": "dense", "units": 32,
+        "activation": "relu"}]``; or the name or path of a recipe, whose last layer is left out. The last layer, one
+        output a class with softmax, comes by itself. None: convolutions for images, 64 hidden units for tables.
+    image_shape
+        (H, W) or (H, W, C) of images that come as flat rows; None: flat rows are tables.
+    epochs, batch_size
+        Passes over the training samples, and samples in a step.
+    optimizer
+        ``adamw`` or ``sgd`` (with momentum 0.9).
+    learning_rate, weight_decay, label_smoothing
+        As in recipes.
+    schedule
+        ``constant``, ``cosine``, ``one_cycle`` or ``step``.
+    random_state
+        Seed, random generator or None, as everywhere in scikit-learn.
+    n_jobs
+        Threads: None is 1, −1 all cores. It never changes a bit of the result.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    parameters_
+        Arrays by name, such as ``dense1.kernel``.
+    loss_curve_
+        Each epoch's mean training loss.
+    n_features_in_
+        Columns of X, or rows of its images.
+
+    Notes
+    -----
+    X is [N, features], [N, H, W] or [N, H, W, C] of any numeric type. Each feature of a table, or each channel of
+    images, is brought to mean 0 and deviation 1 in float64 and goes to the engine as float32, not in 8 bits.
+    """
+
+    def __init__(
+        self,
+        layers: str | Sequence[Any] | None = None,
+        *,
+        image_shape: Sequence[int] | None = None,
+        epochs: int = 30,
+        batch_size: int = 32,
+        optimizer: str = "adamw",
+        learning_rate: float = 0.01,
+        weight_decay: float = 0.01,
+        label_smoothing: float = 0.0,
+        schedule: str = "cosine",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.layers = layers
+        self.image_shape = image_shape
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.schedule = schedule
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any) -> "LeNetClassifier":
+        """Train on X [N, features], [N, H, W] or [N, H, W, C] with labels y [N] of any kind.
+
+        Raises
+        ------
+        ValueError
+            Where X, y or a parameter does not fit; one line for each fault.
+        lenumba.engine.errors.DivergedError
+            Where the loss is not finite any more.
+        """
+        X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y: expected at least 2 classes, found one class, {self.classes_[0]!r}; add others")
+        self._row_shape = X.shape[1:]
+        images = self._as_images(X)
+        axes = (0,) if self._is_table() else (0, 1, 2)
+        self._mean = images.mean(axis=axes, dtype=np.float64)
+        self._deviation = images.std(axis=axes, dtype=np.float64)
+        # What is constant but for rounding stays near 0 instead of becoming noise.
+        constant = self._deviation <= 1e-12 * np.abs(self._mean)
+        self._deviation = np.where(constant, 1.0, self._deviation)
+        images = self._normalized(images)
+        try:
+            self._loaded = self._configuration(images)
+            trainer = Trainer(self._loaded, self._dataset(images, labels.astype(np.int64)))
+        except (ConfigError, DataError) as error:
+            raise ValueError(str(error)) from None
+        trainer.executor.normalize(*as_they_are(trainer.network.input_shape[0]))
+        self.loss_curve_ = [record.train_loss for record in trainer.epochs()]
+        self.parameters_ = {name: view.copy() for name, view in trainer.network.views(trainer.best_theta).items()}
+        self._executor: Executor | None = trainer.executor
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return float64 [N, classes], the probability of each class, in the order of `classes_`."""
+        check_is_fitted(self, "parameters_")
+        X = validate_data(self, X, dtype="numeric", allow_nd=True, reset=False)
+        if X.shape[1:] != self._row_shape:
+            expected, found = ("×".join(map(str, shape)) for shape in (self._row_shape, X.shape[1:]))
+            raise ValueError(f"X: expected samples of {expected} values, as in fit, found {found}")
+        images = planar(self._normalized(self._as_images(X)))
+        order = np.arange(len(images))
+        outputs = self._ready().evaluate(images, np.zeros(len(images), np.int64), order)[1].astype(np.float64)
+        return outputs / outputs.sum(axis=1, keepdims=True)  # to 1 in float64, too
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each sample: an array [N] of labels as they came in `y`."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_executor" in state:
+            state["_executor"] = None  # machine code and its buffers: made again when they are needed
+        return state
+
+    def _is_table(self) -> bool:
+        return len(self._row_shape) == 1 and self.image_shape is None
+
+    def _as_images(self, rows: np.ndarray) -> np.ndarray:
+        """Return [N, H, W, C] of any type; a table [N, features] becomes [N, 1, columns, 1], filled up with zeros."""
+        count = len(rows)
+        if self._is_table():
+            features = rows.shape[1]
+            images = np.zeros((count, -(-features // COLUMNS) * COLUMNS), rows.dtype)
+            images[:, :features] = rows
+            return images[:, np.newaxis, :, np.newaxis]
+        shape = rows.shape[1:] if rows.ndim > 2 else tuple(map(operator.index, self.image_shape or ()))
+        if len(shape) not in (2, 3) or min(shape) < 1:
+            where = "X" if rows.ndim > 2 else "image_shape"
+            raise ValueError(f"{where}: expected images of (H, W) or (H, W, C), found {list(shape)}")
+        if math.prod(shape) != math.prod(rows.shape[1:]):
+            expected, found = "×".join(map(str, shape)), rows.shape[1]
+            raise ValueError(f"X: expected {expected} values in a row, as image_shape says, found {found}")
+        return rows.reshape(count, *shape, *(1,) * (3 - len(shape)))
+
+    def _normalized(self, images: np.ndarray) -> np.ndarray:
+        """Return float32, computed in float64 by and by, which takes less memory."""
+        result = np.empty(images.shape, np.float32)
+        for start in range(0, len(images), CHUNK):
+            part = slice(start, start + CHUNK)
+            result[part] = (images[part] - self._mean) / self._deviation
+        return result
+
+    def _configuration(self, images: np.ndarray) -> LoadedConfig:
+        """Return the parameters as a checked configuration."""
+        count, shape = len(images), images.shape[1:]
+        layers: list[Any]
+        if isinstance(self.layers, str):
+            *before, last = load_config(self.layers).config.network.layers
+            if not isinstance(last, Dense):
+                raise ConfigError(f"layers: expected a recipe that ends with a dense layer, found {self.layers!r}")
+            layers = [layer.model_dump() for layer in before]
+        else:
+            layers = default_layers(*shape) if self.layers is None else [*self.layers]
+        layers.append({"type": "dense", "units": len(self.classes_), "activation": "softmax"})
+        generator = check_random_state(self.random_state)
+        size = plain(self.batch_size)
+        overrides = {
+            "network.layers": layers,
+            "data.batch_size": min(size, count) if isinstance(size, int) else size,
+            "loss.label_smoothing": plain(self.label_smoothing),
+            "optimizer.name": self.optimizer,
+            "optimizer.learning_rate": plain(self.learning_rate),
+            "optimizer.weight_decay": plain(self.weight_decay),
+            "schedule.name": self.schedule,
+            "train.epochs": plain(self.epochs),
+            "train.seed": int(generator.randint(MAX_SEED)),
+            "train.threads": thread_count(self.n_jobs),
+        }
+        return read_config(SKELETON, type(self).__name__, overrides)
+
+    def _dataset(self, images: np.ndarray, labels: np.ndarray) -> Dataset:
+        names = tuple(map(str, self.classes_))
+        return Dataset("X", images, labels, images[:1], labels[:1], len(names), names, sha256="")
+
+    def _ready(self) -> Executor:
+        """Return the executor of fit, or after unpickling a new one."""
+        if self._executor is None:
+            shape = self._as_images(np.zeros((1, *self._row_shape))).shape[1:]
+            network = build_network(self._loaded, shape, "float32")
+            optimizer = make_optimizer(self._loaded.config.optimizer)
+            program, (mean, deviation) = network.compile(optimizer), as_they_are(shape[2])
+            threads = thread_count(self.n_jobs)
+            executor = Executor(network, program, optimizer, mean=mean, deviation=deviation, threads=threads)
+            for name, view in network.views(executor.theta).items():
+                view[...] = self.parameters_[name]
+            self._executor = executor
+        return self._executor
+
+
+def default_layers(height: int, width: int, channels: int) -> list[Any]:
+    """Return the hidden layers for images; images of one row are tables."""
+    hidden = ["flatten", {"type": "dense", "units": 64, "activation": "relu"}]
+    if min(height, width) < 4:
+        return hidden
+    small = min(height, width) < 16
+    blocks = [(16, 3)] if small else [(8, 5), (16, 5)]
+    return [
+        layer
+        for maps, size in blocks
+        for layer in ({**CONV, "channels": maps, "kernel_size": size}, {"type": "max_pool", "size": 2, "stride": 2})
+    ] + hidden
+
+
+def as_they_are(channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and deviation with which an executor leaves float32 images alone."""
+    return np.zeros(channels), np.full(channels, 1 / 255)
+
+
+def thread_count(n_jobs: int | None) -> int:
+    """Return scikit-learn's n_jobs as a number of threads: None is 1, −1 all cores, −2 all but one."""
+    jobs = 1 if n_jobs is None else operator.index(n_jobs)
+    return max(1, available_threads() + 1 + jobs) if jobs < 0 else jobs
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's scalars, of which parameter grids are made, as Python's."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from lenumba.engine.augmentation import Augment
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
@@ -34,6 +35,7 @@ class Config(Strictly):
     """
 
     data: Data
+    augment: Augment = Augment()
     network: Network
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()

@@ -67,9 +67,11 @@ def available_threads() -> int:
 def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int]) -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
     config = loaded.config
-    layers, batch_size = config.network.layers, config.data.batch_size
+    layers, size = config.network.layers, config.data.batch_size
     try:
-        return Network(layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=batch_size)
+        return Network(
+            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, augment=config.augment
+        )
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
 

@@ -43,6 +43,7 @@ KERNEL_MODULES = {
         "max_pool_backward",
         "clear",
     ),
+    "augmentation": ("augment",),
     "dropout": ("dropout_forward", "dropout_backward", "copy"),
     "activation": (
         "activation_forward",
@@ -195,6 +196,7 @@ class Plan:
     update_flags: dict[str, bool] = field(default_factory=dict)
     labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
     gradient_size: int = 0
+    augment: Call | None = None  # what packs training images instead of `pack`
     clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
 
     def lap(self, slot: int) -> list[str]:
@@ -227,6 +229,7 @@ def program_source(plan: Plan) -> Source:
 def imports(plan: Plan) -> list[str]:
     """Import what the plan's calls name, and the loops around them."""
     calls = [*(call for step in [*plan.forward, *plan.backward] for call in step.calls), *plan.loss]
+    calls += [plan.augment] if plan.augment else []
     used = " ".join(str(call) for call in calls)
     words = set(used.replace("(", " ").replace(",", " ").split())
     lines = [
@@ -258,7 +261,9 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
         height, width = 1, x.height * x.width
     shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}, COUNT={min(width, LANES)}"
     packed = f"scale, shift, {x.interior}, {labels}, {valid}"
-    if x.unit == 1:
+    if purpose == "training" and plan.augment:
+        pack = f"    {plan.augment}"
+    elif x.unit == 1:
         pack = f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
     else:
         pack = f"    pack(images, labels, order, first, count, {packed}, {shapes})"

@@ -104,6 +104,8 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     elif size is not None and size[2] not in (1, 3):
         yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
 
+    if config.train.patience is not None and config.data.validation == 0:
+        yield "train.patience", "expected null without validation images; set data.validation above 0"
     data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"

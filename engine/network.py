@@ -197,6 +197,8 @@ class Network:
             loss=self.loss_calls(),
             update=optimizer.kernel,
             update_flags=optimizer.flags,
+            clips=optimizer.max_norm is not None,
+            average=(optimizer.states - 1) * self.size if optimizer.average else -1,
             labels=Place("work", layout.labels),
             gradient_size=self.size,
             augment=self.augment_call(),

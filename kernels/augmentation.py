@@ -61,9 +61,7 @@ def gather_words(context, pointer, index):
         mask = ir.VectorType(ir.IntType(1), LANES)
         start = builder.bitcast(pointer, ir.PointerType())
         first = builder.insert_element(ir.Constant(places, ir.Undefined), start, INT32(0))
-        starts = builder.shuffle_vector(
-            first, ir.Constant(places, ir.Undefined), ir.Constant(INT_VECTOR, [0] * LANES)
-        )
+        starts = builder.shuffle_vector(first, ir.Constant(places, ir.Undefined), ir.Constant(INT_VECTOR, [0] * LANES))
         where = builder.gep(starts, [index], source_etype=ir.IntType(16))
         kind = ir.FunctionType(INT_VECTOR, [places, INT32, mask, INT_VECTOR])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.gather.v{LANES}i32.v{LANES}p0")

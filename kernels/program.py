@@ -194,6 +194,8 @@ class Plan:
     loss: Sequence[Call]
     update: str
     update_flags: dict[str, bool] = field(default_factory=dict)
+    clips: bool = False  # whether gradients are clipped by their norm
+    average: int = -1  # where in `state` the weights' moving average begins, in floats; −1: none is kept
     labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
     gradient_size: int = 0
     augment: Call | None = None  # what packs training images instead of `pack`
@@ -239,7 +241,7 @@ def imports(plan: Plan) -> list[str]:
         else "from lenumba.kernels.pixels import pack_image",
         "from lenumba.kernels.loop import evaluate_loop, train_loop",
         "from lenumba.kernels.simd import at",
-        f"from lenumba.kernels.update import {plan.update}",
+        f"from lenumba.kernels.update import {', '.join(sorted(update_kernels(plan)))}",
     ]
     if plan.clock >= 0:
         lines.append("from lenumba.kernels.clock import lap, start_clock")
@@ -247,6 +249,11 @@ def imports(plan: Plan) -> list[str]:
         if wanted := [name for name in names if name in words]:
             lines.append(f"from lenumba.kernels.{module} import {', '.join(wanted)}")
     return sorted(lines)
+
+
+def update_kernels(plan: Plan) -> list[str]:
+    """Return the kernels that turn gradients into weights."""
+    return [plan.update] + ["add_shards", "clip_gradient"] * plan.clips + ["average_weights"] * (plan.average >= 0)
 
 
 def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluation"]) -> list[str]:
@@ -282,12 +289,15 @@ def entry_function(plan: Plan) -> list[str]:
     profiled = plan.clock >= 0
     start = [f"        start_clock(work, CLOCK={plan.clock})"] if profiled else []
     unit = plan.input.unit
-    clock = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
+    extra = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
+    extra += " add_shards=add_shards, clip_gradient=clip_gradient," if plan.clips else ""
+    average = f"    average_weights(theta, at(state, {plan.average}), hyper, first, last)"
     return [
         "",
         "@kernel",
         "def update(theta, state, gradients, decay, hyper, shards, vectors, first, last):",
         f"    {plan.update}(theta, state, gradients, decay, hyper, shards, vectors, first, last{flags})",
+        *([average] if plan.average >= 0 else []),
         "",
         "",
         "@kernel",
@@ -297,7 +307,7 @@ def entry_function(plan: Plan) -> list[str]:
         "        train_loop(",
         "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
         "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
-        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{clock}",
+        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{extra}",
         "        )",
         *(f"    {line}" for line in plan.lap(WAIT)),
         "    else:",

@@ -86,7 +86,7 @@ def clip_gradient(gradients, squares, hyper, size, first, last):
 
 @kernel
 def average_weights(theta, average, hyper, first, last):
-    """The weights' exponential moving average: average ← average + hyper[AVERAGE_SHARE] · (θ − average)."""
+    """Update the exponential moving average: average ← average + hyper[AVERAGE_SHARE] · (θ − average)."""
     share = splat(hyper[AVERAGE_SHARE])
     for k in range(first, last):
         before = load(average, k)

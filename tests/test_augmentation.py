@@ -108,7 +108,7 @@ def test_affine_maps(amounts, map_of):
 def check_uniform(values):
     """Uniform in [−1, 1]: the Kolmogorov distance is below what one sample in 10⁵ exceeds."""
     values = np.sort(values)
-    assert -1 - 1e-5 <= values[0]
+    assert values[0] >= -1 - 1e-5
     assert values[-1] <= 1 + 1e-5
     steps = np.arange(len(values) + 1) / len(values)
     distance = max(np.abs((values + 1) / 2 - steps[:-1]).max(), np.abs((values + 1) / 2 - steps[1:]).max())

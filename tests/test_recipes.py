@@ -19,6 +19,7 @@ COUNTS = {
     "colour": 1778,
     "edges": 3408,
     "lenet": 6070,
+    "lenet-best": 6070,
     "lenet-transfer": 5815,
     "lenet-tune": 6070,
     "lenet5": 61706,

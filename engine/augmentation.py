@@ -1,8 +1,8 @@
 """Augmentation: the configuration's section, and what the kernel that distorts training images needs."""
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
 from lenumba.engine.layers import Strictly
@@ -39,13 +39,10 @@ class Augment(Strictly):
         names = ("shift", "rotation", "scale", "shear", "elastic", "erasing", "noise", "brightness")
         return any(getattr(self, name) for name in names)
 
-    def amounts(self) -> np.ndarray:
-        """Return float32 [AMOUNTS]: the amounts in the kernel's order and units."""
-        values = list(self.model_dump(exclude={"elastic_sigma"}).values())
-        found = np.zeros(AMOUNTS, np.float32)
-        found[: len(values)] = values
-        found[1] = np.deg2rad(self.rotation)
-        return found
+    def amounts(self) -> list[float]:
+        """Return the AMOUNTS numbers that the kernel reads: the fields in their order, angles in radians."""
+        values = {**self.model_dump(exclude={"elastic_sigma"}), "rotation": math.radians(self.rotation)}
+        return [*values.values(), *[0.0] * (AMOUNTS - len(values))]
 
 
 @dataclass(frozen=True)

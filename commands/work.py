@@ -17,6 +17,9 @@ from lenumba.engine.errors import LenumbaError
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
 @click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), help="Train with so many seeds, from train.seed on; --out goes on with it."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
 def train(
@@ -25,6 +28,7 @@ def train(
     threads: int | None,
     out: Path | None,
     resume: str | None,
+    seeds: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -43,6 +47,11 @@ def train(
         changes.append(f"train.threads={threads}")
     if resume is not None and name is not None:
         raise click.UsageError(f"unexpected argument {name!r}: a resumed run has its configuration")
+    if seeds is not None:
+        if resume is not None:
+            raise click.UsageError("--seeds and --resume exclude each other: give --out the folder to go on with")
+        run_seeds(name or "quickstart", changes, seeds, out, quiet=quiet, as_json=as_json)
+        return
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
         if resume is not None:
             if out is not None:
@@ -60,6 +69,21 @@ def train(
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
             f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
         )
+
+
+def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+    """Train with several seeds and print their figures."""
+    from lenumba.engine.config import load_config
+    from lenumba.engine.display import ComparisonDisplay
+    from lenumba.engine.seeds import train_seeds
+    from lenumba.engine.tables import seeds_table
+
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=quiet or as_json) as display:
+        found = train_seeds(load_config(name, changes), seeds, out=out, overrides=changes, hooks=display.hooks)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    elif not quiet:
+        click.echo(f"{seeds_table(found)}\nrun folders {shlex.quote(str(found.path))}/seed-…")
 
 
 @click.command()

@@ -35,25 +35,37 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class SeedResult:
-    """What one training brought.
+class SeedFigures:
+    """What every training with a seed tells.
 
     Attributes
     ----------
     seconds
         Of training alone, without compilation and validation.
-    train_accuracy, test_accuracy
-        Shares of right answers with the best epoch's parameters, on the images trained on and on the test set.
+    test_accuracy
+        Share of right answers on the test set with the best epoch's parameters.
+    """
+
+    seed: int
+    seconds: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class SeedResult(SeedFigures):
+    """What one training of a comparison brought.
+
+    Attributes
+    ----------
+    train_accuracy
+        Share of right answers on the images trained on, with the same parameters.
     gap
         train_accuracy − test_accuracy.
     shifted_accuracy
         By distance in pixels: on the test set shifted in the four directions.
     """
 
-    seed: int
-    seconds: float
     train_accuracy: float
-    test_accuracy: float
     gap: float
     shifted_accuracy: dict[int, float]
 
@@ -107,7 +119,7 @@ class CompareHooks:
 
     compile: Callable[[str, int, int], None] | None = None
     watch: Callable[[str, int, float], None] | None = None
-    done: Callable[[str, SeedResult, int, int], None] | None = None
+    done: Callable[[str, SeedFigures, int, int], None] | None = None
     download_bar: bool = False
 
 
@@ -196,7 +208,7 @@ def train_once(
     test = accuracy_on(trainer, planar(dataset.test_images), dataset.test_labels)
     train = accuracy_on(trainer, trainer.images, dataset.train_labels, trainer.train_indices)
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
-    return trainer, SeedResult(seed, seconds, train, test, train - test, shifted)
+    return trainer, SeedResult(seed, seconds, test, train, train - test, shifted)
 
 
 def accuracy_on(trainer: Trainer, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> float:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from lenumba.engine.augmentation import Augment
 from lenumba.engine.errors import ConfigError
 from lenumba.engine.faults import explain, nearest, show
 from lenumba.engine.layers import LAYERS, Conv, Strictly, activation_of
@@ -35,6 +36,7 @@ class Config(Strictly):
     """
 
     data: Data
+    augment: Augment = Augment()
     network: Network
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -114,6 +116,8 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     elif size is not None and size[2] not in (1, 3):
         yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
 
+    if config.train.patience is not None and config.data.validation == 0:
+        yield "train.patience", "expected null without validation images; set data.validation above 0"
     data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
@@ -294,14 +298,6 @@ def recipe_text(name: str) -> str:
     if name not in (names := recipe_names()):
         raise ConfigError(f"no recipe {name!r}{nearest(name, names)}; the recipes are {', '.join(names)}")
     return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def portable(config: Config) -> Config:
-    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
-    if config.data.root is None:
-        return config
-    root = str(Path(config.data.root).expanduser().absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
 
 
 def dump_config(config: Config) -> str:

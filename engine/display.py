@@ -8,7 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from lenumba.engine.compare import CompareHooks, SeedResult
+from lenumba.engine.compare import CompareHooks, SeedFigures
 from lenumba.engine.runs import Hooks
 from lenumba.engine.trainer import EpochRecord, Trainer
 
@@ -157,7 +157,7 @@ class ComparisonDisplay:
             self.bar.set_description_str(f"{name}, seed {seed}", refresh=False)
             self.bar.update(fraction - self.bar.n)
 
-    def _done(self, name: str, result: SeedResult, number: int, count: int) -> None:
+    def _done(self, name: str, result: SeedFigures, number: int, count: int) -> None:
         if self.bar is not None:
             self.bar.update(number / count - self.bar.n)
             return

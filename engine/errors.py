@@ -40,10 +40,10 @@ class InterruptedRunError(LenumbaError):
         The run folder, ready to be resumed.
     """
 
-    def __init__(self, folder: object, epochs: int, signal: int) -> None:
-        resume = f"lenumba train --resume {shlex.quote(str(folder))}"
+    def __init__(self, folder: object, epochs: int, signal: int, resume: str = "") -> None:
+        resume = resume or f"lenumba train --resume {shlex.quote(str(folder))}"
         super().__init__(f"interrupted after {epochs} epoch{'s' * (epochs != 1)}; go on with: {resume}")
-        self.folder = folder
+        self.folder, self.epochs, self.signal = folder, epochs, signal
         self.exit_code = 128 + signal
 
 

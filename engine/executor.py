@@ -85,6 +85,8 @@ class Executor:
     ----------
     theta, state
         float32 [network.size] and [states · network.size]: parameters and optimiser state.
+    judged
+        float32 [network.size]: the parameters to validate and keep: `theta`, or its moving average where one is kept.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Executor:
         self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
         self.theta = aligned(network.size)
         self.state = aligned(optimizer.states * network.size)
+        self.judged = self.state[-network.size :] if optimizer.average else self.theta
         self.decay = aligned(network.size // LANES)
         self.decay[:] = network.decay_mask()
         self.max_shards = shard_limit(network)
@@ -175,7 +178,8 @@ class Executor:
         if len(self.gradients) < shards * self.network.size:
             self.gradients = aligned(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
-        results = aligned(8 * shards, np.float64)
+        squares = self.network.size // LANES if self.optimizer.max_norm else 0
+        results = aligned(8 * self.max_shards + squares, np.float64)
         self.control[PROGRESS] = first_batch
         self._run(
             # More workers than shards only share the update, which pays for large networks.

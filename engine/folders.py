@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.checkpoint import durable, sync
-from lenumba.engine.config import LoadedConfig, read_config
+from lenumba.engine.config import Config, LoadedConfig, read_config
 from lenumba.engine.errors import ConfigError, DataError
 
 RUNS = Path("runs")
@@ -178,3 +178,11 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def portable(config: Config) -> Config:
+    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
+    if config.data.root is None:
+        return config
+    root = str(Path(config.data.root).expanduser().absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})

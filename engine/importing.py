@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lenumba.engine.checkpoint import checksum, read_state, read_tensors
-from lenumba.engine.config import LoadedConfig, dump_config, portable
+from lenumba.engine.config import LoadedConfig, dump_config
 from lenumba.engine.data import Dataset, dataset_spec
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.export import torch_name
-from lenumba.engine.folders import check_writable, locked, make_folder, write_json, write_text
+from lenumba.engine.folders import check_writable, locked, make_folder, portable, write_json, write_text
 from lenumba.engine.network import Network
 from lenumba.engine.npz import read_weights
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.runs import write_checkpoints
-from lenumba.engine.selection import load_data
+from lenumba.engine.selection import load_data, pixel_statistics, split
 from lenumba.engine.trainer import Progress, check_network, stated_shape
 
 FACTS = ("mean", "std", "class_names")

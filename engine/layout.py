@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lenumba.engine.augmentation import AMOUNTS, Distortion
 from lenumba.engine.layers import LayerBase, Shape
 from lenumba.kernels.program import LANES, Place, Tensor
 
@@ -27,9 +28,13 @@ class Layout:
         The layers in order, and the (channels, height, width) of the input and of each layer's output.
     unit
         Images in a block: 16, or 1. A single image lies without margins.
+    distortion
+        What distorts the training images, if anything does.
     """
 
-    def __init__(self, layers: Sequence[LayerBase], shapes: Sequence[Shape], unit: int) -> None:
+    def __init__(
+        self, layers: Sequence[LayerBase], shapes: Sequence[Shape], unit: int, distortion: Distortion | None = None
+    ) -> None:
         in_place, needed = [], False  # needed: some backward pass reads what the tensor holds now
         for layer in layers:
             in_place.append(layer.passes_through or (layer.in_place and not needed))
@@ -69,11 +74,15 @@ class Layout:
         for layer, shape in zip(layers, shapes, strict=False):
             self.scratches.append(size)
             size += whole_vectors(layer.scratch(shape, unit))
+        self.distortion, self.augmentation = distortion, size
+        size += distortion.size if distortion else 0
         self.size = -(-size // MARGIN) * MARGIN
 
     def fill(self, work: np.ndarray) -> None:
         """Set `work` (float32 [size]) to zero and write the margins that are not zero."""
         work[:] = 0
+        if self.distortion:
+            work[self.augmentation :][:AMOUNTS] = self.distortion.augment.amounts()
         for tensor, value in self.fills:
             block = work[tensor.start : tensor.start + tensor.vectors * LANES]
             block = block.reshape(tensor.channels, tensor.rows, tensor.row, LANES)

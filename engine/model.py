@@ -89,8 +89,10 @@ class Model:
         self.image_shape: tuple[int, int, int] = tuple(state["image_shape"])  # type: ignore[assignment]
         self.network = build_network(self.loaded, self.image_shape)
         parameters = np.zeros(self.network.size, np.float32)
-        fill_parameters(self.network.views(parameters), tensors, folder)  # a misfit shows before it is compiled for
         optimizer = make_optimizer(config.optimizer)
+        last_average = checkpoint == "last" and optimizer.average  # the best one holds the average alone
+        prefix = f"optimizer.{optimizer.states - 1}." if last_average else ""
+        fill_parameters(self.network.views(parameters), tensors, folder, prefix)  # before a misfit is compiled for
         self.executor = Executor(
             self.network,
             self.network.compile(optimizer),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.augmentation import Augment, Distortion
 from lenumba.engine.fusion import fused
 from lenumba.engine.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
 from lenumba.engine.layout import MARGIN, Layout, whole_vectors
@@ -61,6 +62,8 @@ class Network:
         Small batches take images one by one, as they cannot fill the lanes; None: blocks of 16.
     pixels
         What the images are made of, ``uint8`` or ``float32``.
+    augment
+        How training images are distorted; that is done for 16 at a time, so then small batches are blocks of 16, too.
 
     Attributes
     ----------
@@ -82,6 +85,7 @@ class Network:
         name: str = "network",
         batch_size: int | None = None,
         pixels: str = "uint8",
+        augment: Augment | None = None,
     ) -> None:
         height, width, channels = input_shape
         self.name, self.pixels = name, pixels
@@ -92,7 +96,8 @@ class Network:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
         self.units = list_units(layers, self.input_shape, self.loss)
         self.offsets, self.size = parameter_offsets(self.units)
-        singly = batch_size is not None and batch_size <= SMALL_BATCH
+        self.distortion = Distortion(augment, self.input_shape) if augment and augment.active else None
+        singly = batch_size is not None and batch_size <= SMALL_BATCH and not self.distortion
         self.unit = 1 if singly and all(unit.layer.takes_single_images for unit in self.units) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
@@ -152,7 +157,10 @@ class Network:
     def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
         return Layout(
-            [unit.layer for unit in self.units], [self.input_shape, *(unit.output for unit in self.units)], self.unit
+            [unit.layer for unit in self.units],
+            [self.input_shape, *(unit.output for unit in self.units)],
+            self.unit,
+            self.distortion,
         )
 
     def plan(self, optimizer: Optimizer) -> Plan:
@@ -193,10 +201,21 @@ class Network:
             loss=self.loss_calls(),
             update=optimizer.kernel,
             update_flags=optimizer.flags,
+            clips=optimizer.max_norm is not None,
+            average=(optimizer.states - 1) * self.size if optimizer.average else -1,
             labels=Place("work", layout.labels),
             gradient_size=self.size,
             pixels=self.pixels,
+            augment=self.augment_call(),
         )
+
+    def augment_call(self) -> Call | None:
+        """Return the call that distorts and packs training images, None where `pack` does for training, too."""
+        if self.distortion is None:
+            return None
+        layout = self.layout
+        label, valid = Place("work", layout.labels), Place("work", layout.labels + LANES)
+        return self.distortion.call(layout.augmentation, layout.tensors[0], label, valid)
 
     def loss_calls(self) -> list[Call]:
         """Return the calls that compare the last layer's output with the labels; a single image lies in lane 0."""

@@ -1,12 +1,13 @@
 """The optimisers: their kernels, their state, and each step's hyperparameters."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 HYPER_COLUMNS = 16  # floats in a step's row of hyperparameters: one cache line
+MAX_NORM, AVERAGE_SHARE = 14, 15  # the columns that the optimisers share; the same as in lenumba.kernels.update
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,18 @@ class Optimizer:
         ``row(learning_rate, step)``: the step's hyperparameters, in the kernel's order; steps count from 1.
     flags
         What the kernel's compilation freezes.
+    max_norm
+        Gradients whose norm over all parameters is larger are scaled down to it; None: never.
+    average
+        Decay of the weights' exponential moving average, which is the last of the states; 0: none is kept.
     """
 
     kernel: str
     states: int
     row: Callable[[float, int], tuple[float, ...]]
     flags: dict[str, bool] = field(default_factory=dict)
+    max_norm: float | None = None
+    average: float = 0.0
 
     def hyper(self, learning_rates: np.ndarray, first_step: int) -> np.ndarray:
         """Return float32 [steps, HYPER_COLUMNS] for steps from `first_step` (counted from 1)."""
@@ -36,7 +43,12 @@ class Optimizer:
         for k, rate in enumerate(learning_rates):
             row = self.row(float(rate), first_step + k)
             table[k, : len(row)] = row
+            table[k, MAX_NORM], table[k, AVERAGE_SHARE] = self.max_norm or 0, self.average_share(first_step + k)
         return table
+
+    def average_share(self, step: int) -> float:
+        """Return the share of a step's weights in their average: larger in the beginning, all of it in step 1."""
+        return max(1 - self.average, 10 / (9 + step))
 
 
 def sgd(config: Any) -> Optimizer:
@@ -64,4 +76,6 @@ OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
 
 def make_optimizer(config: Any) -> Optimizer:
     """Return the optimiser of a configuration's `optimizer` section."""
-    return OPTIMIZERS[config.name](config)
+    optimizer = OPTIMIZERS[config.name](config)
+    states = optimizer.states + bool(config.average)
+    return replace(optimizer, states=states, max_norm=config.max_norm, average=config.average)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint, sync, weights_sha256
-from lenumba.engine.config import LoadedConfig, dump_config, portable
+from lenumba.engine.config import LoadedConfig, dump_config
 from lenumba.engine.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.facts import describe_run, peak_rss_mb
 from lenumba.engine.folders import (
@@ -22,6 +22,7 @@ from lenumba.engine.folders import (
     load_run_config,
     locked,
     make_folder,
+    portable,
     read_history,
     read_json,
     write_json,

@@ -126,6 +126,16 @@ class Optimizer(Strictly):
     beta1: float = Field(0.9, ge=0, lt=1, description="adamw: decay of the gradient's running mean.")
     beta2: float = Field(0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean.")
     epsilon: float = Field(1e-8, gt=0, description="adamw: added to the denominator.")
+    max_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Scale gradients down where their norm over all parameters is larger; null: never."
+    )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Keep an exponential moving average of the weights with this decay per step, such as 0.999, and "
+        "validate, test and export with it; 0: off.",
+    )
 
 
 class Schedule(Strictly):
@@ -146,3 +156,12 @@ class Train(Strictly):
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training images.")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the weights, the order and the dropout.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="CPU threads; null: all cores.")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Stop early: after so many epochs without a better validation accuracy; null: never."
+    )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="patience: by how much (as a share of 1) the accuracy must rise to count as better.",
+    )

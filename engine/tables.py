@@ -5,6 +5,7 @@ from typing import Any
 
 from lenumba.engine.compare import Comparison, Figure
 from lenumba.engine.model import Evaluation
+from lenumba.engine.seeds import SeedsResult
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
@@ -80,12 +81,27 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     )
 
 
+def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:
+    """Write a figure, scaled, as mean ± standard error."""
+    error = "" if figure.error is None else f" ± {scale * figure.error:.{digits}f}"
+    return f"{scale * figure.mean:.{digits}f}{error}"
+
+
+def seeds_table(result: SeedsResult) -> str:
+    """Return each seed's test accuracy, test error and seconds of training, and their means."""
+    rows = [
+        [run.seed, f"{100 * run.test_accuracy:.2f}", f"{100 - 100 * run.test_accuracy:.2f}", f"{run.seconds:.1f}"]
+        for run in result.runs
+    ]
+    accuracy = result.test_accuracy
+    error = Figure(1 - accuracy.mean, accuracy.error)
+    rows.append(["mean", cell(accuracy, digits=3), cell(error, digits=3), cell(result.seconds, 1, 1)])
+    text = table(["seed", "test accuracy %", "test error %", "seconds"], rows)
+    return text + ("\n\nmean ± standard error; seconds: of training alone" if len(result.runs) > 1 else "")
+
+
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Return configurations side by side: size, seconds, accuracies in percent and their gap in points."""
-
-    def cell(figure: Figure, scale: float = 100.0) -> str:
-        return f"{scale * figure.mean:.2f}" + ("" if figure.error is None else f" ± {scale * figure.error:.2f}")
-
     rows = []
     for item in comparisons:
         accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,45 +18,12 @@ from lenumba.engine.memory import check_memory
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.network import LayerError, Network
 from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.progress import EpochRecord, Progress
 from lenumba.engine.schedules import learning_rates
 from lenumba.engine.selection import pixel_statistics, split, stated_classes
 from lenumba.kernels.program import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch brought; `learning_rate` is its last step's, `seconds` and speed are of training alone."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as plain values."""
-        return asdict(self)
-
-
-@dataclass
-class Progress:
-    """Where a run stands: `epoch` epochs are complete, and `batch` batches of the next one.
-
-    `loss_sum` and `correct` are that epoch's sums so far, `best_epoch` (0: none yet) the best by validation.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    loss_sum: float = 0.0
-    correct: float = 0.0
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = float("inf")
 
 
 def available_threads() -> int:
@@ -67,10 +33,13 @@ def available_threads() -> int:
 
 def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
-    config, size = loaded.config, loaded.config.data.batch_size
-    layers, loss = config.network.layers, config.loss_name
+    config = loaded.config
+    layers, size = config.network.layers, config.data.batch_size
     try:
-        return Network(layers, image_shape, loss=loss, name=loaded.name, batch_size=size, pixels=pixels)
+        return Network(
+            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
+            augment=config.augment,
+        )  # fmt: skip
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
 
@@ -185,7 +154,8 @@ class Trainer:
         DivergedError
             When the loss or a parameter is not finite any more; it names epoch and step.
         """
-        while self.progress.epoch < self.config.train.epochs and not self.stopped:
+        train = self.config.train
+        while self.progress.epoch < train.epochs and not self.stopped and not self.progress.stalled(train.patience):
             start = time.perf_counter()
             already = self.progress.batch
             if not self._train_epoch(watch):
@@ -239,7 +209,8 @@ class Trainer:
         progress, count = self.progress, len(self.train_indices)
         val_loss, val_accuracy = None, None
         if len(self.val_indices):
-            val_loss, outputs = self.executor.evaluate(self.images, self.dataset.train_labels, self.val_indices)
+            judged, labels = self.executor.judged, self.dataset.train_labels
+            val_loss, outputs = self.evaluate(judged, self.images, labels, self.val_indices)
             right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
             val_accuracy = float(right.mean())
         if self.stopped:
@@ -262,18 +233,27 @@ class Trainer:
         accuracy, loss = val_accuracy or 0.0, val_loss if val_loss is not None else float("inf")
         if val_loss is None or (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss):
             progress.best_epoch, progress.best_accuracy, progress.best_loss = record.epoch, accuracy, loss
-            self.best_theta[:] = self.executor.theta
+            self.best_theta[:] = self.executor.judged
+        if accuracy > progress.risen_accuracy + self.config.train.min_delta:
+            progress.risen_epoch, progress.risen_accuracy = record.epoch, accuracy
         progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
         return record
 
     def test(self) -> tuple[float, np.ndarray]:
         """Return the best parameters' mean loss on the test set and float32 [N, outputs]."""
-        last = self.executor.theta.copy()
-        self.executor.theta[:] = self.best_theta
         images, labels = planar(self.dataset.test_images), self.dataset.test_labels
-        result = self.executor.evaluate(images, labels, np.arange(len(labels)))
-        self.executor.theta[:] = last
-        return result
+        return self.evaluate(self.best_theta, images, labels, np.arange(len(labels)))
+
+    def evaluate(
+        self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Evaluate with other parameters, float32 [network.size], than those in training: see Executor.evaluate."""
+        last = self.executor.theta.copy()
+        self.executor.theta[:] = theta
+        try:
+            return self.executor.evaluate(images, labels, indices)
+        finally:
+            self.executor.theta[:] = last
 
 
 def stated_shape(config: Config) -> tuple[int, int, int] | None:

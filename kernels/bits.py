@@ -32,11 +32,14 @@ class BitsModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, INT_VECTOR)
 
 
-# a + b, a * b, a ^ b, a >> b: modulo 2³²
+# a + b, a - b, a * b, …: modulo 2³²
 for _function, _instruction in [
     (operator.add, "add"),
+    (operator.sub, "sub"),
     (operator.mul, "mul"),
+    (operator.and_, "and_"),
     (operator.xor, "xor"),
+    (operator.lshift, "shl"),
     (operator.rshift, "lshr"),
 ]:
     define_operator(_function, _instruction, bits)

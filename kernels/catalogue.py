@@ -97,6 +97,7 @@ def dense_part(s: Shapes) -> int:
 CATALOGUE: dict[str, Kernel] = {
     "pack": Kernel("lanes", "reference_moves.pack", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
     "pack_floats": Kernel("lanes", "reference_moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
+    "augment": Kernel("augmentation", "reference_moves.augment", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
     "conv_forward": Kernel(
         "conv",
         "reference.conv_forward",

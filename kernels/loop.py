@@ -29,12 +29,13 @@ HYPER_COLUMNS = 16
 def train_loop(
     train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
     batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
-    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0,
+    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None,
 ):  # fmt: skip
     """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
 
     totals[0] and totals[1] accumulate the summed loss and the right answers, in batch order. control[PROGRESS] is
-    the number of batches done. A profiled program gives `lap`, the reading of its clock.
+    the number of batches done. A profiled program gives `lap`, the reading of its clock. To clip gradients, a program
+    gives `add_shards` and `clip_gradient`; behind the shards' results there is room for their sums of squares.
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
@@ -57,7 +58,13 @@ def train_loop(
         barrier(control, ARRIVED, PHASE, workers)
         if lap is not None:
             lap(work, CLOCK, WAIT)
-        update(theta, state, gradients, decay, at(hyper, batch * HYPER_COLUMNS), shards, vectors, slice_from, slice_to)
+        row, summands, squares = at(hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * max_shards)
+        if add_shards is not None:
+            add_shards(gradients, squares, shards, vectors, slice_from, slice_to)
+            barrier(control, ARRIVED, PHASE, workers)
+            clip_gradient(gradients, squares, row, vectors, slice_from, slice_to)
+            summands = 1
+        update(theta, state, gradients, decay, row, summands, vectors, slice_from, slice_to)
         if lap is not None:
             lap(work, CLOCK, UPDATE)
         if worker == 0:

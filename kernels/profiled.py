@@ -72,7 +72,7 @@ def profile_rows(plan: Plan) -> list[Row]:
     forward = [step for step in plan.forward if step.only != "evaluation"]
     rows = [row_of(step, slot) for slot, step in enumerate(forward, UPDATE + 2)]
     loss = UPDATE + 2 + len(forward)
-    pack = packing(plan)
+    pack = plan.augment.kernel if plan.augment else packing(plan)
     rows.insert(0, Row(UPDATE + 1, pack, pack, pack))
     [call] = (call for call in plan.loss if call.kernel in KERNEL_MODULES["loss"])  # others only move what it needs
     rows.append(Row(loss, call.kernel, call.kernel, call.kernel, calls=[call]))

@@ -23,10 +23,7 @@ KERNEL_MODULES = {
         "dense_forward_pixels",
         "dense_input_gradient_pixels",
         "dense_bias_gradient_pixels",
-        "average_pool_forward_pixels",
-        "average_pool_backward_pixels",
-        "max_pool_forward_pixels",
-        "max_pool_backward_pixels",
+        *(f"{kind}_pool_{way}_pixels" for kind in ("average", "max") for way in ("forward", "backward")),
     ),
     "conv": ("conv_forward", "conv_weight_gradient", "conv_bias_gradient", "conv_input_gradient"),
     "dense": (
@@ -36,13 +33,8 @@ KERNEL_MODULES = {
         "dense_bias_gradient",
         "transpose_lanes",
     ),
-    "pool": (
-        "average_pool_forward",
-        "average_pool_backward",
-        "max_pool_forward",
-        "max_pool_backward",
-        "clear",
-    ),
+    "pool": ("average_pool_forward", "average_pool_backward", "max_pool_forward", "max_pool_backward", "clear"),
+    "augmentation": ("augment",),
     "dropout": ("dropout_forward", "dropout_backward", "copy"),
     "activation": (
         "activation_forward",
@@ -194,9 +186,12 @@ class Plan:
     loss: Sequence[Call]
     update: str
     update_flags: dict[str, bool] = field(default_factory=dict)
+    clips: bool = False  # whether gradients are clipped by their norm
+    average: int = -1  # where in `state` the weights' moving average begins, in floats; −1: none is kept
     labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
     gradient_size: int = 0
     pixels: str = "uint8"  # a key of PIXELS
+    augment: Call | None = None  # what packs training images instead of `pack`
     clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
 
     def lap(self, slot: int) -> list[str]:
@@ -230,6 +225,7 @@ def program_source(plan: Plan) -> Source:
 def imports(plan: Plan) -> list[str]:
     """Import what the plan's calls name, and the loops around them."""
     calls = [*(call for step in [*plan.forward, *plan.backward] for call in step.calls), *plan.loss]
+    calls += [plan.augment] if plan.augment else []
     used = " ".join(str(call) for call in calls)
     words = set(used.replace("(", " ").replace(",", " ").split())
     lines = [
@@ -237,7 +233,7 @@ def imports(plan: Plan) -> list[str]:
         f"from lenumba.kernels.{'lanes' if plan.input.unit > 1 else 'pixels'} import {packing(plan)}",
         "from lenumba.kernels.loop import evaluate_loop, train_loop",
         "from lenumba.kernels.simd import at",
-        f"from lenumba.kernels.update import {plan.update}",
+        f"from lenumba.kernels.update import {', '.join(sorted(update_kernels(plan)))}",
     ]
     if plan.clock >= 0:
         lines.append("from lenumba.kernels.clock import lap, start_clock")
@@ -254,6 +250,11 @@ def packing(plan: Plan) -> str:
     return "pack" if plan.pixels == "uint8" else "pack_floats"
 
 
+def update_kernels(plan: Plan) -> list[str]:
+    """Return the kernels that turn gradients into weights."""
+    return [plan.update] + ["add_shards", "clip_gradient"] * plan.clips + ["average_weights"] * (plan.average >= 0)
+
+
 def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluation"]) -> list[str]:
     """Print the function that takes one block through the network."""
     forward = [step for step in plan.forward if step.only in ("", purpose)]
@@ -266,7 +267,9 @@ def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluati
         height, width = 1, x.height * x.width
     shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}"
     packed = f"scale, shift, {x.interior}, {labels}, {valid}"
-    if x.unit == 1:
+    if purpose == "training" and plan.augment:
+        pack = f"    {plan.augment}"
+    elif x.unit == 1:
         pack = f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
     else:
         shapes += f", COUNT={min(width, LANES)}" if plan.pixels == "uint8" else ""
@@ -286,12 +289,15 @@ def entry_function(plan: Plan) -> list[str]:
     profiled = plan.clock >= 0
     start = [f"        start_clock(work, CLOCK={plan.clock})"] if profiled else []
     unit = plan.input.unit
-    clock = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
+    extra = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
+    extra += " add_shards=add_shards, clip_gradient=clip_gradient," if plan.clips else ""
+    average = f"    average_weights(theta, at(state, {plan.average}), hyper, first, last)"
     return [
         "",
         "@kernel",
         "def update(theta, state, gradients, decay, hyper, shards, vectors, first, last):",
         f"    {plan.update}(theta, state, gradients, decay, hyper, shards, vectors, first, last{flags})",
+        *([average] if plan.average >= 0 else []),
         "",
         "",
         "@kernel",
@@ -301,7 +307,7 @@ def entry_function(plan: Plan) -> list[str]:
         "        train_loop(",
         "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
         "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
-        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{clock}",
+        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{extra}",
         "        )",
         *(f"    {line}" for line in plan.lap(WAIT)),
         "    else:",

@@ -19,6 +19,34 @@ def pack(images, order, scale, shift):
 
 
 @reference
+def augment(images, order, mesh, cell, scale, shift):
+    """x[n, c, i, j] = image(v, u) · scale[c] + shift[c], where (v, u) is the pixel's source point.
+
+    mesh[n, 0 or 1, i, j] has the source points' rows and columns for every cell-th pixel; between them, and between
+    the image's pixels, values are interpolated bilinearly. Outside of the image there are zeros.
+    """
+    N, (_, C, H, W) = len(order), images.shape
+    x, point = np.zeros((N, C, H, W), scale.dtype), np.zeros(2)
+    for n in range(N):
+        for i in range(H):
+            for j in range(W):
+                gi, gj, down, right = i // cell, j // cell, i % cell / cell, j % cell / cell
+                for axis in range(2):
+                    m = mesh[n, axis]
+                    above = m[gi, gj] * (1 - right) + m[gi, gj + 1] * right
+                    below = m[gi + 1, gj] * (1 - right) + m[gi + 1, gj + 1] * right
+                    point[axis] = above * (1 - down) + below * down
+                for c in range(C):
+                    total = 0.0
+                    for p in range(H):
+                        for q in range(W):
+                            near = max(0.0, 1 - abs(p - point[0])) * max(0.0, 1 - abs(q - point[1]))
+                            total += near * images[order[n], c, p, q]
+                    x[n, c, i, j] = total * scale[c] + shift[c]
+    return x
+
+
+@reference
 def transpose_lanes(x):
     """xt[lane, n] = x[n, lane]."""
     N, L = x.shape

@@ -3,11 +3,14 @@
 `theta` holds every parameter, each tensor starting at a vector boundary; `first` and `last` number the vectors that
 this thread updates. The gradient is the sum over the shards in their order, whatever thread computed them, so the
 number of threads never changes a bit. `decay` is 1 for vectors that weight decay applies to (weights), 0 for the
-others (biases, frozen layers). `hyper` is this step's row of hyperparameters, in the order of `HYPER`.
+others (biases, frozen layers). `hyper` is this step's row of hyperparameters; what the optimisers share stands at its
+end.
 """
 
 from lenumba.kernels.jit import kernel
-from lenumba.kernels.simd import fma, load, splat, sqrt, store
+from lenumba.kernels.simd import fma, load, splat, sqrt, store, sum_lanes
+
+MAX_NORM, AVERAGE_SHARE = 14, 15  # columns of `hyper`
 
 
 @kernel
@@ -54,3 +57,37 @@ def adamw(theta, state, gradients, decay, hyper, shards, size, first, last):
         parameter = load(theta, k)
         parameter = parameter - splat(rate * weight_decay * decay[k]) * parameter
         store(theta, k, fma(step, m / fma(sqrt(v), root, epsilon), parameter))
+
+
+@kernel
+def add_shards(gradients, squares, shards, size, first, last):
+    """Sum the shards' gradients into the first one's and write each vector's sum of squares to float64 squares."""
+    for k in range(first, last):
+        g = take_gradient(gradients, shards, size, k)
+        store(gradients, k, g)
+        squares[k] = sum_lanes(g * g)
+
+
+@kernel
+def clip_gradient(gradients, squares, hyper, size, first, last):
+    """Scale the first shard's gradient where its norm over all parameters is above hyper[MAX_NORM].
+
+    Every thread adds up all the squares, in their order: cheaper than to meet once more, and the same bits for all.
+    """
+    total = 0.0
+    for k in range(size):
+        total += squares[k]
+    norm = total**0.5
+    if norm > hyper[MAX_NORM]:
+        scale = splat(hyper[MAX_NORM] / norm)
+        for k in range(first, last):
+            store(gradients, k, load(gradients, k) * scale)
+
+
+@kernel
+def average_weights(theta, average, hyper, first, last):
+    """Update the exponential moving average: average ← average + hyper[AVERAGE_SHARE] · (θ − average)."""
+    share = splat(hyper[AVERAGE_SHARE])
+    for k in range(first, last):
+        before = load(average, k)
+        store(average, k, fma(share, load(theta, k) - before, before))

@@ -1,15 +1,14 @@
 """What tests of compiled programs against PyTorch share."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from lenumba.engine.executor import Executor
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.sections import Optimizer
 
 # With momentum 0 the optimiser's state is the batch's gradient; the learning rates are the callers', mostly 0.
-STILL = make_optimizer(SimpleNamespace(name="sgd", weight_decay=0.0, momentum=0.0, nesterov=False))
+STILL = make_optimizer(Optimizer(name="sgd", momentum=0.0))
 
 
 def executor_for(network: Network, *, threads: int = 1, smoothing: float = 0.0) -> Executor:

@@ -458,6 +458,7 @@ def test_schema_describes_every_key():
     json.dumps(schema)
     assert set(schema["properties"]) == {
         "data",
+        "augment",
         "network",
         "loss",
         "optimizer",

@@ -21,6 +21,7 @@ COUNTS = {
     "edges": 3408,
     "fashion": 105866,
     "lenet": 6070,
+    "lenet-best": 6070,
     "lenet-transfer": 5815,
     "lenet-tune": 6070,
     "lenet5": 61706,

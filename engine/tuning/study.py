@@ -11,9 +11,8 @@ from typing import Any
 
 from lenumba.engine.config import LoadedConfig, dump_config, read_config
 from lenumba.engine.errors import ConfigError, DataError, LenumbaError
-from lenumba.engine.folders import locked, read_json, write_json, write_text
+from lenumba.engine.folders import locked, portable, read_json, write_json, write_text
 from lenumba.engine.interrupts import Graceful
-from lenumba.engine.runs import portable
 from lenumba.engine.selection import load_data
 from lenumba.engine.trainer import check_network, stated_shape
 from lenumba.engine.transfer import absolute_source, read_source

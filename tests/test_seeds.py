@@ -1,0 +1,86 @@
+"""Several seeds in one command: each a run of its own, figures over all, and nothing trained twice."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from lenumba.engine.folders import read_json
+
+
+@pytest.fixture
+def trained(lenumba, place):
+    result = lenumba("train", "tiny.yaml", "train.seed=5", "--seeds", 3, "--out", "here", "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_each_seed_is_the_run_that_it_would_be_alone(lenumba, place, trained):
+    assert [run["seed"] for run in trained["runs"]] == [5, 6, 7]
+    lenumba("train", "tiny.yaml", "train.seed=6", "--out", "alone", "-q")
+    alone, among = read_json(place / "alone/run.json"), read_json(place / "here/seed-6/run.json")
+    assert (
+        alone["weights_sha256"]
+        == among["weights_sha256"]
+        != read_json(place / "here/seed-7/run.json")["weights_sha256"]
+    )
+    assert trained["runs"][1]["test_accuracy"] == alone["test_accuracy"]
+    assert lenumba("evaluate", "here/seed-6").exit_code == 0
+
+
+def test_figures_are_mean_and_standard_error(place, trained):
+    for key in ("test_accuracy", "seconds"):
+        values = np.array([run[key] for run in trained["runs"]])
+        assert trained[key]["mean"] == pytest.approx(values.mean())
+        assert trained[key]["error"] == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / 2 / 3))
+    assert read_json(place / "here/seeds.json") == trained
+
+
+def test_finished_seeds_are_not_trained_again(lenumba, place, trained):
+    before = (place / "here/seed-5/run.json").stat().st_mtime_ns
+    result = lenumba("train", "tiny.yaml", "train.seed=5", "--seeds", 4, "--out", "here")
+    assert result.exit_code == 0, result.output
+    assert (place / "here/seed-5/run.json").stat().st_mtime_ns == before
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:7]] == ["5", "6", "7", "8", "mean"]
+
+
+def test_interrupted_seeds_go_on_to_the_same_weights(lenumba, spawn, place, trained):
+    process = spawn("train", "tiny.yaml", "train.seed=5", "train.threads=1", "--seeds", 3, "--out", "again", patch=STOP)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert errors.splitlines()[-1].endswith(
+        "go on with: lenumba train tiny.yaml train.seed=5 train.threads=1 --seeds 3 --out again"
+    )
+    assert not (place / "again/seeds.json").exists()
+    assert read_json(place / "again/seed-6/run.json")["status"] == "interrupted"
+    assert lenumba("train", "tiny.yaml", "train.seed=5", "--seeds", 3, "--out", "again", "-q").exit_code == 0
+    for name in ("seed-5", "seed-6", "seed-7"):
+        found, expected = (read_json(place / folder / name / "run.json") for folder in ("again", "here"))
+        assert found["weights_sha256"] == expected["weights_sha256"]
+
+
+# Ctrl-C while the second seed trains its second epoch.
+STOP = """
+import os, signal
+from lenumba.engine.trainer import Trainer
+finish = Trainer._finish_epoch
+def interrupted(self, *arguments):
+    if self.config.train.seed == 6 and self.progress.epoch == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    return finish(self, *arguments)
+Trainer._finish_epoch = interrupted
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.epochs=9", "--out", "here"], "--out here: seed-5 was trained with another train.epochs"),
+        (["--out", "."], "--out .: expected a new folder or one of --seeds, found"),
+        (["--resume", "here"], "--seeds and --resume exclude each other"),
+    ],
+)
+def test_what_does_not_fit_is_refused(refused, trained, arguments, message):
+    config = [] if "--resume" in arguments else ["tiny.yaml", "train.seed=5"]
+    assert message in refused(2, "train", *config, "--seeds", 3, *arguments)

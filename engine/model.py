@@ -90,8 +90,10 @@ class Model:
         self.network = build_network(self.loaded, self.image_shape)
         parameters = np.zeros(self.network.size, np.float32)
         optimizer = make_optimizer(config.optimizer)
-        last_average = checkpoint == "last" and optimizer.average  # the best one holds the average alone
-        prefix = f"optimizer.{optimizer.states - 1}." if last_average else ""
+        begun = state["progress"]["epoch"] or state["progress"]["batch"]  # else there is no average yet
+        # The best checkpoint holds the average alone.
+        averaged = checkpoint == "last" and optimizer.average and begun
+        prefix = f"optimizer.{optimizer.states - 1}." if averaged else ""
         fill_parameters(self.network.views(parameters), tensors, folder, prefix)  # before a misfit is compiled for
         self.executor = Executor(
             self.network,

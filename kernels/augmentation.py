@@ -5,8 +5,9 @@ the corners of CELL × CELL pixels alone, the mesh: an affine map, plus random d
 corners (Simard et al. 2003, "Best practices for convolutional neural networks"). Between the corners the points are
 interpolated bilinearly, so along a row they advance by a constant step.
 
-Measured for 28×28 pixels with everything on … a block of 16 images, of which the gathers are the larger part. They are
-half as many because the source holds each pixel beside the one below it: 32 bits are all four neighbours.
+Measured for 28×28 pixels, beyond what packing costs anyway: 9 µs a block for an affine map, 11 with elastic distortion,
+15 with everything, where LeNet's training takes 85. There is one gather a pixel because the source holds each pixel
+beside the one below it: 32 bits are all four neighbours.
 """
 
 from llvmlite import ir

@@ -35,6 +35,8 @@ def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixel
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
     config = loaded.config
     layers, size = config.network.layers, config.data.batch_size
+    if config.augment.active and pixels != "uint8":
+        raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
     try:
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,

@@ -11,6 +11,7 @@ from lenumba.engine.errors import ConfigError
 from lenumba.engine.layers import Conv, Dense, Flatten
 from lenumba.engine.layers.dropout import epoch_key
 from lenumba.engine.network import Network
+from lenumba.engine.trainer import build_network
 from lenumba.kernels import reference_moves
 from lenumba.kernels.program import program_source
 
@@ -209,3 +210,9 @@ def test_faults_name_their_field(line):
     text = f"data: {{name: bars}}\naugment:\n  {line}\nnetwork: {{layers: [flatten, {{type: dense, units: 2}}]}}\n"
     with pytest.raises(ConfigError, match=rf"^x:3: augment\.{line.partition(':')[0]}: "):
         read_config(text, "x")
+
+
+def test_only_bytes_are_distorted():
+    text = "data: {name: bars}\naugment: {shift: 1}\nnetwork: {layers: [flatten, {type: dense, units: 2}]}\n"
+    with pytest.raises(ConfigError, match="^x:2: augment: expected every distortion off for float32 images"):
+        build_network(read_config(text, "x"), (8, 8, 1), "float32")

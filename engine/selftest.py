@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,35 @@ from lenumba.engine.executor import Executor
 from lenumba.engine.layers import Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
 from lenumba.engine.network import Network
 from lenumba.engine.optimizers import make_optimizer
+from lenumba.engine.sections import Optimizer
 from lenumba.engine.trainer import planar
 from lenumba.engine.twins import TWINS
-from lenumba.kernels.program import LANES, Plan, Tensor
+from lenumba.kernels.program import Plan, Tensor, packing
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
 TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 products are off by 10⁻⁶ of it
 OPTIMIZERS = {
-    "sgd": SimpleNamespace(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True),
+    "sgd": Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True),
     # A large ε: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step.
-    "adamw": SimpleNamespace(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1),
+    "adamw": Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1),
 }
 RATE, SMOOTHING = 0.1, 0.1
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the optimiser of its one step, and whether it takes images one by one."""
+    """A network, the optimiser of its one step, whether it takes images one by one, and what they are made of."""
 
     name: str
     layers: tuple[Any, ...]
     optimizer: str
     singly: bool = False
+    pixels: str = "uint8"
 
 
-# Together they call every kernel of the catalogue: small, as each costs seconds to compile once.
+# Together they call every kernel of the catalogue but `augment`, whose random numbers the tests follow: small, as each
+# costs seconds to compile once.
 CASES = (
     Case(
         "blocks, softmax, sgd",
@@ -68,7 +70,12 @@ CASES = (
         "adamw",
         singly=True,
     ),
-    Case("blocks, squared error", (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)), "sgd"),
+    Case(
+        "blocks of floats, squared error",
+        (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
+        "sgd",
+        pixels="float32",
+    ),
 )
 
 
@@ -95,7 +102,7 @@ class Outcome:
 
 def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None) -> Outcome:
     """Take one training step with the compiled program and with the plain twins, and compare."""
-    network = Network(case.layers, SHAPE, batch_size=IMAGES if case.singly else None, name="selftest")
+    network = Network(case.layers, SHAPE, batch_size=IMAGES if case.singly else None, pixels=case.pixels)
     optimizer = make_optimizer(OPTIMIZERS[case.optimizer])
     program = network.compile(optimizer, progress)
     rng = np.random.default_rng(0)
@@ -108,7 +115,7 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
         if name.endswith("bias"):
             view[...] = rng.uniform(-0.3, 0.3, view.shape)  # at zero, a forgotten one would not show
     before = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
-    images, order = planar(pixels), np.arange(IMAGES)
+    images, order = planar(pixels.astype(case.pixels)), np.arange(IMAGES)
     evaluated = executor.evaluate(images, labels, order)
     _, totals = executor.train(images, labels, order, IMAGES, optimizer.hyper(np.full(1, RATE), 1), key=1)
     normalized = (images / 255 - mean[:, None, None]) / deviation[:, None, None]
@@ -242,7 +249,7 @@ def kernels_of(calls: Any) -> set[str]:
 def called(plan: Plan) -> frozenset[str]:
     """Return all kernels of a program."""
     found = kernels_of([call for step in (*plan.forward, *plan.backward) for call in step.calls] + list(plan.loss))
-    return frozenset(found | {plan.update, "pack" if plan.input.unit == LANES else "pack_image"})
+    return frozenset(found | {plan.update, packing(plan)})
 
 
 def plain_moves() -> Any:

@@ -37,8 +37,8 @@ class GuardedLayout(Layout):
 
     shorter = 0
 
-    def __init__(self, layers, shapes, unit) -> None:
-        super().__init__(layers, shapes, unit)
+    def __init__(self, layers, shapes, unit, distortion=None) -> None:
+        super().__init__(layers, shapes, unit, distortion)
         self.unit, self.between = unit, np.float32(np.nan if unit > 1 else HUGE)
         self.parts: list[Part] = []
         self.size = MARGIN
@@ -56,6 +56,7 @@ class GuardedLayout(Layout):
             self._part(f"scratch {k}", whole_vectors(layer.scratch(shape, unit)))
             for k, (layer, shape) in enumerate(zip(layers, shapes, strict=False))
         ]
+        self.augmentation = self._part("augmentation", distortion.size if distortion else 0)
 
     def _part(self, name: str, size: int) -> int:
         self.parts.append(Part(name, self.size, size))

@@ -214,5 +214,5 @@ def test_faults_name_their_field(line):
 
 def test_only_bytes_are_distorted():
     text = "data: {name: bars}\naugment: {shift: 1}\nnetwork: {layers: [flatten, {type: dense, units: 2}]}\n"
-    with pytest.raises(ConfigError, match="^x:2: augment: expected every distortion off for float32 images"):
+    with pytest.raises(ConfigError, match=r"^x:2: augment: expected every distortion off for float32 images"):
         build_network(read_config(text, "x"), (8, 8, 1), "float32")

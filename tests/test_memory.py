@@ -1,5 +1,6 @@
 """Memory: what a training will need is known before it, and refused where there is less."""
 
+import gc
 import json
 import os
 import subprocess
@@ -138,4 +139,7 @@ def test_threads_that_cannot_be_started_end_the_training_at_once(place, monkeypa
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(DataError, match=r"lower train\.threads"):
         start_run(load_config("tiny.yaml", ["train.threads=4", "data.batch_size=256"]))
+    gc.collect()  # the exception's traceback kept the trainer, whose workers end with it
+    for thread in begun[:2]:
+        thread.join(10)
     assert not any(thread.is_alive() for thread in begun)

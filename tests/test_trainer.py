@@ -121,7 +121,9 @@ def test_test_set_is_read_once_and_at_the_end(place, monkeypatch):
     def counted(*arguments):
         dataset = load_dataset(*arguments)
         images = dataset.test_images
-        fields = {name: getattr(dataset, name) for name in (*dataset.__dataclass_fields__, "image_shape")}
+        fields = {
+            name: getattr(dataset, name) for name in (*dataset.__dataclass_fields__, "image_shape", "mean_and_std")
+        }
         del fields["test_images"]
 
         class Watched(SimpleNamespace):

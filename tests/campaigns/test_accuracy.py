@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from lenumba.engine.config import LoadedConfig, load_config
-from lenumba.engine.data import Dataset, load_dataset, mean_and_std, split_validation
+from lenumba.engine.data import Dataset, load_dataset, split_validation
 from lenumba.engine.metrics import predicted_classes
 from lenumba.engine.trainer import Trainer
 
@@ -134,7 +134,7 @@ def test_twin_is_the_same_recipe():
     )
     dataset = load_dataset("digits")
     trainer, twin = Trainer(loaded, dataset), TorchTwin(loaded, dataset)
-    mean, deviation = mean_and_std(dataset.train_images, trainer.train_indices)
+    mean, deviation = dataset.mean_and_std(trainer.train_indices)
     assert np.allclose([twin.mean, twin.deviation], [mean[0], deviation[0]], rtol=1e-12)
     views = trainer.network.views(trainer.executor.theta)
     for parameter, (name, view) in zip(twin.model.parameters(), views.items(), strict=True):

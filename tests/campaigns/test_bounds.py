@@ -24,8 +24,8 @@ from harness import STILL, Result, make_executor, make_network, normalized, rand
 from rounding import Rounding, run_twin
 
 from lenumba.kernels import reference, reference_moves, reference_steps
-from lenumba.kernels.jit import reference as compiled
 from lenumba.kernels.program import LANES
+from lenumba.kernels.twin import reference as compiled
 
 BATCHES = (1, 17, 40)
 

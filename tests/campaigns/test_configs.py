@@ -17,7 +17,7 @@ from harness import normalized
 
 from lenumba.engine import plain as twins
 from lenumba.engine.config import read_config
-from lenumba.engine.data import load_dataset, mean_and_std, split_validation
+from lenumba.engine.data import load_dataset, split_validation
 from lenumba.engine.errors import ConfigError, DataError
 from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.schedules import learning_rates
@@ -49,7 +49,7 @@ def plain_step(loaded, dataset) -> float:
     count = min(config.data.samples, len(dataset.train_labels))
     indices, _ = split_validation(count, config.data.validation, config.train.seed)
     chosen = indices[: min(4, config.data.batch_size)]
-    mean, deviation = mean_and_std(dataset.train_images, indices)
+    mean, deviation = dataset.mean_and_std(indices)
     if config.data.normalize == "none":
         mean, deviation = 0 * mean, 0 * mean + 1
     executor = SimpleNamespace(scale=1 / (255 * deviation), shift=-mean / deviation)

@@ -115,6 +115,7 @@ def work_of(network: Any, step: str, kernel: str, calls: list[Any]) -> tuple[flo
         "conv_bias_gradient": outputs,
         "dense_bias_gradient": outputs,
         "transpose_lanes": 2 * inputs,
+        "average_pool_backward": 2 * inputs + outputs,
         "max_pool_backward": 2 * inputs + 2 * outputs,
         "activation_backward": 3 * inputs,
     }.get(kernel, inputs + outputs)

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
@@ -15,7 +15,24 @@ from lenumba.engine.trainer import EpochRecord, Trainer
 COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
 
 
-class TrainingDisplay:
+class OnBar:
+    """A context with a bar on stderr, or none, that is gone at its end."""
+
+    bar: tqdm | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class TrainingDisplay(OnBar):
     """Shows compilation, epochs and the running epoch's loss, accuracy and speed.
 
     On a terminal a bar moves; elsewhere there are plain lines only.
@@ -30,25 +47,11 @@ class TrainingDisplay:
 
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
         self._print, self.silent = echo, silent
-        self.bar: tqdm | None = None
         self.terminal = sys.stderr.isatty()
         if silent:
             self.hooks = Hooks()
         else:
             self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._plot, download_bar=True)
-
-    def __enter__(self) -> "TrainingDisplay":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
     def echo(self, text: str) -> None:
         """Print a line; one that nobody can read any more must not end the training."""
@@ -118,7 +121,7 @@ def origin(trainer: Trainer) -> str:
     return f"taken from {run}: {', '.join(taken)}\ndrawn: {', '.join(drawn) or 'none'}\n"
 
 
-class ComparisonDisplay:
+class ComparisonDisplay(OnBar):
     """Shows on stderr how far a comparison is: one bar over all trainings, plain lines where it is no terminal.
 
     Parameters
@@ -134,15 +137,6 @@ class ComparisonDisplay:
         self.hooks = CompareHooks()
         if not silent:
             self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True)
-
-    def __enter__(self) -> "ComparisonDisplay":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
     def _make_bar(self) -> tqdm:
         form = "{desc:<34} {percentage:3.0f} % |{bar}| {elapsed}<{remaining}"
@@ -168,20 +162,8 @@ class ComparisonDisplay:
             )
 
 
-class StepBar:
+class StepBar(OnBar):
     """A bar on stderr for steps with names, called as ``bar(step, done, total)``; none where that is no terminal."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-
-    def __enter__(self) -> "StepBar":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show that a step begins, `done` of `total` before it."""

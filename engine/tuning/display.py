@@ -8,12 +8,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lenumba.engine.display import OnBar
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.report import rows, trial_line
 from lenumba.engine.tuning.study import Hooks
 
 
-class StudyDisplay:
+class StudyDisplay(OnBar):
     """Shows a study; on a terminal a bar moves, elsewhere there are plain lines only.
 
     Parameters
@@ -25,15 +26,8 @@ class StudyDisplay:
     """
 
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
-        self._print, self.bar = echo, None  # type: tuple[Callable[[str], None], tqdm | None]
+        self._print = echo
         self.hooks = Hooks() if silent else Hooks(self._start, self._trial, self._progress, self._stage)
-
-    def __enter__(self) -> "StudyDisplay":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
     def _echo(self, text: str) -> None:
         if self.bar is not None:

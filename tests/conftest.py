@@ -35,6 +35,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         del os.environ[CACHE]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: what gzip packs holds the time, and every process must collect the same names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "generated_seed" in metafunc.fixturenames:
         first, count = metafunc.config.getoption("--first-network"), metafunc.config.getoption("--networks")

@@ -24,12 +24,12 @@ class IdxFile:
     """One published IDX file.
 
     `shape` is [N, H, W] for images and [N] for labels; `sha256` is that of the decompressed bytes, because a
-    recompressed copy is as good, or None where it is not known.
+    recompressed copy is as good.
     """
 
     stem: str
     shape: tuple[int, ...]
-    sha256: str | None = None
+    sha256: str
 
     @property
     def name(self) -> str:
@@ -93,14 +93,31 @@ SOURCES = {
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
     ),
-    # The SHA-256 of these are not known to this table: their format, shapes and gzip checksums are verified,
-    # and that they are not the files of another data set.
     "fashion_mnist": Source(
-        ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/",),
-        IdxFile("train-images", (60000, 28, 28)),
-        IdxFile("train-labels", (60000,)),
-        IdxFile("t10k-images", (10000, 28, 28)),
-        IdxFile("t10k-labels", (10000,)),
+        (
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        IdxFile(
+            "train-images",
+            (60000, 28, 28),
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        IdxFile(
+            "train-labels",
+            (60000,),
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        IdxFile(
+            "t10k-images",
+            (10000, 28, 28),
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        IdxFile(
+            "t10k-labels",
+            (10000,),
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
     ),
 }
 
@@ -199,7 +216,7 @@ def _download_missing(source: Source, dataset_name: str, folder: Path, progress:
             folder.mkdir(parents=True, exist_ok=True)
             for file in source.files:
                 if file.find(folder) is None:
-                    _download(mirror, file, dataset_name, folder, progress)
+                    _download(mirror, file, folder, progress)
             return
         except requests.HTTPError as error:
             failures.append(f"{mirror} (HTTP status {getattr(error.response, 'status_code', '?')})")
@@ -217,7 +234,7 @@ def _download_missing(source: Source, dataset_name: str, folder: Path, progress:
     )
 
 
-def _download(mirror: str, file: IdxFile, dataset_name: str, folder: Path, progress: bool) -> None:
+def _download(mirror: str, file: IdxFile, folder: Path, progress: bool) -> None:
     import pooch
 
     # Under another name until it is verified: whatever interrupts this, half a file is never taken for one.
@@ -227,7 +244,7 @@ def _download(mirror: str, file: IdxFile, dataset_name: str, folder: Path, progr
             transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
             transfer(f"{mirror.rstrip('/')}/{file.name}", output, None)
             output.sync()
-        _verify(temporary, file, dataset_name)
+        _verify(temporary, file)
         os.replace(temporary, folder / file.name)
     finally:
         temporary.unlink(missing_ok=True)
@@ -260,7 +277,7 @@ class _BoundedFile:
         os.fsync(self._output.fileno())
 
 
-def _verify(path: Path, file: IdxFile, dataset_name: str) -> None:
+def _verify(path: Path, file: IdxFile) -> None:
     try:
         array = read_idx(path, len(file.shape))
     except DataError as error:
@@ -268,7 +285,6 @@ def _verify(path: Path, file: IdxFile, dataset_name: str) -> None:
     if array.shape != file.shape:
         raise _MirrorError(f"{file.name}: expected the shape {file.shape}, found {array.shape}")
     sha256 = idx_sha256(array)
-    if file.sha256 not in (None, sha256):
-        raise _MirrorError(f"{file.name}: expected SHA-256 {file.sha256}, found {sha256}")
-    if published_as(sha256) not in (None, dataset_name):
-        raise _MirrorError(f"{file.name}: found the file of {published_as(sha256)}")
+    if sha256 != file.sha256:
+        owner = f", which is {other}'s" if (other := published_as(sha256)) else ""
+        raise _MirrorError(f"{file.name}: expected SHA-256 {file.sha256}, found {sha256}{owner}")

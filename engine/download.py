@@ -21,15 +21,15 @@ _TIMEOUT = (10, 30)  # seconds to connect, and between two packets
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One published IDX file.
+    """One IDX file.
 
     `shape` is [N, H, W] for images and [N] for labels; `sha256` is that of the decompressed bytes, because a
-    recompressed copy is as good.
+    recompressed copy is as good; a file that nobody published has none.
     """
 
     stem: str
     shape: tuple[int, ...]
-    sha256: str
+    sha256: str = ""
 
     @property
     def name(self) -> str:

@@ -15,15 +15,16 @@ from lenumba.engine.optimizers import make_optimizer
 from lenumba.engine.sections import Optimizer
 from lenumba.engine.trainer import planar
 from lenumba.engine.twins import TWINS
-from lenumba.kernels.program import Plan, Tensor, packing
+from lenumba.kernels.program import Plan, Tensor, packing, update_kernels
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
 TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 products are off by 10⁻⁶ of it
 OPTIMIZERS = {
     "sgd": Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True),
+    "clipped sgd": Optimizer(name="sgd", weight_decay=0.01, max_norm=0.1),
     # A large ε: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step.
-    "adamw": Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1),
+    "adamw": Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1, average=0.99),
 }
 RATE, SMOOTHING = 0.1, 0.1
 
@@ -73,7 +74,7 @@ CASES = (
     Case(
         "blocks of floats, squared error",
         (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
-        "sgd",
+        "clipped sgd",
         pixels="float32",
     ),
 )
@@ -192,42 +193,59 @@ class Comparison:
         above = [self.network.loss.kernel]  # kernels of the layers above whose input gradients were not yet seen
         self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)
         gradients: dict[str, np.ndarray] = {}
+        suspects: dict[str, list[str]] = {}
         inputs, dy = [images, *outputs], outcome.dz.reshape(outputs[-1].shape)
-        state = self.network.views(self.executor.state[: self.network.size])
-        momentum = self.plan.update == "sgd"
         for k, unit in reversed(list(enumerate(self.network.units))):
-            own = plain.own(unit, parameters)
             mine = self.kernels(f"backward_{unit.name}")
             here: dict[str, np.ndarray] = {}
             if k in self.masks:
                 dy = plain_moves().dropout_backward(dy, self.masks[k])
             else:
+                own = plain.own(unit, parameters)
                 dy, here = TWINS[unit.layer.kind].backward(unit.layer, own, inputs[k], outputs[k], dy)
             for name, gradient in here.items():
-                full = f"{unit.name}.{name}"
-                gradients[full] = gradient
-                # The first step's state is the gradient: plus weight decay with SGD, times 1 − β₁ with AdamW.
-                decay = OPTIMIZERS["sgd"].weight_decay * (name == "kernel") * own[name]
-                expected = gradient + decay if momentum else (1 - OPTIMIZERS["adamw"].beta1) * gradient
-                self.check(f"the gradient of {full}", state[full], expected, above + mine)
+                gradients[f"{unit.name}.{name}"], suspects[f"{unit.name}.{name}"] = gradient, above + mine
             above = mine if here else above + mine
+        self.clip(gradients)
+        state, config = self.network.views(self.executor.state[: self.network.size]), OPTIMIZERS[self.case.optimizer]
+        for name, gradient in gradients.items():
+            # The first step's state is the gradient: plus weight decay with SGD, times 1 − β₁ with AdamW.
+            decay = config.weight_decay * name.endswith("kernel") * parameters[name]
+            first = gradient + decay if config.name == "sgd" else (1 - config.beta1) * gradient
+            blamed = suspects[name] + ["add_shards", "clip_gradient"] * self.plan.clips
+            self.check(f"the gradient of {name}", state[name], first, blamed)
         return gradients
 
+    def clip(self, gradients: dict[str, np.ndarray]) -> None:
+        """Scale the gradients as the step does, where it does."""
+        from lenumba.kernels import reference_steps
+
+        if self.plan.clips:
+            flat = np.concatenate([gradient.ravel() for gradient in gradients.values()])
+            clipped = reference_steps.clip_gradient(flat[None], OPTIMIZERS[self.case.optimizer].max_norm)
+            for gradient in gradients.values():
+                gradient *= np.linalg.norm(clipped) / np.linalg.norm(flat)
+
     def update(self, parameters: Any, gradients: Any) -> None:
-        """Compare the parameters after the step."""
+        """Compare the parameters and their moving average after the step."""
         from lenumba.kernels import reference_steps
 
         config = OPTIMIZERS[self.case.optimizer]
+        averages = self.network.views(self.executor.judged)
         for name, view in self.network.views(self.executor.theta).items():
             decay = config.weight_decay if name.endswith("kernel") else 0.0
             theta, states = parameters[name].ravel().copy(), np.zeros((2, parameters[name].size))
             gradient = np.ascontiguousarray(gradients[name]).ravel()
-            if self.plan.update == "sgd":
+            if config.name == "sgd":
                 reference_steps.sgd(theta, states[0], gradient, RATE, decay, config.momentum, config.nesterov)
             else:
                 rest = (config.beta1, config.beta2, config.epsilon, 1)
                 reference_steps.adamw(theta, *states, gradient, RATE, decay, *rest)
             self.check(f"the updated {name}", view, theta.reshape(view.shape), [self.plan.update])
+            if self.plan.average >= 0:
+                average = np.zeros_like(theta)
+                reference_steps.average_weights(average, theta, self.executor.optimizer.average_share(step=1))
+                self.check(f"the average of {name}", averages[name], average.reshape(view.shape), ["average_weights"])
 
 
 def values(work: np.ndarray, tensor: Tensor, count: int) -> np.ndarray:
@@ -249,7 +267,7 @@ def kernels_of(calls: Any) -> set[str]:
 def called(plan: Plan) -> frozenset[str]:
     """Return all kernels of a program."""
     found = kernels_of([call for step in (*plan.forward, *plan.backward) for call in step.calls] + list(plan.loss))
-    return frozenset(found | {plan.update, packing(plan)})
+    return frozenset(found | {packing(plan), *update_kernels(plan)})
 
 
 def plain_moves() -> Any:

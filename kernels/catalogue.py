@@ -201,6 +201,9 @@ CATALOGUE: dict[str, Kernel] = {
         )
         for name in ("sgd", "adamw")
     },
+    "add_shards": Kernel("update", "reference_steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
+    "clip_gradient": Kernel("update", "reference_steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),
+    "average_weights": Kernel("update", "reference_steps.average_weights", own=lambda s: WEIGHT * 3 * s["SIZE"]),
 }
 
 

@@ -200,3 +200,29 @@ def adamw(theta, m, v, gradient, rate, weight_decay, beta1, beta2, epsilon, step
         m_hat, v_hat = m[k] / (1 - beta1**step), v[k] / (1 - beta2**step)
         theta[k] -= rate * weight_decay * theta[k]
         theta[k] -= rate * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+@reference
+def clip_gradient(gradients, max_norm):
+    """Return G[n], the sum of the shards' gradients[s, n], scaled to the norm max_norm where it is longer.
+
+    Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
+    """
+    total = np.zeros(gradients.shape[1])
+    squares = 0.0
+    for k in range(len(total)):
+        for shard in range(len(gradients)):
+            total[k] += gradients[shard, k]
+        squares += total[k] ** 2
+    norm = np.sqrt(squares)
+    if norm > max_norm:
+        for k in range(len(total)):
+            total[k] *= max_norm / norm
+    return total
+
+
+@reference
+def average_weights(average, theta, share):
+    """Exponential moving average: average ← (1 − share)·average + share·θ. Overwrites average[n]."""
+    for k in range(len(average)):
+        average[k] = (1 - share) * average[k] + share * theta[k]

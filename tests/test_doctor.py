@@ -5,7 +5,6 @@ import os
 import stat
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lenumba.engine import doctor, selftest
@@ -56,7 +55,9 @@ def test_selftest_calls_every_kernel_of_the_catalogue():
         (1, reference, "conv_input_gradient", "conv_input_gradient_pixels"),
         (1, reference, "dense_bias_gradient", "dense_bias_gradient_pixels"),
         (1, reference_steps, "adamw", "adamw"),
+        (1, reference_steps, "average_weights", "average_weights"),
         (2, reference_steps, "squared_error", "squared_error"),
+        (2, reference_steps, "clip_gradient", "clip_gradient"),
     ],
 )
 def test_kernel_that_differs_from_its_twin_is_named(monkeypatch, case, module, twin, kernel):
@@ -64,10 +65,9 @@ def test_kernel_that_differs_from_its_twin_is_named(monkeypatch, case, module, t
     right = getattr(module, twin)
 
     def wrong(*arguments):
-        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
         result = right.py_func(*arguments)
         if result is None:  # an update, which overwrites its arguments
-            arguments[0][0] += 0.01 * abs(copies[0]).max()
+            arguments[0][0] += 0.01 * abs(arguments[0]).max()
         elif isinstance(result, tuple):
             return (result[0] * 1.01, *result[1:])
         else:

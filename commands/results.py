@@ -64,10 +64,10 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(as_json: bool) -> None:
     """List the runs in ./runs."""
-    from lenumba.engine.folders import list_runs, read_json
+    from lenumba.engine.folders import RUNS, list_runs, read_json
     from lenumba.engine.tables import runs_table
 
-    found = [(path.name, read_json(path / "run.json")) for path in list_runs()]
+    found = [(path.relative_to(RUNS).as_posix(), read_json(path / "run.json")) for path in list_runs()]
     if as_json:
         click.echo(json.dumps([{"run": name, **run} for name, run in found], ensure_ascii=False))
     else:

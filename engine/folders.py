@@ -105,8 +105,8 @@ def find_run(name: str) -> Path:
 
 
 def list_runs() -> list[Path]:
-    """Return the run folders in ``runs``, by name."""
-    return sorted(path.parent for path in RUNS.glob("*/config.yaml"))
+    """Return the run folders in ``runs``, by name; a training with several seeds has one for each."""
+    return sorted(path.parent for pattern in ("*", "*/seed-*") for path in RUNS.glob(f"{pattern}/config.yaml"))
 
 
 def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -29,6 +29,13 @@ def test_each_seed_is_the_run_that_it_would_be_alone(lenumba, place, trained):
     assert lenumba("evaluate", "here/seed-6").exit_code == 0
 
 
+def test_runs_lists_each_seed(lenumba, place):
+    assert lenumba("train", "tiny.yaml", "--seeds", 2, "-q").exit_code == 0
+    listed = json.loads(lenumba("runs", "--json").stdout)
+    assert [(run["run"], run["seed"]) for run in listed] == [("tiny-001/seed-0", 0), ("tiny-001/seed-1", 1)]
+    assert all(lenumba("evaluate", name).exit_code == 0 for name in ("tiny-001/seed-0", "latest"))
+
+
 def test_figures_are_mean_and_standard_error(place, trained):
     for key in ("test_accuracy", "seconds"):
         values = np.array([run[key] for run in trained["runs"]])

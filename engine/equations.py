@@ -140,9 +140,10 @@ def loss_equations(loss: Loss, outputs: int, smoothing: float) -> tuple[str, str
 def update_equation(optimizer: Any) -> str:
     """Return the first step of an optimiser, which finds no momentum yet, for its configuration."""
     decay = optimizer.weight_decay
+    clip = f"Δθ ← Δθ·min(1, {optimizer.max_norm:g}/‖all Δθ‖); " if optimizer.max_norm else ""
     if optimizer.name == "adamw":
         shrink = f" − η·{decay:g}·θ (no biases)" if decay else ""
-        return f"θ ← θ − η·Δθ/(|Δθ| + {optimizer.epsilon:g}){shrink}"
+        return f"{clip}θ ← θ − η·Δθ/(|Δθ| + {optimizer.epsilon:g}){shrink}"
     gradient = f"(Δθ + {decay:g}·θ (no biases))" if decay else "Δθ"
     ahead = f"{1 + optimizer.momentum:g}·" if optimizer.nesterov else ""
-    return f"θ ← θ − η·{ahead}{gradient}"
+    return f"{clip}θ ← θ − η·{ahead}{gradient}"

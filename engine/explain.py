@@ -262,19 +262,18 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
 
 def step(subject: Subject, gradients: Arrays) -> Arrays:
     """Return the parameters after one step from rest; frozen layers keep theirs."""
-    optimizer, updated = subject.loaded.config.optimizer, {}
-    for unit in subject.network.units:
-        for parameter in unit.parameters:
-            name = f"{unit.name}.{parameter.name}"
-            theta, gradient = subject.parameters[name].ravel().copy(), np.ascontiguousarray(gradients[name]).ravel()
-            decay = optimizer.weight_decay if parameter.name == "kernel" else 0.0
-            rest, rate = np.zeros_like(theta), optimizer.learning_rate
-            if not getattr(unit.layer, "trainable", True):
-                pass
-            elif optimizer.name == "adamw":
-                betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
-                reference_steps.adamw(theta, rest, rest.copy(), gradient, rate, decay, *betas, 1)
-            else:
-                reference_steps.sgd(theta, rest, gradient, rate, decay, optimizer.momentum, optimizer.nesterov)
-            updated[name] = theta.reshape(parameter.shape)
+    optimizer, updated = subject.loaded.config.optimizer, dict(subject.parameters)
+    units = [unit for unit in subject.network.units if getattr(unit.layer, "trainable", True)]
+    names = [f"{unit.name}.{parameter.name}" for unit in units for parameter in unit.parameters]
+    rate = optimizer.learning_rate
+    for name, gradient in plain.clipped({name: gradients[name] for name in names}, optimizer.max_norm).items():
+        theta, flat = updated[name].ravel().copy(), np.ascontiguousarray(gradient).ravel()
+        decay = optimizer.weight_decay if name.endswith(".kernel") else 0.0
+        rest = np.zeros_like(theta)
+        if optimizer.name == "adamw":
+            betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
+            reference_steps.adamw(theta, rest, rest.copy(), flat, rate, decay, *betas, 1)
+        else:
+            reference_steps.sgd(theta, rest, flat, rate, decay, optimizer.momentum, optimizer.nesterov)
+        updated[name] = theta.reshape(gradient.shape)
     return updated

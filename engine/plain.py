@@ -106,6 +106,16 @@ def loss_and_gradients(
     return outcome.loss, outcome.correct, gradients
 
 
+def clipped(gradients: dict[str, np.ndarray], max_norm: float | None) -> dict[str, np.ndarray]:
+    """Return gradients, scaled so that their norm over all parameters is at most max_norm; None: as they are."""
+    if max_norm is None:
+        return gradients
+    flat = np.concatenate([gradient.ravel() for gradient in gradients.values()])
+    ends = np.cumsum([gradient.size for gradient in gradients.values()])
+    parts = np.split(reference_steps.clip_gradient(flat[np.newaxis], max_norm), ends[:-1])
+    return {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
+
+
 def own(unit: Unit, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return a unit's parameters in float64, by their short names."""
     return {

@@ -206,8 +206,8 @@ class Comparison:
             for name, gradient in here.items():
                 gradients[f"{unit.name}.{name}"], suspects[f"{unit.name}.{name}"] = gradient, above + mine
             above = mine if here else above + mine
-        self.clip(gradients)
         state, config = self.network.views(self.executor.state[: self.network.size]), OPTIMIZERS[self.case.optimizer]
+        gradients = plain.clipped(gradients, config.max_norm)
         for name, gradient in gradients.items():
             # The first step's state is the gradient: plus weight decay with SGD, times 1 − β₁ with AdamW.
             decay = config.weight_decay * name.endswith("kernel") * parameters[name]
@@ -215,16 +215,6 @@ class Comparison:
             blamed = suspects[name] + ["add_shards", "clip_gradient"] * self.plan.clips
             self.check(f"the gradient of {name}", state[name], first, blamed)
         return gradients
-
-    def clip(self, gradients: dict[str, np.ndarray]) -> None:
-        """Scale the gradients as the step does, where it does."""
-        from lenumba.kernels import reference_steps
-
-        if self.plan.clips:
-            flat = np.concatenate([gradient.ravel() for gradient in gradients.values()])
-            clipped = reference_steps.clip_gradient(flat[None], OPTIMIZERS[self.case.optimizer].max_norm)
-            for gradient in gradients.values():
-                gradient *= np.linalg.norm(clipped) / np.linalg.norm(flat)
 
     def update(self, parameters: Any, gradients: Any) -> None:
         """Compare the parameters and their moving average after the step."""

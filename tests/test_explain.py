@@ -186,6 +186,21 @@ def test_printed_step_computes_what_it_says(name, settings, kind):
     assert evaluated(found.update, θ=value, Δθ=gradient, η=found.rate) == pytest.approx(updated, rel=1e-12)
 
 
+@pytest.mark.parametrize("max_norm", [0.01, 1000.0])
+def test_step_of_clipped_gradients_is_pytorchs(max_norm):
+    found = explained(optimizer__name="sgd", optimizer__momentum=0.0, optimizer__max_norm=max_norm)
+    pairs = [(layer, key) for layer in found.layers for key in layer.parameters]
+    leaves = [tensor(layer.parameters[key], grad=True) for layer, key in pairs]
+    for leaf, (layer, key) in zip(leaves, pairs, strict=True):
+        leaf.grad = tensor(layer.gradients[key])
+    norm = float(torch.nn.utils.clip_grad_norm_(leaves, max_norm))
+    assert 0.01 < norm < 1000
+    torch.optim.SGD(leaves, lr=found.rate).step()
+    for leaf, (layer, key) in zip(leaves, pairs, strict=True):
+        np.testing.assert_allclose(layer.updated[key], leaf.detach(), rtol=1e-5)  # PyTorch divides by norm + 1e-6
+    assert found.update.startswith(f"Δθ ← Δθ·min(1, {max_norm:g}/‖all Δθ‖); θ ← ")
+
+
 def test_every_layer_has_its_equations_and_its_twin():
     kinds = {layer.model_fields["type"].default for layer in LAYERS}
     assert kinds == EQUATIONS.keys() == TWINS.keys()

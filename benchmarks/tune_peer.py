@@ -1,10 +1,11 @@
 """The study of lenet-tune written with PyTorch and Optuna, beside 'lenumba tune': trials per minute of both.
 
-    python benchmarks/tune_peer.py PATH-OF-MNIST [--rounds 2] [--peer-trials 8] [--peer-jobs 1]
+    python benchmarks/tune_peer.py PATH-OF-MNIST [--rounds 2] [--peer-trials 8] [--peer-jobs 1] [--loader]
 
 Both sides search the same space with the same sampler (TPE), pruner (ASHA), number of epochs, and number of processes
 with as many threads, and prune by the validation accuracy after each epoch. PyTorch's side has the images on the CPU
-as one tensor and slices batches from it, without a DataLoader, which is the fastest way for images as small as these.
+as one tensor and slices batches from it, which is the fastest way for images as small as these; with --loader it takes
+them from a DataLoader, as PyTorch's tutorials and Optuna's examples do.
 
 Most trials end early, and more of them in a long study than in a short one. So the figure that counts is a trial's
 cost at equal pruning: what our study's epochs would take at PyTorch's measured seconds per epoch. Our search is timed
@@ -40,7 +41,15 @@ def build(channels: int, activation: str):
     )  # fmt: skip
 
 
-def objective(trial, images, labels, train, validation):
+def slices(images, labels, train, size: int):
+    """Yield an epoch's batches of images and labels, in a new order."""
+    import torch
+
+    for batch in train[torch.randperm(len(train))].split(size):
+        yield images[batch], labels[batch]
+
+
+def objective(trial, images, labels, train, validation, loader: bool):
     import optuna
     import torch
 
@@ -61,11 +70,14 @@ def objective(trial, images, labels, train, validation):
     else:
         scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0, EPOCHS * steps)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+    if loader:
+        dataset = torch.utils.data.TensorDataset(images[train], labels[train])
+        source = torch.utils.data.DataLoader(dataset, batch_size=size, shuffle=True)
     best = 0.0
     for epoch in range(1, EPOCHS + 1):
-        for batch in train[torch.randperm(len(train))].split(size):
+        for x, y in source if loader else slices(images, labels, train, size):
             optimizer.zero_grad(set_to_none=True)
-            loss(model(images[batch]), labels[batch]).backward()
+            loss(model(x), y).backward()
             optimizer.step()
             scheduler.step()
         with torch.inference_mode():
@@ -77,7 +89,7 @@ def objective(trial, images, labels, train, validation):
     return best
 
 
-def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any, spent: Any) -> None:
+def peer_worker(root: str, journal: str, trials: int, threads: int, loader: bool, ready: Any, spent: Any) -> None:
     import optuna
     import torch
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -104,13 +116,13 @@ def peer_worker(root: str, journal: str, trials: int, threads: int, ready: Any, 
         trials, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     )
     study.optimize(
-        lambda trial: objective(trial, images, labels, order[VALIDATION:], order[:VALIDATION]),
+        lambda trial: objective(trial, images, labels, order[VALIDATION:], order[:VALIDATION], loader),
         callbacks=[limit],
     )
     spent.put(time.process_time() - begin)
 
 
-def time_peer(root: str, trials: int, jobs: int) -> tuple[float, float, int, int]:
+def time_peer(root: str, trials: int, jobs: int, loader: bool) -> tuple[float, float, int, int]:
     """Return seconds, CPU seconds, trials and epochs."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -120,7 +132,7 @@ def time_peer(root: str, trials: int, jobs: int) -> tuple[float, float, int, int
         context = multiprocessing.get_context("spawn")
         journal = str(Path(folder, "journal.log"))
         ready, spent = context.Barrier(jobs + 1), context.Queue()
-        arguments = (root, journal, trials, threads, ready, spent)
+        arguments = (root, journal, trials, threads, loader, ready, spent)
         workers = [context.Process(target=peer_worker, args=arguments) for _ in range(jobs)]
         for worker in workers:
             worker.start()
@@ -158,6 +170,7 @@ def main() -> None:
     parser.add_argument("--peer-trials", type=int, default=8, help="PyTorch's trials")
     parser.add_argument("--jobs", type=int, default=2, help="processes of either side")
     parser.add_argument("--peer-jobs", type=int, help="PyTorch's, if others: 1 is one process with all threads")
+    parser.add_argument("--loader", action="store_true", help="PyTorch's batches come from a DataLoader")
     arguments = parser.parse_args()
     trials, peer_jobs = arguments.trials, arguments.peer_jobs or arguments.jobs
 
@@ -173,10 +186,11 @@ def main() -> None:
         return seconds / epochs, cpu
 
     def peer() -> tuple[float, float]:
-        seconds, cpu, done, epochs = time_peer(arguments.root, arguments.peer_trials, peer_jobs)
+        seconds, cpu, done, epochs = time_peer(arguments.root, arguments.peer_trials, peer_jobs, arguments.loader)
+        how = f"{peer_jobs} process{'es' * (peer_jobs > 1)}{', DataLoader' * arguments.loader}"
         print(
-            f"PyTorch + Optuna, {peer_jobs} process{'es' * (peer_jobs > 1)}: {done} trials, {epochs} epochs in "
-            f"{seconds:.1f} s: {60 * done / seconds:.2f} trials a minute, {cpu / epochs:.3f} CPU s an epoch",
+            f"PyTorch + Optuna, {how}: {done} trials, {epochs} epochs in {seconds:.1f} s: "
+            f"{60 * done / seconds:.2f} trials a minute, {cpu / epochs:.3f} CPU s an epoch",
             flush=True,
         )
         return seconds / epochs, cpu / epochs

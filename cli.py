@@ -43,6 +43,3 @@ for command in (
     checks.doctor,
 ):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main()

@@ -19,8 +19,8 @@ SIMPLE = {
     "python -c pass": ["-c", "pass"],
     "import numpy": ["-c", "import numpy"],
     "import lenumba": ["-c", "import lenumba"],
-    "lenumba --help": ["-m", "lenumba.cli", "--help"],
-    "lenumba --version": ["-m", "lenumba.cli", "--version"],
+    "lenumba --help": ["-m", "lenumba", "--help"],
+    "lenumba --version": ["-m", "lenumba", "--version"],
 }
 STAGES = {
     "imported": "… until lenumba is imported and the configuration read",

@@ -149,7 +149,7 @@ def time_peer(root: str, trials: int, jobs: int, loader: bool) -> tuple[float, f
 def time_ours(root: str, trials: int, jobs: int, cache: str) -> tuple[dict, int, float]:
     """Return the study's summary, its epochs, and CPU seconds an epoch; `cache` is a folder for compiled networks."""
     with tempfile.TemporaryDirectory() as folder:
-        lenumba = [sys.executable, "-m", "lenumba.cli", "tune"]
+        lenumba = [sys.executable, "-m", "lenumba", "tune"]
         settings = ["lenet-tune", f"data.root={Path(root).absolute()}", "tune.finalists=1"]
         options = ["--trials", str(trials), "--jobs", str(jobs), "--json"]
         how = {"cwd": folder, "check": True, "capture_output": True, "env": {**os.environ, "NUMBA_CACHE_DIR": cache}}

@@ -13,7 +13,7 @@ COMMANDS = ("lenumba train", "lenumba evaluate latest")
 console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
 with tempfile.TemporaryDirectory() as folder:
     for command in COMMANDS:
-        words = [sys.executable, "-m", "lenumba.cli", *command.split()[1:]]
+        words = [sys.executable, "-m", "lenumba", *command.split()[1:]]
         output = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
         console.print(Text(f"$ {command}", style="bold green"))
         console.print(Text("\n".join(output.splitlines()[:14])))

@@ -12,7 +12,12 @@ import lenumba
 
 ROOT = Path(lenumba.__file__).parent
 FOLDERS = ("commands", "engine", "extras", "kernels")
-FILES = [ROOT / "__init__.py", ROOT / "cli.py", *(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
+FILES = [
+    ROOT / "__init__.py",
+    ROOT / "__main__.py",
+    ROOT / "cli.py",
+    *(path for name in FOLDERS for path in (ROOT / name).rglob("*.py")),
+]
 ALL = [*FILES, *(ROOT / "configs").glob("*.py"), *(ROOT / "tests").glob("*.py")]
 HEAVY = ("numba", "numpy", "pydantic", "llvmlite")
 

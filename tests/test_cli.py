@@ -1,6 +1,7 @@
 """What the commands do when all is well."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,8 +52,19 @@ def test_console_script_is_the_same_program():
     if not script.exists():
         pytest.skip("the package is not installed in this environment")
     shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
-    module = subprocess.run([sys.executable, "-m", "lenumba.cli", "--version"], capture_output=True, text=True)
+    module = subprocess.run([sys.executable, "-m", "lenumba", "--version"], capture_output=True, text=True)
     assert shown == module.stdout != ""
+
+
+def test_early_interrupt_leaves_no_traceback():
+    """While Python still imports; later there is someone to answer it."""
+    text = "import lenumba.__main__, os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    commands = "lenumba.cli.main = lambda **_: os.kill(os.getpid(), signal.SIGINT)"
+    text = f"import lenumba.__main__, lenumba.cli, os, signal; {commands}; lenumba.__main__.main()"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
 
 
 def test_train_without_arguments_trains_the_quickstart(lenumba):

@@ -1,6 +1,5 @@
 """What bad input gets: one line on stderr, the promised exit code, no traceback and no run folder."""
 
-import gzip
 import http.server
 import os
 import subprocess
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 
 from lenumba.engine.config import recipe_text
+from lenumba.engine.download import SOURCES, IdxFile, Source
+from lenumba.engine.idx import idx_sha256
 
 LAYERS = "network.layers"
 CONV = "{type: conv, channels: 2, kernel_size: 29}"
@@ -166,15 +167,11 @@ def test_pictures_that_are_none_exit_with_3(refused, run, content):
     assert refused(3, "predict", run, "x.png").startswith("error: x.png: ")
 
 
-def test_data_are_downloaded_from_the_mirror_that_is_named(lenumba, place, monkeypatch):
+def test_data_are_downloaded_from_the_mirror_that_is_named(lenumba, place, write_dataset, monkeypatch):
     published = place / "published"
-    published.mkdir()
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 60_000), ("t10k", 10_000)):
-        labels = b"\0\0\x08\x01" + count.to_bytes(4, "big") + rng.integers(0, 10, count, np.uint8).tobytes()
-        images = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (count, 28, 28)) + bytes(count * 784)
-        (published / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels, 1))
-        (published / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images, 1))
+    arrays = write_dataset(published)
+    files = [IdxFile(stem, array.shape, idx_sha256(array)) for stem, array in arrays.items()]
+    monkeypatch.setitem(SOURCES, "fashion_mnist", Source(("http://127.0.0.1:1/",), *files))
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=published))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -193,7 +190,7 @@ def test_data_are_downloaded_from_the_mirror_that_is_named(lenumba, place, monke
 
 def shell(line: str) -> subprocess.CompletedProcess:
     """Run a line of bash with 'lenumba' as a command; its exit code is the first failing one of a pipe."""
-    text = f'lenumba() {{ "{sys.executable}" -m lenumba.cli "$@"; }}; set -o pipefail; {line}'
+    text = f'lenumba() {{ "{sys.executable}" -m lenumba "$@"; }}; set -o pipefail; {line}'
     return subprocess.run(["bash", "-c", text], capture_output=True, text=True, errors="replace")
 
 

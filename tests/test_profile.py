@@ -295,7 +295,7 @@ def test_wrong_arguments_are_refused_in_one_line(refused):
 def test_it_works_on_one_core_without_avx512_from_a_cold_cache(place):
     environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2"}
     environment["NUMBA_CACHE_DIR"] = str(place / "cold")
-    command = [sys.executable, "-m", "lenumba.cli", "profile", "tiny.yaml", "--seconds", "0", "--json"]
+    command = [sys.executable, "-m", "lenumba", "profile", "tiny.yaml", "--seconds", "0", "--json"]
     first_core = (
         f"import os, sys; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); os.execv({sys.executable!r}"
     )

@@ -72,6 +72,13 @@ def test_only_one_module_calls_njit(path):
     assert uses == (["numba.njit"] if relative(path) == "kernels/jit.py" else [])
 
 
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_no_process_is_forked(path):
+    """A fork copies locks that other threads hold: new processes begin anew."""
+    names = [n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)]
+    assert below(imported(path), "multiprocessing") + [name for name in names if name in ("fork", "forkpty")] == []
+
+
 LIBRARY = [path for path in FILES if not relative(path).startswith(("cli.py", "commands/"))]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import TINY
 
 CACHE = "NUMBA_CACHE_DIR"
 OWN_CACHE = pytest.StashKey[str]()
@@ -76,18 +77,6 @@ def write_dataset():
         return arrays
 
     return write
-
-
-TINY = """\
-data: {name: digits, samples: 640, validation: 128, batch_size: 32}
-network:
-  layers:
-    - {type: average_pool, size: 4}
-    - flatten
-    - {type: dense, units: 10, activation: softmax}
-optimizer: {name: sgd, learning_rate: 0.1}
-train: {epochs: 3}
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,18 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-TINY = """\
-data: {name: digits, samples: 640, validation: 128, batch_size: 32}
-network:
-  layers:
-    - {type: average_pool, size: 4}
-    - flatten
-    - {type: dense, units: 10, activation: softmax}
-optimizer: {name: sgd, learning_rate: 0.1}
-train: {epochs: 2}
-"""
+from tiny import TINY
+
 STUDY = (
-    TINY
+    TINY.replace("epochs: 3", "epochs: 2")
     + """\
 tune:
   sampler: random

@@ -71,11 +71,6 @@ class Layer:
     gradients: Arrays
     updated: Arrays
 
-    @property
-    def frozen(self) -> bool:
-        """Whether training leaves its parameters alone."""
-        return not getattr(self.unit.layer, "trainable", True)
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -263,7 +258,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
 def step(subject: Subject, gradients: Arrays) -> Arrays:
     """Return the parameters after one step from rest; frozen layers keep theirs."""
     optimizer, updated = subject.loaded.config.optimizer, dict(subject.parameters)
-    units = [unit for unit in subject.network.units if getattr(unit.layer, "trainable", True)]
+    units = [unit for unit in subject.network.units if unit.learns]
     names = [f"{unit.name}.{parameter.name}" for unit in units for parameter in unit.parameters]
     rate = optimizer.learning_rate
     for name, gradient in plain.clipped({name: gradients[name] for name in names}, optimizer.max_norm).items():

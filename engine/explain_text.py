@@ -41,7 +41,7 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
         below = explanation.layers.index(item) - 1
         lines += laid_out(tensor("δ", item.delta, whole, width), width) if layer else []
         lines += backward_lines(item, explanation.layers[below] if below >= 0 else None, whole, width)
-    learning = [item for item in layers if item.parameters and not item.frozen]
+    learning = [item for item in layers if item.unit.learns]
     if learning:
         lines += ["", *beside("STEP, the optimiser's first", [explanation.update, f"η = {explanation.rate:g}"], width)]
         blocks = [
@@ -87,7 +87,8 @@ def backward_lines(layer: Layer, below: Layer | None, whole: int | None, width: 
     if below is not None:
         equations.append(layer.equations.x)
         blocks += tensor("δx", below.delta, whole, width)
-    return section(layer.unit.name + " (frozen)" * layer.frozen, equations, blocks, width) if blocks else []
+    frozen = " (frozen)" if layer.parameters and not layer.unit.learns else ""
+    return section(layer.unit.name + frozen, equations, blocks, width) if blocks else []
 
 
 def outcome_lines(explanation: Explanation, width: int) -> list[str]:

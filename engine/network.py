@@ -44,6 +44,11 @@ class Unit:
         """Number of trainable and frozen parameters."""
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
 
+    @property
+    def learns(self) -> bool:
+        """Whether it has parameters that training changes."""
+        return bool(self.parameters) and getattr(self.layer, "trainable", True)
+
 
 class Network:
     """Layers for images of one shape.
@@ -134,7 +139,7 @@ class Network:
         flat = np.zeros(self.size, np.float32)
         views = self.views(flat)
         for unit in self.units:
-            if f"{unit.name}.kernel" in views and getattr(unit.layer, "trainable", True):
+            if unit.learns:
                 views[f"{unit.name}.kernel"][...] = 1
         return flat.reshape(-1, LANES).max(axis=1)
 
@@ -167,7 +172,7 @@ class Network:
         """Return the plan of the program that trains and evaluates this network."""
         layout, registers = self.layout, vector_registers()
         lowest = min(
-            (k for k, unit in enumerate(self.units) if unit.parameters and getattr(unit.layer, "trainable", True)),
+            (k for k, unit in enumerate(self.units) if unit.learns),
             default=len(self.units),
         )
         forward: list[Step] = []

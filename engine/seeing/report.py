@@ -128,7 +128,7 @@ def describe_network(model: Model) -> dict[str, Any]:
                 "shape": list(unit.shape),
                 "output": list(unit.output),
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
-                "trainable": bool(unit.parameters) and layer.trainable,
+                "trainable": unit.learns,
                 "margins": list(layer.margins(unit.shape)),
                 **window(layer),
                 **({"function": layer.function} if layer.kind == "activation" else {}),

@@ -2,16 +2,15 @@
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 import click
 
 from lenumba.engine.errors import DataError, LenumbaError
-from lenumba.engine.interrupts import Terminated, leave
+from lenumba.engine.interrupts import Terminated, Unmissed
 
 PATH = click.Path(path_type=Path)
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
@@ -27,8 +26,6 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         prepare_streams()
-        main_thread = threading.current_thread() is threading.main_thread()
-        previous = signal.signal(signal.SIGTERM, leave) if main_thread else None
         try:
             super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
             code = 0
@@ -36,6 +33,9 @@ class Commands(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             code = error.exit_code
+        except click.Abort:  # Ctrl-C before a command began
+            click.echo("error: interrupted", err=True)
+            code = 128 + SIGINT
         except click.ClickException as error:
             code = error.exit_code
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
@@ -45,19 +45,26 @@ class Commands(click.Group):
                 hint = f" (see '{context.command_path} --help')" if context else ""
                 click.echo(f"error: {' '.join(error.format_message().split())}{hint}", err=True)
         finally:
-            if main_thread:
-                signal.signal(signal.SIGTERM, previous)
             settle_output()
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what click would answer in words of its own becomes an error of ours first."""
+        signals = Unmissed()
+        try:
+            with signals:
+                return self._invoke(ctx)
+        except BaseException as failure:
+            # Libraries make errors of their own of what a signal raises while they call Python from C.
+            if signals.signal is None and not isinstance(failure, KeyboardInterrupt):
+                raise
+            error = LenumbaError("interrupted")
+            error.exit_code = 128 + (signals.signal or (SIGTERM if isinstance(failure, Terminated) else SIGINT))
+            raise error from None
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as signalled:
-            error = LenumbaError("interrupted")
-            error.exit_code = 128 + (signal.SIGTERM if isinstance(signalled, Terminated) else signal.SIGINT)
-            raise error from None
         except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
             return None
         except MemoryError as failure:

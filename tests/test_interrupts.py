@@ -206,6 +206,24 @@ def test_signal_during_compilation_leaves_no_run_folder(place, spawn, tmp_path, 
     assert names(place) == ["tiny.yaml"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_whose_exception_a_library_replaces_is_still_one(place, spawn, number, code):
+    """As pydantic does while it builds the configuration's schema."""
+    patch = f"""
+import signal
+import lenumba.engine.config as config
+def replaced(*arguments):
+    try:
+        signal.raise_signal({int(number)})
+    except BaseException as lost:
+        raise ValueError(lost)
+config.load_config = replaced
+"""
+    process = spawn("check", "tiny.yaml", patch=patch)
+    assert process.communicate() == ("", "error: interrupted\n")
+    assert process.returncode == code
+
+
 def test_first_signal_asks_and_the_second_insists():
     asked = []
     previous = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

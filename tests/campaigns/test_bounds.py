@@ -134,6 +134,10 @@ def run_twins(count: int) -> str:
         theta, v, m, gradient = rng.random((4, n))
         reference_steps.sgd(theta, v, gradient, 0.1, 0.01, 0.9, bool(seed % 2))
         reference_steps.adamw(theta, m, v, gradient, 0.1, 0.01, 0.9, 0.999, 1e-8, 1 + seed)
+        reference_steps.average_weights(theta, reference_steps.clip_gradient(rng.random((3, n)), rng.random()), 0.1)
+        cell = int(rng.integers(1, 6))
+        mesh = rng.uniform(-2, 10, (2 * n, 2, -(-height // cell) + 1, -(-width // cell) + 1))
+        reference_moves.augment(x, order, mesh, cell, rng.random(c), rng.random(c))
         for loss in (reference_steps.sigmoid_cross_entropy, reference_steps.squared_error):
             outputs = int(rng.integers(1, 5))
             loss(rng.normal(size=(n, outputs)), rng.integers(0, max(2, outputs), n), 0.1)
@@ -143,7 +147,7 @@ def run_twins(count: int) -> str:
         for name, function in vars(module).items()
         if hasattr(function, "py_func")
     }
-    idle = [name for name, function in twins.items() if not function.signatures]
+    idle = [name for name, twin in twins.items() if "compiled" not in vars(twin) or not twin.compiled.signatures]
     assert not idle, f"never run: {idle}"
     return f"plain twins with checked indices: all {len(twins)} of them, {count} random networks (seeds 0–{count - 1})"
 

@@ -135,6 +135,7 @@ def run_twins(count: int) -> str:
         reference_steps.sgd(theta, v, gradient, 0.1, 0.01, 0.9, bool(seed % 2))
         reference_steps.adamw(theta, m, v, gradient, 0.1, 0.01, 0.9, 0.999, 1e-8, 1 + seed)
         reference_steps.average_weights(theta, reference_steps.clip_gradient(rng.random((3, n)), rng.random()), 0.1)
+        reference_steps.none_derivative(reference_steps.none(theta[0]))
         cell = int(rng.integers(1, 6))
         mesh = rng.uniform(-2, 10, (2 * n, 2, -(-height // cell) + 1, -(-width // cell) + 1))
         reference_moves.augment(x, order, mesh, cell, rng.random(c), rng.random(c))

@@ -26,6 +26,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         prepare_streams()
+        previous, sys.unraisablehook = sys.unraisablehook, tell_unless_signalled
         try:
             super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
             code = 0
@@ -45,6 +46,7 @@ class Commands(click.Group):
                 hint = f" (see '{context.command_path} --help')" if context else ""
                 click.echo(f"error: {' '.join(error.format_message().split())}{hint}", err=True)
         finally:
+            sys.unraisablehook = previous
             settle_output()
         sys.exit(code)
 
@@ -73,6 +75,12 @@ class Commands(click.Group):
         except OSError as failure:
             where = f"{failure.filename}: " if failure.filename else ""
             raise DataError(f"{where}{failure.strerror or failure}") from None
+
+
+def tell_unless_signalled(unraisable: Any) -> None:
+    """Tell of an exception in a destructor, as Python does, unless a signal raised it: the command remembers those."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
 
 
 def prepare_streams() -> None:

@@ -224,6 +224,26 @@ config.load_config = replaced
     assert process.returncode == code
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_in_a_destructor_is_not_lost(place, spawn, number, code):
+    patch = f"""
+import signal
+import lenumba.engine.config as config
+class Dying:
+    def __del__(self):
+        signal.raise_signal({int(number)})
+real = config.load_config
+def dying(*arguments):
+    Dying()
+    return real(*arguments)
+config.load_config = dying
+"""
+    process = spawn("check", "tiny.yaml", patch=patch)
+    output, errors = process.communicate()
+    assert output.startswith("tiny.yaml: correct")
+    assert (process.returncode, errors) == (code, "error: interrupted\n")
+
+
 def test_first_signal_asks_and_the_second_insists():
     asked = []
     previous = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

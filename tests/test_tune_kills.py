@@ -60,19 +60,17 @@ def still_runs(number: int) -> bool:
 
 def test_kills_of_workers_and_parents_lose_nothing_and_repeat_nothing(place, spawn):
     write_study(trials=TRIALS)
-    epochs = max(300, 10 * KILLS)  # so that the study does not end before the kills do, and some trials do
+    epochs = max(300, 60 * KILLS)  # so that the study does not end before the kills do, and some trials do
     text = Path("tiny.yaml").read_text().replace("train: {epochs: 2}", f"train: {{epochs: {epochs}}}")
     Path("tiny.yaml").write_text(text.replace("{low: 1, high: 2}", f"{{low: {epochs // 2}, high: {epochs}}}"))
     generator, killed = random.Random(KILLS), 0
     while killed < KILLS:
-        begun = len(attempts(Path("studies/tiny"))) if killed else 0
         process = spawn("tune", "tiny.yaml", "--jobs", 2, "-q")
-        if generator.random() < 0.8:  # else kill while the workers start
-            while process.poll() is None and not (killed or Path("studies/tiny/journal.log").exists()):
-                time.sleep(0.01)
-            while process.poll() is None and len(attempts(Path("studies/tiny"))) <= begun:
-                time.sleep(0.05)
-        time.sleep(generator.uniform(0, 2))
+        while len(children(process)) < 2 and process.poll() is None:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break  # the study was quicker than the kills
+        time.sleep(generator.uniform(0.5, 4.5))  # the workers start meanwhile, and trials end
         workers = children(process)
         if killed % 2 == 0 and workers:
             os.kill(generator.choice(workers), signal.SIGKILL)

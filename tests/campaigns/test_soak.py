@@ -17,7 +17,7 @@ from tune_studies import write_study
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into Linux's /proc")
 
 SHORT_SECONDS = 3
-GROWTH_MB = 8  # of a process that trains again and again, after its first trainings
+GROWTH_MB = 4  # of a process that trains again and again, in the second half of its trainings
 MARK = "LENUMBA_SOAK"  # an environment variable that every process of the soak inherits
 
 BEGUN = "print('begun', flush=True)"
@@ -83,7 +83,8 @@ def test_soak_leaves_nothing_and_grows_nowhere(place, spawn, monkeypatch, campai
     cache = Path(os.environ["NUMBA_CACHE_DIR"], "lenumba")
     assert [*Path("runs").rglob(".*"), *Path("studies").rglob(".*"), *cache.rglob(".*")] == []
     assert sizes
-    settled = sizes[7:] or sizes[-1:]  # the first rounds load what later ones use again
+    # The first hundred rounds or so load what later ones use again, and let the allocator find its size.
+    settled = sizes[len(sizes) // 2 :]
     growth = max(settled) - settled[0]
     assert growth < GROWTH_MB, f"a process that trained {len(sizes)} times grew by {growth:.1f} MB"
     seconds = 60 * minutes if campaign.full else SHORT_SECONDS

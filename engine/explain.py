@@ -21,7 +21,6 @@ from lenumba.engine.runs import fill_parameters
 from lenumba.engine.selection import load_data, pixel_statistics, split
 from lenumba.engine.trainer import build_network, check_network
 from lenumba.engine.transfer import fitting, read_source
-from lenumba.kernels import reference_steps
 from lenumba.kernels.twin import interpreted
 
 Arrays = dict[str, np.ndarray]
@@ -231,7 +230,11 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
             label = int(row[0] >= 0.5) if len(row) == 1 else int(row.argmax())
         outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing)
         gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
-        updated = step(subject, gradients)
+        learning = [
+            f"{unit.name}.{parameter.name}" for unit in network.units if unit.learns for parameter in unit.parameters
+        ]
+        moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
+        updated = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
         after = plain.judge(network, plain.forward(network, updated, images)[-1], np.array([label]), smoothing)
     layers = []
     for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
@@ -253,22 +256,3 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         rate=config.optimizer.learning_rate,
         loss_after=float(after.loss),
     )
-
-
-def step(subject: Subject, gradients: Arrays) -> Arrays:
-    """Return the parameters after one step from rest; frozen layers keep theirs."""
-    optimizer, updated = subject.loaded.config.optimizer, dict(subject.parameters)
-    units = [unit for unit in subject.network.units if unit.learns]
-    names = [f"{unit.name}.{parameter.name}" for unit in units for parameter in unit.parameters]
-    rate = optimizer.learning_rate
-    for name, gradient in plain.clipped({name: gradients[name] for name in names}, optimizer.max_norm).items():
-        theta, flat = updated[name].ravel().copy(), np.ascontiguousarray(gradient).ravel()
-        decay = optimizer.weight_decay if name.endswith(".kernel") else 0.0
-        rest = np.zeros_like(theta)
-        if optimizer.name == "adamw":
-            betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
-            reference_steps.adamw(theta, rest, rest.copy(), flat, rate, decay, *betas, 1)
-        else:
-            reference_steps.sgd(theta, rest, flat, rate, decay, optimizer.momentum, optimizer.nesterov)
-        updated[name] = theta.reshape(gradient.shape)
-    return updated

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lenumba.engine.network import Network, Unit
+from lenumba.engine.sections import Optimizer
 from lenumba.engine.twins import TWINS
 from lenumba.kernels import reference_steps
 
@@ -114,6 +115,24 @@ def clipped(gradients: dict[str, np.ndarray], max_norm: float | None) -> dict[st
     ends = np.cumsum([gradient.size for gradient in gradients.values()])
     parts = np.split(reference_steps.clip_gradient(flat[np.newaxis], max_norm), ends[:-1])
     return {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
+
+
+def step(
+    parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], optimizer: Optimizer, rate: float
+) -> dict[str, np.ndarray]:
+    """Return the parameters after an optimiser's first step, from rest; those without a gradient stay."""
+    updated = dict(parameters)
+    for name, gradient in gradients.items():
+        theta, flat = parameters[name].ravel().copy(), np.ascontiguousarray(gradient).ravel()
+        decay = optimizer.weight_decay if name.endswith(".kernel") else 0.0
+        rest = np.zeros_like(theta)
+        if optimizer.name == "adamw":
+            betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
+            reference_steps.adamw(theta, rest, rest.copy(), flat, rate, decay, *betas, 1)
+        else:
+            reference_steps.sgd(theta, rest, flat, rate, decay, optimizer.momentum, optimizer.nesterov)
+        updated[name] = theta.reshape(gradient.shape)
+    return updated
 
 
 def own(unit: Unit, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

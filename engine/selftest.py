@@ -220,21 +220,14 @@ class Comparison:
         """Compare the parameters and their moving average after the step."""
         from lenumba.kernels import reference_steps
 
-        config = OPTIMIZERS[self.case.optimizer]
+        updated = plain.step(parameters, gradients, OPTIMIZERS[self.case.optimizer], RATE)
         averages = self.network.views(self.executor.judged)
         for name, view in self.network.views(self.executor.theta).items():
-            decay = config.weight_decay if name.endswith("kernel") else 0.0
-            theta, states = parameters[name].ravel().copy(), np.zeros((2, parameters[name].size))
-            gradient = np.ascontiguousarray(gradients[name]).ravel()
-            if config.name == "sgd":
-                reference_steps.sgd(theta, states[0], gradient, RATE, decay, config.momentum, config.nesterov)
-            else:
-                rest = (config.beta1, config.beta2, config.epsilon, 1)
-                reference_steps.adamw(theta, *states, gradient, RATE, decay, *rest)
-            self.check(f"the updated {name}", view, theta.reshape(view.shape), [self.plan.update])
+            self.check(f"the updated {name}", view, updated[name], [self.plan.update])
             if self.plan.average >= 0:
-                average = np.zeros_like(theta)
-                reference_steps.average_weights(average, theta, self.executor.optimizer.average_share(step=1))
+                average = np.zeros(view.size)
+                share = self.executor.optimizer.average_share(step=1)
+                reference_steps.average_weights(average, updated[name].ravel(), share)
                 self.check(f"the average of {name}", averages[name], average.reshape(view.shape), ["average_weights"])
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lenumba.engine.compare import Comparison
-    from lenumba.engine.model import Model
-    from lenumba.engine.runs import RunResult
+    from lenumba.engine.models.model import Model
+    from lenumba.engine.runs.compare import Comparison
+    from lenumba.engine.runs.run import RunResult
     from lenumba.engine.tuning.study import Study
 
 # lenumba.sklearn lies in a folder of its own: beside this file it would hide scikit-learn from a Python started here.
@@ -46,11 +46,11 @@ def train(
 
     Raises
     ------
-    lenumba.engine.errors.LenumbaError
+    lenumba.engine.common.errors.LenumbaError
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
-    from lenumba.engine.config import load_config
-    from lenumba.engine.runs import start_run
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.runs.run import start_run
 
     overrides = dict(overrides or {})
     record = [f"{key}={value}" for key, value in overrides.items()]
@@ -78,10 +78,10 @@ def compare(
 
     Raises
     ------
-    lenumba.engine.errors.LenumbaError
+    lenumba.engine.common.errors.LenumbaError
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
-    from lenumba.engine.compare import compare
+    from lenumba.engine.runs.compare import compare
 
     return compare(configs, dict(overrides or {}), seeds)
 
@@ -106,10 +106,10 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
 
     Raises
     ------
-    lenumba.engine.errors.LenumbaError
+    lenumba.engine.common.errors.LenumbaError
         Where there is no such run or its files are damaged.
     """
-    from lenumba.engine.model import load
+    from lenumba.engine.models.model import load
 
     return load(run, checkpoint, threads)
 
@@ -149,10 +149,10 @@ def tune(
 
     Raises
     ------
-    lenumba.engine.errors.LenumbaError
+    lenumba.engine.common.errors.LenumbaError
         With one line for each fault.
     """
-    from lenumba.engine.config import load_config
+    from lenumba.engine.config.config import load_config
     from lenumba.engine.tuning.study import run_study
 
     loaded = load_config(config, dict(overrides or {}))

@@ -79,11 +79,11 @@ def lenumba_network(
     parameters: int | None = None,
     batch_size: int | None = None,
 ) -> Any:
-    """Return the lenumba.engine.network.Network of a list of layers; `parameters` is what it must come to."""
+    """Return the lenumba.engine.network.network.Network of a list of layers; `parameters` is what it must come to."""
     from pydantic import TypeAdapter
 
-    from lenumba.engine.layers import Layer
-    from lenumba.engine.network import Network
+    from lenumba.engine.network.layers import Layer
+    from lenumba.engine.network.network import Network
 
     adapter = TypeAdapter(Layer)
     network = Network([adapter.validate_python(layer) for layer in layers], shape, name=name, batch_size=batch_size)
@@ -94,8 +94,8 @@ def lenumba_network(
 
 def lenumba_optimizer(name: str, rate: float) -> Any:
     """Return lenumba's optimiser, without weight decay (see the fairness notes in README.md)."""
-    from lenumba.engine.optimizers import make_optimizer
-    from lenumba.engine.sections import Optimizer
+    from lenumba.engine.config.sections import Optimizer
+    from lenumba.engine.network.optimizers import make_optimizer
 
     return make_optimizer(Optimizer(name=name, learning_rate=rate, momentum=0.9, weight_decay=0.0))
 

@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 
 def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
     """Return the pieces of a training step in their order: pack, forward, loss, backward, update."""
-    from lenumba.kernels import program
+    from lenumba.kernels.program import plan as program
 
     plan = network.plan(optimizer)
     homes = {name: module for module, names in program.KERNEL_MODULES.items() for name in names}
@@ -124,13 +124,14 @@ def work_of(network: Any, step: str, kernel: str, calls: list[Any]) -> tuple[flo
 
 def source_of(piece: Piece) -> Any:
     """Return a program that runs one piece `repeats` times."""
-    from lenumba.kernels.native import Source
+    from lenumba.kernels.compile.native import Source
 
     imports = [
-        f"from lenumba.kernels.{item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)
+        f"from lenumba.kernels.layers.{item.split(':')[0]} import {item.split(':')[1]}"
+        for item in sorted(piece.imports)
     ]
-    text = ["from lenumba.kernels.jit import kernel", "from lenumba.kernels.parallel import atomic_load"]
-    text += ["from lenumba.kernels.simd import at", *imports, "", "", "@kernel"]
+    text = ["from lenumba.kernels.compile.jit import kernel", "from lenumba.kernels.vector.parallel import atomic_load"]
+    text += ["from lenumba.kernels.vector.simd import at", *imports, "", "", "@kernel"]
     text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]
     text += ["    first, count, key, weight, smoothing = 0, 16, 0, 1.0 / 64, 0.0"]
     text += [f"    {line}" for line in piece.lines]
@@ -145,11 +146,11 @@ def peak_source(registers: int) -> tuple[Any, int]:
 
     24 chains cover the latency of two units; with fewer registers, all but those for the two factors.
     """
-    from lenumba.kernels.native import Source
+    from lenumba.kernels.compile.native import Source
 
     chains = 24 if registers >= 32 else max(1, registers - 2)
-    text = f"""from lenumba.kernels.jit import kernel
-from lenumba.kernels.tile import load_tile, outer_fma, store_tile
+    text = f"""from lenumba.kernels.compile.jit import kernel
+from lenumba.kernels.vector.tile import load_tile, outer_fma, store_tile
 
 
 @kernel
@@ -164,7 +165,7 @@ def run({", ".join(SIGNATURE)}):
 
 def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
     """Return the arrays behind the programs' arguments, filled with plausible numbers."""
-    from lenumba.engine.executor import aligned
+    from lenumba.engine.training.executor import aligned
 
     channels, height, width = network.input_shape
     images, labels = load_data(None, (height, width, channels), BATCH)
@@ -208,7 +209,7 @@ def runner(program: Any, arrays: dict[str, np.ndarray]) -> Callable[[int], float
 
 def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
     """Return the function that times `count` real training steps on one thread."""
-    from lenumba.engine.executor import Executor
+    from lenumba.engine.training.executor import Executor
 
     channels, height, width = network.input_shape
     images, labels = load_data(None, (height, width, channels), 4096)
@@ -226,7 +227,7 @@ def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
 
 def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
     """Write each piece's assembly; return a line on each: multiply-adds, other vector work and spills in it."""
-    from lenumba.kernels import jit
+    from lenumba.kernels.compile import jit
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -268,7 +269,7 @@ def tables(report: dict[str, Any]) -> str:
 
 def main() -> None:
     args = parse()
-    from lenumba.kernels.native import get_program, vector_registers
+    from lenumba.kernels.compile.native import get_program, vector_registers
 
     shape, layers, parameters = NETWORKS[args.network]
     network, optimizer = (

@@ -28,9 +28,9 @@ class Ours:
     """One epoch at a time, by the trainer itself: augmentation, moving average, schedule."""
 
     def __init__(self, args: argparse.Namespace, changes: dict[str, Any]) -> None:
-        from lenumba.engine.config import load_config
-        from lenumba.engine.selection import load_data
-        from lenumba.engine.trainer import Trainer
+        from lenumba.engine.config.config import load_config
+        from lenumba.engine.data.selection import load_data
+        from lenumba.engine.training.trainer import Trainer
 
         changes = {"data.root": str(args.data), "train.threads": args.threads, "train.epochs": 10_000, **changes}
         loaded = load_config(RECIPE, changes)

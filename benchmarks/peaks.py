@@ -58,8 +58,8 @@ def main() -> None:
     args = parser.parse_args()
     if not (compiler := shutil.which("gcc")):
         sys.exit("error: expected gcc in PATH, found none; install it")
-    from lenumba.engine.machine import bandwidth, fma_peak, measured_spans
-    from lenumba.kernels.peaks import fma_source
+    from lenumba.engine.profile.machine import bandwidth, fma_peak, measured_spans
+    from lenumba.kernels.measure.peaks import fma_source
 
     spans = measured_spans(args.threads)
     c_fma, c_triad = c_programs(compiler, fma_source()[1])

@@ -59,7 +59,7 @@ class Point:
     """One setting to measure: a network, a batch size and a number of threads."""
 
     def __init__(self, x: float, network: Any, batch: int, threads: int, images: int, line: str = "lenumba") -> None:
-        from lenumba.engine.executor import Executor
+        from lenumba.engine.training.executor import Executor
 
         self.x, self.line, self.network, self.batch = x, line, network, batch
         self.optimizer = lenumba_optimizer("sgd", RATE)

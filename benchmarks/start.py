@@ -41,9 +41,9 @@ def parse() -> argparse.Namespace:
 
 def train_one_epoch(start_ns: int, recipe: str, data: str | None, out: Path) -> None:
     """Train as `lenumba train` does and print the milliseconds since `start_ns`, the parent's monotonic clock."""
-    from lenumba.engine.config import load_config
-    from lenumba.engine.executor import PROGRESS
-    from lenumba.engine.runs import Hooks, start_run
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.runs.run import Hooks, start_run
+    from lenumba.engine.training.executor import PROGRESS
 
     stages = {}
 

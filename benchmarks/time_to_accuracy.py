@@ -57,9 +57,9 @@ class WithLenumba:
     """lenumba: the program comes from the cache, the images stay bytes."""
 
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
-        from lenumba.engine.executor import Executor
-        from lenumba.engine.optimizers import make_optimizer
-        from lenumba.engine.sections import Optimizer
+        from lenumba.engine.config.sections import Optimizer
+        from lenumba.engine.network.optimizers import make_optimizer
+        from lenumba.engine.training.executor import Executor
 
         images, labels, test_images, test_labels = read_mnist(args.data)
         self.images, self.labels = with_room(images.reshape(-1, 1, 28, 28)), labels.astype(np.int64)

@@ -10,9 +10,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from lenumba.engine.compare import CompareHooks, Figure, compare
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import start_run
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.compare import CompareHooks, Figure, compare
+from lenumba.engine.runs.run import start_run
 
 UNFREEZE = {"network.layers.0.trainable": True, "network.layers.2.trainable": True}
 

@@ -94,7 +94,7 @@ def peer_worker(root: str, journal: str, trials: int, threads: int, loader: bool
     import torch
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    from lenumba.engine.data import load_dataset
+    from lenumba.engine.data.dataset import load_dataset
 
     torch.set_num_threads(threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from lenumba.engine.errors import DataError, LenumbaError
-from lenumba.engine.interrupts import Terminated, Unmissed
+from lenumba.engine.common.errors import DataError, LenumbaError
+from lenumba.engine.common.interrupts import Terminated, Unmissed
 
 PATH = click.Path(path_type=Path)
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from lenumba.commands.base import RUN_HELP, split_arguments
-from lenumba.engine.errors import LenumbaError
+from lenumba.engine.common.errors import LenumbaError
 
 
 @click.command(epilog=RUN_HELP)
@@ -24,9 +24,9 @@ def verify(
     The first tensor or value that differs is named; the exit code is 1 then. With --epoch, metrics up to that epoch are
     compared, and the weights where a checkpoint is of it. OVERRIDES: data.root=PATH tells where the data are now.
     """
-    from lenumba.engine.display import TrainingDisplay
-    from lenumba.engine.folders import find_run
-    from lenumba.engine.verify import verify_run
+    from lenumba.commands.display import TrainingDisplay
+    from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.runs.verify import verify_run
 
     _, changes = split_arguments(None, overrides)
     changes += [] if threads is None else [f"train.threads={threads}"]

@@ -37,9 +37,9 @@ def explain(
     """
     from pathlib import Path
 
-    from lenumba.engine.errors import ConfigError
-    from lenumba.engine.explain import explain, find_sample, find_subject
-    from lenumba.engine.explain_text import explanation_text
+    from lenumba.commands.explain_text import explanation_text
+    from lenumba.engine.common.errors import ConfigError
+    from lenumba.engine.explain.explain import explain, find_sample, find_subject
 
     if image is not None and "=" in image and not Path(image).is_file():
         overrides, image = (image, *overrides), None

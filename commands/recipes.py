@@ -14,9 +14,9 @@ from lenumba.commands.base import split_arguments
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG."""
-    from lenumba.engine.config import load_config
-    from lenumba.engine.summary import summarize
-    from lenumba.engine.tables import summary_table
+    from lenumba.commands.summary import summarize
+    from lenumba.commands.tables import summary_table
+    from lenumba.engine.config.config import load_config
 
     name, changes = split_arguments(config, overrides)
     result = summarize(load_config("lenet" if name is None else name, changes))
@@ -27,7 +27,7 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
 @click.pass_context
 def configs(context: click.Context) -> None:
     """List the shipped recipes."""
-    from lenumba.engine.config import recipe_names, recipe_text
+    from lenumba.engine.config.config import recipe_names, recipe_text
 
     if context.invoked_subcommand is None:
         for name in recipe_names():
@@ -38,7 +38,7 @@ def configs(context: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a recipe with its comments, to start one's own from."""
-    from lenumba.engine.config import recipe_text
+    from lenumba.engine.config.config import recipe_text
 
     click.echo(recipe_text(name), nl=False)
 
@@ -48,8 +48,8 @@ def show(name: str) -> None:
 @click.argument("overrides", nargs=-1)
 def check(config: str, overrides: tuple[str, ...]) -> None:
     """Check a configuration, layers and shapes included, without training."""
-    from lenumba.engine.config import load_config
-    from lenumba.engine.trainer import check_network
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.training.trainer import check_network
 
     loaded = load_config(config, overrides)
     network = check_network(loaded)
@@ -65,7 +65,7 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
 @click.command()
 def schema() -> None:
     """Print the configuration's JSON Schema, for editors that complete and check YAML."""
-    from lenumba.engine.config import config_schema
+    from lenumba.engine.config.config import config_schema
 
     click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
 
@@ -80,7 +80,7 @@ def data() -> None:
 @click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
     """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
-    from lenumba.engine.download import SOURCES, download, fetch
+    from lenumba.engine.data.download import SOURCES, download, fetch
 
     if name not in SOURCES:
         raise click.UsageError(f"no data set {name!r} to download; there are {', '.join(SOURCES)}")

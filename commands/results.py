@@ -19,8 +19,8 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
 
     OVERRIDES such as data.root=PATH tell where the data are now.
     """
-    from lenumba.engine.model import load
-    from lenumba.engine.tables import evaluation_table
+    from lenumba.commands.tables import evaluation_table
+    from lenumba.engine.models.model import load
 
     evaluation = load(run, checkpoint, overrides=overrides).evaluate()
     click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
@@ -39,8 +39,8 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
     """
     import numpy as np
 
-    from lenumba.engine.images import load_image, prepare_digit
-    from lenumba.engine.model import load
+    from lenumba.engine.data.images import load_image, prepare_digit
+    from lenumba.engine.models.model import load
 
     model = load(run, checkpoint)
     prepare = prepare_digit if model.shows_digits else load_image
@@ -64,8 +64,8 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(as_json: bool) -> None:
     """List the runs in ./runs."""
-    from lenumba.engine.folders import RUNS, list_runs, read_json
-    from lenumba.engine.tables import runs_table
+    from lenumba.commands.tables import runs_table
+    from lenumba.engine.runs.folders import RUNS, list_runs, read_json
 
     found = [(path.relative_to(RUNS).as_posix(), read_json(path / "run.json")) for path in list_runs()]
     if as_json:
@@ -86,8 +86,8 @@ def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) 
     onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
     and layouts; npz has lenumba's.
     """
-    from lenumba.engine.export import export_run
-    from lenumba.engine.folders import find_run
+    from lenumba.engine.models.export import export_run
+    from lenumba.engine.runs.folders import find_run
 
     exported = export_run(find_run(run), kind, out, checkpoint, force=force)
     if exported.comparison:
@@ -105,8 +105,8 @@ def import_(file: Path, overrides: tuple[str, ...], config: str, out: Path | Non
 
     It has trained for no epoch yet; evaluate, predict, export and train --resume take it like any other.
     """
-    from lenumba.engine.config import load_config
-    from lenumba.engine.importing import import_weights
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.models.importing import import_weights
 
     imported = import_weights(file, load_config(config, overrides), out)
     for note in imported.notes:

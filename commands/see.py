@@ -26,10 +26,10 @@ def plot(
     Needs pip install 'lenumba[plot]'. Histograms over time need a run with plots=true. OVERRIDES such as
     data.root=PATH tell where the data are now.
     """
-    from lenumba.engine.images import load_image, prepare_digit
-    from lenumba.engine.seeing.extras import need
-    from lenumba.engine.seeing.findings import look_into
-    from lenumba.engine.seeing.plots import draw_plots
+    from lenumba.engine.data.images import load_image, prepare_digit
+    from lenumba.engine.report.findings import look_into
+    from lenumba.engine.report.plots import draw_plots
+    from lenumba.engine.runs.extras import need
 
     need("matplotlib", "plot", "plot")  # before anything is computed
     found = look_into(run, checkpoint, overrides)
@@ -52,8 +52,8 @@ def report(run: str, overrides: tuple[str, ...], out: Path | None, quiet: bool, 
     One HTML file that needs no network: curves, confusion matrix, kernels and mistakes, and the network itself in
     JavaScript. OVERRIDES such as data.root=PATH tell where the data are now.
     """
-    from lenumba.engine.seeing.findings import look_into
-    from lenumba.engine.seeing.report import write_report
+    from lenumba.engine.report.findings import look_into
+    from lenumba.engine.report.report import write_report
 
     found = look_into(run, checkpoint, overrides)
     path = out or found.model.folder / "report.html"

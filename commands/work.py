@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lenumba.commands.base import PATH, split_arguments
-from lenumba.engine.errors import LenumbaError
+from lenumba.engine.common.errors import LenumbaError
 
 
 @click.command()
@@ -37,10 +37,10 @@ def train(
     CONFIG is a recipe's name (see 'lenumba configs') or the path of a YAML file; 'quickstart' if it is left out.
     OVERRIDES replace values of it, such as train.epochs=20 or network.layers.0.channels=8.
     """
-    from lenumba.engine.config import load_config
-    from lenumba.engine.display import TrainingDisplay
-    from lenumba.engine.folders import find_run
-    from lenumba.engine.runs import resume_run, start_run
+    from lenumba.commands.display import TrainingDisplay
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.runs.run import resume_run, start_run
 
     name, changes = split_arguments(config, overrides)
     if threads is not None:
@@ -73,10 +73,10 @@ def train(
 
 def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Train with several seeds and print their figures."""
-    from lenumba.engine.config import load_config
-    from lenumba.engine.display import ComparisonDisplay
-    from lenumba.engine.seeds import train_seeds
-    from lenumba.engine.tables import seeds_table
+    from lenumba.commands.display import ComparisonDisplay
+    from lenumba.commands.tables import seeds_table
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.runs.seeds import train_seeds
 
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=quiet or as_json) as display:
         found = train_seeds(load_config(name, changes), seeds, out=out, overrides=changes, hooks=display.hooks)
@@ -92,9 +92,9 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
     """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
-    from lenumba.engine.compare import compare
-    from lenumba.engine.display import ComparisonDisplay
-    from lenumba.engine.tables import comparison_table
+    from lenumba.commands.display import ComparisonDisplay
+    from lenumba.commands.tables import comparison_table
+    from lenumba.engine.runs.compare import compare
 
     names = [item for item in configs if "=" not in item or Path(item).is_file()]
     if len(names) < 2:
@@ -139,7 +139,7 @@ def tune(
     same command again goes on with an unfinished study of that name, and with more --trials makes it longer. The
     best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
     """
-    from lenumba.engine.tuning.command import show_status, tune_command
+    from lenumba.commands.tuning_command import show_status, tune_command
 
     recipe, changes = split_arguments(config, overrides)
     if status:
@@ -173,8 +173,8 @@ def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | No
     CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or MODULE:FUNCTION, a function of your
     own that Numba compiles.
     """
-    from lenumba.engine.display import StepBar
-    from lenumba.engine.profile_command import run_profile
+    from lenumba.commands.display import StepBar
+    from lenumba.commands.profile_command import run_profile
 
     name, changes = split_arguments(config, overrides)
     changes += [f"data.batch_size={batch_size}"] if batch_size else []

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 import lenumba
-from lenumba.engine.seeing.findings import look_into
-from lenumba.engine.seeing.plots import features
+from lenumba.engine.report.findings import look_into
+from lenumba.engine.report.plots import features
 
 with tempfile.TemporaryDirectory() as folder:
     run = lenumba.train("quickstart", out=Path(folder) / "run")

@@ -10,14 +10,14 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from lenumba.engine.data import DATASETS, load_dataset
-from lenumba.engine.download import SOURCES, cache_folder, find_folder
-from lenumba.engine.errors import DataError
-from lenumba.engine.facts import cpu_name, versions
-from lenumba.engine.memory import available_memory, written
-from lenumba.engine.sections import OWN_FILES
-from lenumba.engine.trainer import available_threads
-from lenumba.kernels import native
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.config.sections import OWN_FILES
+from lenumba.engine.data.dataset import DATASETS, load_dataset
+from lenumba.engine.data.download import SOURCES, cache_folder, find_folder
+from lenumba.engine.runs.facts import cpu_name, versions
+from lenumba.engine.training.memory import available_memory, written
+from lenumba.engine.training.trainer import available_threads
+from lenumba.kernels.compile import native
 
 Level = Literal["ok", "warn", "fail"]
 Notify = Callable[[str], None]
@@ -154,7 +154,7 @@ def check_data(notify: Notify) -> Iterator[tuple[Level, str]]:
 def check_kernels(notify: Notify) -> Iterator[tuple[Level, str]]:
     """Compare every kernel with its plain twin."""
     start = time.perf_counter()
-    from lenumba.engine.selftest import CASES, run_case
+    from lenumba.engine.explain.selftest import CASES, run_case
 
     outcomes, compiling = [], 0.0
     for case in CASES:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.config import LoadedConfig, load_config, read_config
-from lenumba.engine.data import Dataset
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.executor import Executor
-from lenumba.engine.layers import Dense
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.trainer import Trainer, available_threads, build_network, planar
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import LoadedConfig, load_config, read_config
+from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.network.layers import Dense
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import Trainer, available_threads, build_network, planar
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -112,7 +112,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             Where X, y or a parameter does not fit; one line for each fault.
-        lenumba.engine.errors.DivergedError
+        lenumba.engine.common.errors.DivergedError
             Where the loss is not finite any more.
         """
         X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lenumba.engine.executor import Executor
-from lenumba.engine.network import Network
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.sections import Optimizer
+from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.executor import Executor
 
 # With momentum 0 the optimiser's state is the batch's gradient; the learning rates are the callers', mostly 0.
 STILL = make_optimizer(Optimizer(name="sgd", momentum=0.0))

@@ -98,8 +98,8 @@ def place(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
     """A finished run of tiny.yaml, not to be changed."""
-    from lenumba.engine.config import read_config
-    from lenumba.engine.runs import start_run
+    from lenumba.engine.config.config import read_config
+    from lenumba.engine.runs.run import start_run
 
     out = tmp_path_factory.mktemp("finished") / "tiny-001"
     start_run(read_config(TINY, "tiny.yaml"), out=out)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from drawn_networks import draw_activation, draw_conv, draw_dense, draw_pool, pick
 
-from lenumba.engine.config import Config
-from lenumba.engine.network import Network
-from lenumba.engine.yaml_file import dump_yaml
+from lenumba.engine.config.config import Config
+from lenumba.engine.config.yaml_file import dump_yaml
+from lenumba.engine.network.network import Network
 
 Rng = np.random.Generator
 SHAPES = {"bars": ((6, 6, 1), 2), "shapes": ((16, 16, 3), 6)}  # data sets that need no files: (H, W, C), classes

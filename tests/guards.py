@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lenumba.engine import executor as executor_module
-from lenumba.engine import network as network_module
-from lenumba.engine.executor import address
-from lenumba.engine.layout import Layout, whole_vectors
-from lenumba.engine.network import Network
-from lenumba.kernels.program import LANES, Place
+from lenumba.engine.network import network as network_module
+from lenumba.engine.network.layout import Layout, whole_vectors
+from lenumba.engine.network.network import Network
+from lenumba.engine.training import executor as executor_module
+from lenumba.engine.training.executor import address
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.plan import Place
 
 MARGIN = 32 * LANES  # floats: 32 vectors on either side of every part
 HUGE = 1e30  # instead of NaN where a kernel may read a number that it multiplies by zero

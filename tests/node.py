@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lenumba.engine.seeing.page import web_file
-from lenumba.engine.seeing.report import describe_network, flat_weights
+from lenumba.engine.report.page import web_file
+from lenumba.engine.report.report import describe_network, flat_weights
 
 PREAMBLE = """
 const given = JSON.parse(require("fs").readFileSync(0, "utf8"));

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from harness import STILL, make_network
 
-from lenumba.engine import plain
-from lenumba.engine.executor import aligned
-from lenumba.kernels.native import Source, get_program
-from lenumba.kernels.program import LANES, STEP_ARGUMENTS, imports
+from lenumba.engine.explain import plain
+from lenumba.engine.training.executor import aligned
+from lenumba.kernels.compile.native import Source, get_program
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.plan import STEP_ARGUMENTS, imports
 
 FOLDERS = ("node", "pytorch-converted", "pytorch-operator", "simple")
 FUNCTIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}

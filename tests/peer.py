@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lenumba.engine.layers import pair
-from lenumba.engine.network import Network, Unit
+from lenumba.engine.network.layers import pair
+from lenumba.engine.network.network import Network, Unit
 
 torch.set_num_threads(1)
 

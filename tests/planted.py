@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from lenumba.kernels.jit import kernel
+from lenumba.kernels.compile.jit import kernel
 
 
 @kernel

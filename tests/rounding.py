@@ -3,9 +3,9 @@
 import numpy as np
 from harness import Result
 
-from lenumba.engine import plain
-from lenumba.engine.network import Network
-from lenumba.engine.twins import TWINS
+from lenumba.engine.explain import plain
+from lenumba.engine.explain.twins import TWINS
+from lenumba.engine.network.network import Network
 
 UNIT = 2.0**-24  # float32's unit roundoff: half the distance from 1 to the next number
 

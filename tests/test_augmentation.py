@@ -5,15 +5,15 @@ import pytest
 import torch
 from compiled import STILL, executor_for
 
-from lenumba.engine.augmentation import AMOUNTS, Augment
-from lenumba.engine.config import read_config
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.layers import Conv, Dense, Flatten
-from lenumba.engine.layers.dropout import epoch_key
-from lenumba.engine.network import Network
-from lenumba.engine.trainer import build_network
-from lenumba.kernels import reference_moves
-from lenumba.kernels.program import program_source
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import read_config
+from lenumba.engine.network.augmentation import AMOUNTS, Augment
+from lenumba.engine.network.layers import Conv, Dense, Flatten
+from lenumba.engine.network.layers.dropout import epoch_key
+from lenumba.engine.network.network import Network
+from lenumba.engine.training.trainer import build_network
+from lenumba.kernels.program.plan import program_source
+from lenumba.kernels.reference import moves as reference_moves
 
 KEY = epoch_key(3, 1)
 EVERYTHING = {"shift": 2, "rotation": 25, "scale": 0.2, "shear": 0.2, "elastic": 1.5}

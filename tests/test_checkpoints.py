@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lenumba.engine import checkpoint
-from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint
-from lenumba.engine.errors import DataError
-from lenumba.engine.importing import read_content
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.models.importing import read_content
+from lenumba.engine.network import network
+from lenumba.engine.runs import checkpoint
+from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint
 
 COMMANDS = [("evaluate", "best.safetensors"), ("train --resume", "last.safetensors")]
 
@@ -107,7 +108,7 @@ def test_checkpoint_of_another_network_lists_the_misfits(refused, run, monkeypat
     text = (run / "config.yaml").read_text()
     assert "size: 4" in text
     (run / "config.yaml").write_text(text.replace("size: 4", "size: 2"))
-    monkeypatch.setattr("lenumba.engine.network.get_program", lambda *_: pytest.fail("compiled before checking"))
+    monkeypatch.setattr(network, "get_program", lambda *_: pytest.fail("compiled before checking"))
     line = refused(2, *command.split(), run)
     assert "of another network: dense1.kernel expected 10×196, found 10×49" in line
 
@@ -127,7 +128,7 @@ def test_write_that_fails_leaves_the_one_before(tmp_path):
 import resource
 from pathlib import Path
 import numpy as np
-from lenumba.engine.checkpoint import save_checkpoint
+from lenumba.engine.runs.checkpoint import save_checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, {resource.RLIM_INFINITY}))
 save_checkpoint(Path({str(path)!r}), {{"large": np.zeros(100_000, np.float32)}}, {{"number": 2}})
 """

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenumba.engine.config import recipe_text
-from lenumba.engine.download import SOURCES, IdxFile, Source
-from lenumba.engine.idx import idx_sha256
+from lenumba.engine.config.config import recipe_text
+from lenumba.engine.data.download import SOURCES, IdxFile, Source
+from lenumba.engine.data.idx import idx_sha256
 
 LAYERS = "network.layers"
 CONV = "{type: conv, channels: 2, kernel_size: 29}"
@@ -156,7 +156,7 @@ def test_folder_that_cannot_be_written_exits_with_3(refused, run):
 
 
 def test_folder_without_write_access_is_refused_before_training(refused, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.folders.os.access", lambda *_: False)
+    monkeypatch.setattr("lenumba.engine.runs.folders.os.access", lambda *_: False)
     assert "cannot write there" in refused(3, "train", "tiny.yaml")
 
 

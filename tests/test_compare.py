@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import lenumba as package
-from lenumba.engine import compare as comparing
-from lenumba.engine.compare import SHIFTS, Figure, compare, shift, shifts
-from lenumba.engine.config import load_config
-from lenumba.engine.data import load_dataset
-from lenumba.engine.errors import ConfigError, DivergedError
-from lenumba.engine.folders import list_runs
+from lenumba.engine.common.errors import ConfigError, DivergedError
+from lenumba.engine.config.config import load_config
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.runs import compare as comparing
+from lenumba.engine.runs.compare import SHIFTS, Figure, compare, shift, shifts
+from lenumba.engine.runs.folders import list_runs
 
 FIGURES = ["seconds", "train_accuracy", "test_accuracy", "gap"]
 

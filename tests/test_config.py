@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenumba.engine.config import (
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import (
     config_schema,
     dump_config,
     load_config,
@@ -15,9 +16,8 @@ from lenumba.engine.config import (
     recipe_names,
     recipe_text,
 )
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.layers import LAYERS, Conv, Flatten, activation_of, pair
-from lenumba.engine.yaml_file import MAX_BYTES, dump_yaml, load_value, load_yaml
+from lenumba.engine.config.yaml_file import MAX_BYTES, dump_yaml, load_value, load_yaml
+from lenumba.engine.network.layers import LAYERS, Conv, Flatten, activation_of, pair
 
 MINIMAL = """\
 data:
@@ -502,5 +502,5 @@ def test_load_value():
 
 
 def test_import_is_light():
-    code = "import sys, lenumba.engine.config; print({'numba', 'numpy', 'torch', 'tqdm'} & set(sys.modules))"
+    code = "import sys, lenumba.engine.config.config; print({'numba', 'numpy', 'torch', 'tqdm'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenumba.engine import download, sections
-from lenumba.engine.data import DATASETS, dataset_from_arrays, dataset_spec, load_dataset, split_validation
-from lenumba.engine.errors import DataError
-from lenumba.engine.idx import idx_sha256
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.config import sections
+from lenumba.engine.data import download
+from lenumba.engine.data.dataset import DATASETS, dataset_from_arrays, dataset_spec, load_dataset, split_validation
+from lenumba.engine.data.idx import idx_sha256
 
 
 @pytest.mark.parametrize("name", ["{}-idx{}-ubyte", "{}.idx{}-ubyte"])
@@ -69,9 +70,9 @@ def test_digits_come_from_the_generator(monkeypatch):
         rng = np.random.default_rng(seed)
         return rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count)
 
-    kernel = types.ModuleType("lenumba.kernels.digits")
+    kernel = types.ModuleType("lenumba.kernels.digits.digits")
     kernel.draw_digits = draw_digits
-    monkeypatch.setitem(sys.modules, "lenumba.kernels.digits", kernel)
+    monkeypatch.setitem(sys.modules, "lenumba.kernels.digits.digits", kernel)
     dataset = load_dataset("digits")
     assert dataset.train_images.shape == (12000, 28, 28, 1)
     assert dataset.test_labels.shape == (2000,)

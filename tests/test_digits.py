@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from lenumba.kernels.digits import GLYPHS, POINTS, draw_digits, encode
+from lenumba.kernels.digits.digits import GLYPHS, POINTS, draw_digits, encode
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_negative_count_is_refused():
 
 SCRIPT = """
 import hashlib, sys
-from lenumba.kernels.digits import draw_digits, program
+from lenumba.kernels.digits.digits import draw_digits, program
 images, labels = draw_digits(100, 5)
 digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 print(digest, program().cached, "numba" in sys.modules)

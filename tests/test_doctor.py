@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lenumba.engine import doctor, selftest
-from lenumba.engine.twins import TWINS, Twin
-from lenumba.kernels import native, reference, reference_steps
-from lenumba.kernels.catalogue import CATALOGUE
+from lenumba.engine import doctor
+from lenumba.engine.explain import selftest
+from lenumba.engine.explain.twins import TWINS, Twin
+from lenumba.kernels.compile import native
+from lenumba.kernels.program.catalogue import CATALOGUE
+from lenumba.kernels.reference import layers as reference
+from lenumba.kernels.reference import steps as reference_steps
 
 NAMES = {"versions", "cpu", "threads", "memory", "cache", "data", "kernels"}
 
@@ -123,7 +126,7 @@ def test_cache_that_others_can_write_to_is_told(elsewhere):
 
 def test_data_sets_are_found_where_they_are(monkeypatch, write_dataset, tmp_path):
     monkeypatch.setenv("LENUMBA_DATA", str(tmp_path))
-    monkeypatch.setattr("lenumba.engine.download.cache_folder", lambda name: tmp_path / "none" / name)
+    monkeypatch.setattr("lenumba.engine.data.download.cache_folder", lambda name: tmp_path / "none" / name)
     monkeypatch.setattr(doctor, "cache_folder", lambda name: tmp_path / "none" / name)
     write_dataset(tmp_path / "mnist")
     first, second, _ = found("data")

@@ -9,10 +9,10 @@ import numpy as np
 import pooch
 import pytest
 
-from lenumba.engine import download
-from lenumba.engine.download import IdxFile, Source, fetch
-from lenumba.engine.errors import DataError
-from lenumba.engine.idx import idx_sha256, read_idx
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.data import download
+from lenumba.engine.data.download import IdxFile, Source, fetch
+from lenumba.engine.data.idx import idx_sha256, read_idx
 
 DEAD = "http://127.0.0.1:9/"  # the discard port, where nothing listens
 

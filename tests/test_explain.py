@@ -12,16 +12,16 @@ from harness import random_parameters
 from peer import tensor, torch_network, torch_unit
 from PIL import Image
 
-from lenumba.engine.config import read_config
-from lenumba.engine.equations import EQUATIONS, loss_equations
-from lenumba.engine.explain import Explanation, Sample, Subject, exact, explain
-from lenumba.engine.explain_text import explanation_text
-from lenumba.engine.layers import LAYERS, AveragePool, Conv, MaxPool
-from lenumba.engine.losses import LOSSES
-from lenumba.engine.trainer import build_network
-from lenumba.engine.twins import TWINS
-from lenumba.kernels import reference_steps
-from lenumba.kernels.twin import interpreted
+from lenumba.commands.explain_text import explanation_text
+from lenumba.engine.config.config import read_config
+from lenumba.engine.explain.equations import EQUATIONS, loss_equations
+from lenumba.engine.explain.explain import Explanation, Sample, Subject, exact, explain
+from lenumba.engine.explain.twins import TWINS
+from lenumba.engine.network.layers import LAYERS, AveragePool, Conv, MaxPool
+from lenumba.engine.network.losses import LOSSES
+from lenumba.engine.training.trainer import build_network
+from lenumba.kernels.reference import steps as reference_steps
+from lenumba.kernels.reference.twin import interpreted
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}  # float64 sums of at most 10³ terms of size 1
 NETWORK = """\
@@ -242,8 +242,8 @@ def test_large_tensors_are_excerpts_and_one_layer_is_whole(lenumba, run):
 
 
 def test_run_explains_what_it_predicts(lenumba, run, tmp_path):
-    from lenumba.engine.model import load
-    from lenumba.engine.selection import load_data
+    from lenumba.engine.data.selection import load_data
+    from lenumba.engine.models.model import load
 
     model = load(run)
     images = load_data(model.loaded).test_images[:3]

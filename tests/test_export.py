@@ -10,9 +10,9 @@ from harness import lenet, make_executor, make_network, random_batch, random_par
 from peer import torch_network
 from safetensors.numpy import load_file, save_file
 
-from lenumba.engine.export import open_session, torch_tensors
-from lenumba.engine.model import load
-from lenumba.kernels.program import LANES
+from lenumba.engine.models.export import open_session, torch_tensors
+from lenumba.engine.models.model import load
+from lenumba.kernels.constants import LANES
 
 SOFTMAX = {"type": "dense", "units": 5, "activation": "softmax"}
 EVERYTHING = [
@@ -51,8 +51,8 @@ def expand(layers):
 def test_onnx_computes_what_the_compiled_network_does(end):
     pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    from lenumba.engine.onnx_graph import onnx_model
-    from lenumba.engine.optimizers import Optimizer
+    from lenumba.engine.models.onnx_graph import onnx_model
+    from lenumba.engine.network.optimizers import Optimizer
 
     network = make_network(expand([*EVERYTHING, *ENDS[end]]), (12, 11, 2), "everything")
     still = Optimizer("sgd", 1, lambda rate, step: (0.0, 0.0, 0.0), {"NESTEROV": False})
@@ -172,8 +172,8 @@ def test_onnx_agrees_on_all_of_mnist(lenumba, place, mnist_root):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     lenumba("train", "lenet", f"data.root={mnist_root}", "train.epochs=1", "--out", "net", "-q")
     assert lenumba("export", "net").exit_code == 0
-    from lenumba.engine.data import load_dataset
-    from lenumba.engine.trainer import planar
+    from lenumba.engine.data.dataset import load_dataset
+    from lenumba.engine.training.trainer import planar
 
     planes = planar(load_dataset("mnist", mnist_root).test_images)
     logits, outputs = load("net").executor.logits(planes)
@@ -184,7 +184,7 @@ def test_onnx_agrees_on_all_of_mnist(lenumba, place, mnist_root):
 
 def test_graph_that_computes_something_else_is_not_written(refused, run, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    from lenumba.engine import onnx_graph
+    from lenumba.engine.models import onnx_graph
 
     monkeypatch.setitem(onnx_graph.OPERATORS, "average_pool", onnx_graph.max_pool)
     assert "not written, as it would differ by more than 0.001" in refused(3, "export", "latest")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lenumba.engine.errors import DataError
-from lenumba.engine.idx import idx_sha256, read_idx
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.data.idx import idx_sha256, read_idx
 
 
 def header(*dimensions: int, kind: int = 8) -> bytes:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lenumba.engine.data import load_dataset
-from lenumba.engine.errors import DataError
-from lenumba.engine.images import load_image, prepare_digit
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.data.images import load_image, prepare_digit
 
 
 def draw_strokes(seed: int) -> Image.Image:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lenumba.engine import runs
-from lenumba.engine.checkpoint import load_checkpoint
-from lenumba.engine.config import load_config
-from lenumba.engine.errors import InterruptedRunError
-from lenumba.engine.executor import Executor
-from lenumba.engine.interrupts import Graceful, Terminated
-from lenumba.engine.runs import Hooks, resume_run, start_run
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.common.errors import InterruptedRunError
+from lenumba.engine.common.interrupts import Graceful, Terminated
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs import run as runs
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.run import Hooks, resume_run, start_run
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
@@ -76,7 +76,7 @@ def test_signal_saves_the_run_and_resuming_gives_the_same_bits(place, spawn, wai
 
 
 def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoch):
-    patch = "import lenumba.engine.runs as runs\nruns.CHECKPOINT_SECONDS = 0.0"
+    patch = "import lenumba.engine.runs.run as runs\nruns.CHECKPOINT_SECONDS = 0.0"
     process = spawn("train", "tiny.yaml", "train.epochs=100000", patch=patch)
     wait_for_epoch(process, 4)
     process.kill()
@@ -90,7 +90,8 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoc
 
 
 def test_interruption_in_the_very_first_epoch(place, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.executor.POLL_SECONDS", 0.001)  # so that the watcher sees even a short epoch
+    # So that the watcher sees even a short epoch.
+    monkeypatch.setattr("lenumba.engine.training.executor.POLL_SECONDS", 0.001)
 
     asked = []
 
@@ -174,7 +175,7 @@ def test_folder_without_a_checkpoint_is_no_run(place, spawn, refused, monkeypatc
 
 def test_second_signal_leaves_at_once(place, spawn, wait_for_epoch):
     patch = """
-import time, lenumba.engine.runs as runs
+import time, lenumba.engine.runs.run as runs
 real = runs.save
 def slow(trainer, folder):
     if trainer.stopped:
@@ -211,7 +212,7 @@ def test_signal_whose_exception_a_library_replaces_is_still_one(place, spawn, nu
     """As pydantic does while it builds the configuration's schema."""
     patch = f"""
 import signal
-import lenumba.engine.config as config
+import lenumba.engine.config.config as config
 def replaced(*arguments):
     try:
         signal.raise_signal({int(number)})
@@ -228,7 +229,7 @@ config.load_config = replaced
 def test_signal_in_a_destructor_is_not_lost(place, spawn, number, code):
     patch = f"""
 import signal
-import lenumba.engine.config as config
+import lenumba.engine.config.config as config
 class Dying:
     def __del__(self):
         signal.raise_signal({int(number)})
@@ -278,7 +279,7 @@ def test_training_in_another_thread_leaves_signals_alone(place):
 
 
 def test_exception_from_a_watcher_ends_the_workers_and_comes_through(place, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.executor.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("lenumba.engine.training.executor.POLL_SECONDS", 0.001)
 
     def watch(*_):
         raise RuntimeError("mine")

@@ -6,19 +6,19 @@ import torch
 from compiled import leaves_of
 from torch.optim.swa_utils import AveragedModel
 
-from lenumba.engine.checkpoint import load_checkpoint
-from lenumba.engine.config import read_config
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.executor import Executor
-from lenumba.engine.layers import Dense, Flatten
-from lenumba.engine.model import Model
-from lenumba.engine.network import Network
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.progress import Progress
-from lenumba.engine.runs import resume_run, start_run
-from lenumba.engine.sections import Optimizer
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.progress import Progress
+from lenumba.engine.config.config import read_config
+from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.models.model import Model
+from lenumba.engine.network.layers import Dense, Flatten
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.run import resume_run, start_run
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import Trainer
 
 EPS = 2.0**-24
 LAYERS = [Flatten(), Dense(units=7, activation="tanh"), Dense(units=3, activation="softmax")]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from compiled import executor_for, gradients, leaves_of
 
-from lenumba.engine.config import fitting_losses, read_config
-from lenumba.engine.layers import Activation, Conv, Dense, Flatten, MaxPool
-from lenumba.engine.losses import LOSSES, LOSSES_FOR, fitting_outputs, loss_for, outputs_misfit
-from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.network import LayerError, Network
-from lenumba.engine.sections import LossName
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.config.config import fitting_losses, read_config
+from lenumba.engine.config.sections import LossName
+from lenumba.engine.network.layers import Activation, Conv, Dense, Flatten, MaxPool
+from lenumba.engine.network.losses import LOSSES, LOSSES_FOR, fitting_outputs, loss_for, outputs_misfit
+from lenumba.engine.network.network import LayerError, Network
 
 torch = pytest.importorskip("torch")
 EPS = 2.0**-23

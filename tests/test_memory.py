@@ -10,10 +10,11 @@ import threading
 import numpy as np
 import pytest
 
-from lenumba.engine import memory
-from lenumba.engine.config import load_config
-from lenumba.engine.errors import DataError
-from lenumba.engine.runs import start_run
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.config.config import load_config
+from lenumba.engine.network import network
+from lenumba.engine.runs.run import start_run
+from lenumba.engine.training import memory
 
 resource = pytest.importorskip("resource")
 MARGIN = 0.15  # between the estimate and the measured peak, of the peak
@@ -21,11 +22,11 @@ MARGIN = 0.15  # between the estimate and the measured peak, of the peak
 # Runs a training and prints the resident memory before, the estimate, and the peak, in MB.
 MEASURE = """
 import json, sys
-import lenumba.engine.trainer as trainer
-from lenumba.engine.config import load_config
-from lenumba.engine.facts import peak_rss_mb
-from lenumba.engine.memory import numbers_of, training_needs
-from lenumba.engine.runs import start_run
+import lenumba.engine.training.trainer as trainer
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.facts import peak_rss_mb
+from lenumba.engine.training.memory import numbers_of, training_needs
+from lenumba.engine.runs.run import start_run
 from pathlib import Path
 
 def look(*arguments):
@@ -52,7 +53,7 @@ def test_estimate_is_near_the_measured_peak(place, config):
 
 
 def test_too_large_a_training_is_refused_before_compiling(place, refused, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.network.get_program", lambda *_: pytest.fail("compiled before checking"))
+    monkeypatch.setattr(network, "get_program", lambda *_: pytest.fail("compiled before checking"))
     monkeypatch.setattr(memory, "available_memory", lambda: {"a box of 300 MB": (20_000_000, False)})
     line = refused(3, "train", "tiny.yaml", LARGE)
     assert line.startswith("error: memory: expected ")
@@ -78,7 +79,7 @@ def test_allocation_that_fails_is_one_line(place, refused, monkeypatch):
     def fail(*_):
         return np.zeros(1 << 60, np.uint8)
 
-    monkeypatch.setattr("lenumba.engine.runs.load_data", fail)
+    monkeypatch.setattr("lenumba.engine.runs.run.load_data", fail)
     assert refused(3, "train", "tiny.yaml").startswith("error: memory: not enough for this (Unable to allocate ")
 
 

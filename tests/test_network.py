@@ -7,10 +7,10 @@ from peer import torch_network
 from rounding import run_twin
 from test_generated import draw_network
 
-from lenumba.engine import plain
-from lenumba.engine.layers import LAYERS
-from lenumba.engine.network import LayerError
-from lenumba.engine.twins import TWINS
+from lenumba.engine.explain import plain
+from lenumba.engine.explain.twins import TWINS
+from lenumba.engine.network.layers import LAYERS
+from lenumba.engine.network.network import LayerError
 
 FLATTEN = {"type": "flatten"}
 SOFTMAX = {"type": "dense", "units": 3, "activation": "softmax"}

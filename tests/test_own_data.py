@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lenumba.engine.config import read_config
-from lenumba.engine.data import dataset_from_arrays, load_dataset
-from lenumba.engine.drawn import draw_bars, draw_shapes
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.picture_folder import is_for_test
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import read_config
+from lenumba.engine.data.dataset import dataset_from_arrays, load_dataset
+from lenumba.engine.data.drawn import draw_bars, draw_shapes
+from lenumba.engine.data.picture_folder import is_for_test
 
 SIZE = (12, 10, 3)
 

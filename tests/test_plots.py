@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenumba.engine.config import load_config, read_config
-from lenumba.engine.folders import read_json
-from lenumba.engine.model import load
-from lenumba.engine.plain import loss_and_gradients
-from lenumba.engine.runs import resume_run, start_run
-from lenumba.engine.seeing import extras
-from lenumba.engine.seeing.findings import feature_maps, kernels, look_into
-from lenumba.engine.seeing.histograms import BINS, count, read_histograms, rebin
-from lenumba.engine.seeing.recording import IMAGES, GradientProbe
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.config.config import load_config, read_config
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.explain.plain import loss_and_gradients
+from lenumba.engine.models.model import load
+from lenumba.engine.report.findings import feature_maps, kernels, look_into
+from lenumba.engine.runs import extras
+from lenumba.engine.runs.folders import read_json
+from lenumba.engine.runs.histograms import BINS, count, read_histograms, rebin
+from lenumba.engine.runs.recording import IMAGES, GradientProbe
+from lenumba.engine.runs.run import resume_run, start_run
+from lenumba.engine.training.trainer import Trainer
 
 CONV = """
 data: {name: bars, samples: 96, batch_size: 16}

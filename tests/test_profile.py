@@ -15,17 +15,18 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from lenumba.engine import profile_report
-from lenumba.engine.config import read_config
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.profile_compare import compare_profiles, read_earlier
-from lenumba.engine.profile_html import profile_html
-from lenumba.engine.profiling import PYTHON, profile_training, profiled_source
-from lenumba.engine.summary import summarize
-from lenumba.engine.trainer import check_network
-from lenumba.kernels import profiled, program
-from lenumba.kernels.catalogue import CATALOGUE, listed_kernels, work_of
+from lenumba.commands.summary import summarize
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import read_config
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.profile import report as profile_report
+from lenumba.engine.profile.compare import compare_profiles, read_earlier
+from lenumba.engine.profile.html import profile_html
+from lenumba.engine.profile.profiling import PYTHON, profile_training, profiled_source
+from lenumba.engine.training.trainer import check_network
+from lenumba.kernels.measure import profiled
+from lenumba.kernels.program import plan as program
+from lenumba.kernels.program.catalogue import CATALOGUE, listed_kernels, work_of
 
 SMALL = """\
 data: {name: digits, samples: 3200, validation: 0, batch_size: 60}
@@ -83,7 +84,7 @@ def test_work_equals_the_summary(profile, loaded):
 
 @pytest.mark.parametrize("registers", [32, 8, 4])
 def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.network.vector_registers", lambda: registers)
+    monkeypatch.setattr("lenumba.engine.network.network.vector_registers", lambda: registers)
     network = check_network(loaded)
     plan = network.plan(make_optimizer(loaded.config.optimizer))
     rows = profiled.profile_rows(profiled.profiled_plan(plan, 0))
@@ -140,9 +141,9 @@ def test_kernels_of_the_program_printer_have_rows_and_twins():
     updates = {"sgd", "adamw", "add_shards", "clip_gradient", "average_weights"}
     assert listed_kernels() | updates | {"pack"} <= CATALOGUE.keys()
     for name, row in CATALOGUE.items():
-        assert hasattr(importlib.import_module(f"lenumba.kernels.{row.module}"), name), name
+        assert hasattr(importlib.import_module(f"lenumba.kernels.layers.{row.module}"), name), name
         module, _, twin = row.twin.partition(".")
-        assert hasattr(getattr(importlib.import_module(f"lenumba.kernels.{module}"), twin), "py_func"), name
+        assert hasattr(getattr(importlib.import_module(f"lenumba.kernels.reference.{module}"), twin), "py_func"), name
 
 
 def test_the_trace_has_chromes_format_and_a_track_for_each_thread(profile):

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from lenumba.kernels.assembly import annotate, judge
-from lenumba.kernels.remarks import caught, reason_of, split_remarks
-from lenumba.kernels.user_function import with_counter
+from lenumba.kernels.measure.assembly import annotate, judge
+from lenumba.kernels.measure.remarks import caught, reason_of, split_remarks
+from lenumba.kernels.measure.user_function import with_counter
 
 SAMPLES = """\
 from numba import njit, prange

@@ -21,9 +21,9 @@ from harness import (
 from peer import torch_network
 from rounding import Rounding
 
-from lenumba.engine import executor as executor_module
-from lenumba.engine import plain
-from lenumba.engine.optimizers import Optimizer
+from lenumba.engine.explain import plain
+from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.training import executor as executor_module
 
 MOMENTUM = Optimizer("sgd", 1, lambda rate, step: (rate, 1e-3, 0.9), {"NESTEROV": False})  # the program of STILL
 
@@ -194,7 +194,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from harness import STILL
-from lenumba.kernels.native import vector_registers
+from lenumba.kernels.compile.native import vector_registers
 from test_program import NETWORKS, digest_of_training
 
 assert vector_registers() == 8

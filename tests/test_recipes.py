@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from compiled import executor_for, gradients
 
-from lenumba.engine.config import load_config, recipe_names
-from lenumba.engine.data import dataset_spec, load_dataset
-from lenumba.engine.executor import Executor
-from lenumba.engine.layers import Conv, Dense, Flatten
-from lenumba.engine.layers.dropout import epoch_key
-from lenumba.engine.losses import outputs_misfit
-from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.network import Network
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.selection import stated_classes
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.config.config import load_config, recipe_names
+from lenumba.engine.data.dataset import dataset_spec, load_dataset
+from lenumba.engine.data.selection import stated_classes
+from lenumba.engine.network.layers import Conv, Dense, Flatten
+from lenumba.engine.network.layers.dropout import epoch_key
+from lenumba.engine.network.losses import outputs_misfit
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.executor import Executor
 
 COUNTS = {
     "colour": 1778,

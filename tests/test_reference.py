@@ -10,7 +10,8 @@ import torch
 from peer import FUNCTIONS, padded, tensor
 from torch.nn import functional
 
-from lenumba.kernels import reference, reference_steps
+from lenumba.kernels.reference import layers as reference
+from lenumba.kernels.reference import steps as reference_steps
 
 NONE = (0, 0, 0, 0)
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64 sums of at most 10⁴ terms of size 1: 10⁴·2⁻⁵³ ≈ 10⁻¹²
@@ -228,7 +229,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from harness import make_network, random_batch, random_parameters
 from rounding import run_twin
-from lenumba.kernels.twin import reference
+from lenumba.kernels.reference.twin import reference
 
 try:
     reference(lambda array: array[len(array)])(np.zeros(3))

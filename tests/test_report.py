@@ -12,15 +12,15 @@ from node import for_scripts, packed, run_scripts
 from PIL import Image, ImageDraw
 from pydantic import TypeAdapter
 
-from lenumba.engine.images import prepare_digit
-from lenumba.engine.layers import Layer
-from lenumba.engine.model import load
-from lenumba.engine.network import Network
-from lenumba.engine.plain import backward, forward, judge
-from lenumba.engine.seeing import report as report_module
-from lenumba.engine.seeing.findings import as_slid, look_into
-from lenumba.engine.seeing.page import json_block
-from lenumba.engine.trainer import planar
+from lenumba.engine.data.images import prepare_digit
+from lenumba.engine.explain.plain import backward, forward, judge
+from lenumba.engine.models.model import load
+from lenumba.engine.network.layers import Layer
+from lenumba.engine.network.network import Network
+from lenumba.engine.report import report as report_module
+from lenumba.engine.report.findings import as_slid, look_into
+from lenumba.engine.report.page import json_block
+from lenumba.engine.training.trainer import planar
 
 CONV = {"type": "conv", "channels": 3, "kernel_size": [3, 2], "activation": "relu"}
 DENSE = {"type": "dense", "units": 4, "activation": "softmax"}

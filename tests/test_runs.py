@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import lenumba as package
-from lenumba.engine import runs
-from lenumba.engine.checkpoint import load_checkpoint, weights_sha256
-from lenumba.engine.config import load_config, read_config
-from lenumba.engine.data import load_dataset
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.folders import locked
-from lenumba.engine.runs import resume_run, start_run
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import load_config, read_config
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.runs import run as runs
+from lenumba.engine.runs.checkpoint import load_checkpoint, weights_sha256
+from lenumba.engine.runs.folders import locked
+from lenumba.engine.runs.run import resume_run, start_run
 
 FILES = ["best.safetensors", "config.yaml", "last.safetensors", "metrics.jsonl", "run.json"]
 METRICS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]

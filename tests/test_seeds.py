@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from lenumba.engine.folders import read_json
+from lenumba.engine.runs.folders import read_json
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_interrupted_seeds_go_on_to_the_same_weights(lenumba, spawn, place, trai
 # Ctrl-C while the second seed trains its second epoch.
 STOP = """
 import os, signal
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.training.trainer import Trainer
 finish = Trainer._finish_epoch
 def interrupted(self, *arguments):
     if self.config.train.seed == 6 and self.progress.epoch == 1:

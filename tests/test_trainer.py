@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from lenumba.engine import runs, selection
-from lenumba.engine.config import load_config, read_config
-from lenumba.engine.data import load_dataset
-from lenumba.engine.errors import DivergedError
-from lenumba.engine.metrics import confusion_matrix, precision_and_recall, predicted_classes
-from lenumba.engine.runs import start_run
-from lenumba.engine.schedules import SCHEDULES, learning_rates
-from lenumba.engine.sections import Schedule
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.common.errors import DivergedError
+from lenumba.engine.common.metrics import confusion_matrix, precision_and_recall, predicted_classes
+from lenumba.engine.config.config import load_config, read_config
+from lenumba.engine.config.sections import Schedule
+from lenumba.engine.data import selection
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.network.schedules import SCHEDULES, learning_rates
+from lenumba.engine.runs import run as runs
+from lenumba.engine.runs.run import start_run
+from lenumba.engine.training.trainer import Trainer
 
 STEPS, EPOCHS, PEAK = 7, 12, 0.3
 
@@ -175,7 +176,7 @@ def test_without_validation_the_last_epoch_is_the_best(place):
 
 def test_validation_loss_that_is_not_finite_is_divergence(place, monkeypatch):
     monkeypatch.setattr(
-        "lenumba.engine.executor.Executor.evaluate",
+        "lenumba.engine.training.executor.Executor.evaluate",
         lambda self, images, labels, order: (math.nan, np.zeros((len(order), 10), np.float32)),
     )
     with pytest.raises(DivergedError, match="validation loss is not finite after epoch 1"):

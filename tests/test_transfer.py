@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import lenumba as package
-from lenumba.engine.checkpoint import load_checkpoint
-from lenumba.engine.config import load_config, read_config
-from lenumba.engine.data import dataset_from_arrays, load_dataset
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.runs import resume_run, start_run
-from lenumba.engine.selection import load_data, select
-from lenumba.engine.trainer import Trainer, check_network
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import load_config, read_config
+from lenumba.engine.data.dataset import dataset_from_arrays, load_dataset
+from lenumba.engine.data.selection import load_data, select
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.run import resume_run, start_run
+from lenumba.engine.training.trainer import Trainer, check_network
 
 # One convolution that is taken and frozen, one dense layer that is taken and trained, and a head that is drawn.
 SMALL = """\

@@ -10,9 +10,9 @@ import pytest
 from tune_studies import STUDY, parameters, recorded, summary, trials, write_study
 
 import lenumba as package
-from lenumba.engine.config import load_config, read_config
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.runs import start_run
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import load_config, read_config
+from lenumba.engine.runs.run import start_run
 from lenumba.engine.tuning.dimension import Dimension
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.statistics import holm, paired_p_value

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tune_studies import recorded, summary, trials, write_study
 
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import start_run
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.run import start_run
 from lenumba.engine.tuning.storage import open_storage
 
 pytest.importorskip("optuna", reason="studies need Optuna")

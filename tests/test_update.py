@@ -6,17 +6,17 @@ import torch
 from peer import tensor
 from rounding import UNIT
 
-from lenumba.engine.executor import aligned
-from lenumba.engine.optimizers import HYPER_COLUMNS, adamw, sgd
-from lenumba.kernels.native import Source, get_program
-from lenumba.kernels.program import LANES
+from lenumba.engine.network.optimizers import adamw, sgd
+from lenumba.engine.training.executor import aligned
+from lenumba.kernels.compile.native import Source, get_program
+from lenumba.kernels.constants import HYPER_COLUMNS, LANES
 
 VECTORS, SHARDS, STEPS = 6, 3, 40
 SIZE = VECTORS * LANES
 
 PROGRAM = """
-from lenumba.kernels.jit import kernel
-from lenumba.kernels.update import adamw, sgd
+from lenumba.kernels.compile.jit import kernel
+from lenumba.kernels.layers.update import adamw, sgd
 
 
 @kernel

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenumba.engine.checkpoint import load_checkpoint, save_checkpoint
-from lenumba.engine.config import load_config
-from lenumba.engine.errors import InterruptedRunError
-from lenumba.engine.executor import Executor
-from lenumba.engine.folders import locked
-from lenumba.engine.runs import Hooks, resume_run, start_run
-from lenumba.engine.verify import verify_run
+from lenumba.engine.common.errors import InterruptedRunError
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint
+from lenumba.engine.runs.folders import locked
+from lenumba.engine.runs.run import Hooks, resume_run, start_run
+from lenumba.engine.runs.verify import verify_run
+from lenumba.engine.training.executor import Executor
 
 COSINE = ["schedule.name=cosine"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from harness import STILL, lenet, make_executor, random_batch, random_parameters
 
-from lenumba.engine.workers import Job, Workers
+from lenumba.engine.training.workers import Job, Workers
 
 SIZES = (1, 16, 17, 70, 200)  # one block, a whole one, two, several, many
 

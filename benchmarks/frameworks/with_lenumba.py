@@ -18,7 +18,7 @@ class Peer:
 
     def executor(self, batch: int) -> Any:
         """Return the program for a batch size: like `lenumba train`, it takes the images of small ones one by one."""
-        from lenumba.engine.executor import Executor
+        from lenumba.engine.training.executor import Executor
 
         job = self.job
         network = lenumba_network("peers", job.layers, job.shape, batch_size=batch)

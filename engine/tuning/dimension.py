@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from lenumba.engine.faults import nearest, show
+from lenumba.engine.config.faults import nearest, show
 
 
 @dataclass(frozen=True)

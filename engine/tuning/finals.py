@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lenumba.engine.errors import DataError
+from lenumba.engine.common.errors import DataError
 from lenumba.engine.tuning.report import ranking, rows
 from lenumba.engine.tuning.results import metric_value, result_of
 from lenumba.engine.tuning.statistics import holm, paired_p_value

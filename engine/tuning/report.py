@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lenumba.engine.config import LoadedConfig, dump_config
-from lenumba.engine.tables import table
+from lenumba.commands.tables import table
+from lenumba.engine.config.config import LoadedConfig, dump_config
+from lenumba.engine.config.tune import Tune
+from lenumba.engine.config.yaml_file import load_yaml
 from lenumba.engine.tuning.ledger import Ledger
-from lenumba.engine.tuning.section import Tune
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.statistics import standard_error
-from lenumba.engine.yaml_file import load_yaml
 
 if TYPE_CHECKING:
     from lenumba.engine.tuning.finals import Final

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.engine.tuning.section import Tune
+from lenumba.engine.config.tune import Tune
 
 Curve = Sequence[Mapping[str, Any]]  # one item an epoch
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from lenumba.engine.config import Config, LoadedConfig, config_schema, set_value
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.faults import explain, nearest, show
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import Config, LoadedConfig, config_schema, set_value
+from lenumba.engine.config.faults import explain, nearest, show
 from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed

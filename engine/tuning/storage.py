@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.errors import DataError
+from lenumba.engine.common.errors import DataError
 
 JOURNAL = "journal.log"
 DRIVERS = {"postgresql": "'psycopg[binary]'", "mysql": "mysqlclient"}

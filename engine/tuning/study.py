@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.config import LoadedConfig, dump_config, read_config
-from lenumba.engine.errors import ConfigError, DataError, LenumbaError
-from lenumba.engine.folders import locked, portable, read_json, write_json, write_text
-from lenumba.engine.interrupts import Graceful
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import check_network, stated_shape
-from lenumba.engine.transfer import absolute_source, read_source
+from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
+from lenumba.engine.common.interrupts import Graceful
+from lenumba.engine.config.config import LoadedConfig, dump_config, read_config
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.runs.folders import locked, portable, read_json, write_json, write_text
+from lenumba.engine.runs.transfer import absolute_source, read_source
+from lenumba.engine.training.trainer import check_network, stated_shape
 from lenumba.engine.tuning import finals, report
 from lenumba.engine.tuning.ledger import Ledger, fingerprint
 from lenumba.engine.tuning.search import Hooks, Search

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.checkpoint import durable
-from lenumba.engine.config import LoadedConfig
-from lenumba.engine.data import Dataset
-from lenumba.engine.errors import DivergedError, LenumbaError
-from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import Trainer, check_network, stated_shape
-from lenumba.engine.transfer import read_source, take_over
+from lenumba.engine.common.errors import DivergedError, LenumbaError
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.runs.checkpoint import durable
+from lenumba.engine.runs.transfer import read_source, take_over
+from lenumba.engine.training.trainer import Trainer, check_network, stated_shape
 from lenumba.engine.tuning.space import apply
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lenumba.engine.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import load_checkpoint
 
 FILES = ["best.safetensors", "config.yaml", "last.safetensors", "metrics.jsonl", "run.json"]
 TIMES = ("seconds", "images_per_second")

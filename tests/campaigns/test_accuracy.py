@@ -25,10 +25,10 @@ import pytest
 import torch
 from torch import nn
 
-from lenumba.engine.config import LoadedConfig, load_config
-from lenumba.engine.data import Dataset, load_dataset, split_validation
-from lenumba.engine.metrics import predicted_classes
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.config.config import LoadedConfig, load_config
+from lenumba.engine.data.dataset import Dataset, load_dataset, split_validation
+from lenumba.engine.training.trainer import Trainer
 
 SEEDS, MARGIN = 40, 0.1  # points of test accuracy
 Z_95 = 1.645  # the normal distribution: one-sided 5 %

@@ -23,9 +23,11 @@ from guards import HUGE, guarded, inside, parameter_parts, work_faults
 from harness import STILL, Result, make_executor, make_network, normalized, random_batch, random_parameters
 from rounding import Rounding, run_twin
 
-from lenumba.kernels import reference, reference_moves, reference_steps
-from lenumba.kernels.program import LANES
-from lenumba.kernels.twin import reference as compiled
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.reference import layers as reference
+from lenumba.kernels.reference import moves as reference_moves
+from lenumba.kernels.reference import steps as reference_steps
+from lenumba.kernels.reference.twin import reference as compiled
 
 BATCHES = (1, 17, 40)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness import STILL, make_executor, make_network, random_batch, run_program
 
-from lenumba.kernels import native
+from lenumba.kernels.compile import native
 
 SCRIPT = """
 import os, sys

@@ -15,14 +15,14 @@ import pytest
 from drawn_configs import SHAPES, draw_layers, draw_valid, plain, spoil, write
 from harness import normalized
 
-from lenumba.engine import plain as twins
-from lenumba.engine.config import read_config
-from lenumba.engine.data import load_dataset, split_validation
-from lenumba.engine.errors import ConfigError, DataError
-from lenumba.engine.optimizers import make_optimizer
-from lenumba.engine.schedules import learning_rates
-from lenumba.engine.trainer import Trainer, check_network, planar
-from lenumba.kernels import reference_steps
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import read_config
+from lenumba.engine.data.dataset import load_dataset, split_validation
+from lenumba.engine.explain import plain as twins
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.network.schedules import learning_rates
+from lenumba.engine.training.trainer import Trainer, check_network, planar
+from lenumba.kernels.reference import steps as reference_steps
 
 CONV = {"type": "conv", "channels": 2, "kernel_size": 3, "activation": "relu"}
 COMPILED = tuple(

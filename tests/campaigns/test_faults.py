@@ -17,12 +17,12 @@ import pytest
 import safetensors.numpy
 from campaigns.folders import assert_same_run
 
-from lenumba.engine.checkpoint import load_checkpoint
-from lenumba.engine.config import load_config
-from lenumba.engine.errors import DataError
-from lenumba.engine.runs import resume_run, save, start_run
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.config.config import load_config
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.run import resume_run, save, start_run
+from lenumba.engine.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
 
@@ -133,10 +133,10 @@ SAVE = """
 import sys
 from pathlib import Path
 import safetensors.numpy  # or the files of Python's modules would be among the calls
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import save
-from lenumba.engine.selection import load_data
-from lenumba.engine.trainer import Trainer
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.run import save
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.training.trainer import Trainer
 loaded = load_config("whole/config.yaml")
 trainer = Trainer(loaded, load_data(loaded))
 list(trainer.epochs())

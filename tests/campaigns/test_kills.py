@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from campaigns.folders import assert_same_run, assert_sound
 
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import start_run
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.run import start_run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills as POSIX has them")
 
 # A checkpoint after each epoch: as often as there can be one.
-PATCH = "import lenumba.engine.runs as runs\nruns.CHECKPOINT_SECONDS = 0.0"
+PATCH = "import lenumba.engine.runs.run as runs\nruns.CHECKPOINT_SECONDS = 0.0"
 KILLS_PER_RUN = 20
 EPOCHS = 120
 

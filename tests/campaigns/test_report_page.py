@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import start_run
-from lenumba.engine.seeing.findings import Findings, look_into
-from lenumba.engine.seeing.report import write_report
+from lenumba.engine.config.config import load_config
+from lenumba.engine.report.findings import Findings, look_into
+from lenumba.engine.report.report import write_report
+from lenumba.engine.runs.run import start_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 

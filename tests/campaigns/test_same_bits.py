@@ -12,8 +12,8 @@ import pytest
 CHANGES = ["data.samples=1500", "train.epochs=2", "data.batch_size=128"]
 TRAIN = """
 import json, sys
-from lenumba.engine.config import load_config
-from lenumba.engine.runs import start_run
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.run import start_run
 for threads in sys.argv[1].split(","):
     result = start_run(load_config(sys.argv[2], [*sys.argv[3:], f"train.threads={threads}"]))
     metrics = [[line["train_loss"], line["val_loss"], line["val_accuracy"]] for line in result.history]

@@ -27,8 +27,8 @@ STEADY = """
 import select, shutil, sys
 from pathlib import Path
 import lenumba
-from lenumba.engine.memory import numbers_of
-from lenumba.engine.verify import verify_run
+from lenumba.engine.training.memory import numbers_of
+from lenumba.engine.runs.verify import verify_run
 number = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     result = lenumba.train("tiny.yaml", {"train.epochs": 2, "train.seed": number % 5}, out="steady")

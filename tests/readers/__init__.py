@@ -6,12 +6,12 @@ its content is damaged is a finding; for those without one, what was read must b
 
 import gzip
 
-from lenumba.engine.checkpoint import load_checkpoint
-from lenumba.engine.config import recipe_names, recipe_text
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.idx import read_idx
-from lenumba.engine.importing import read_content
-from lenumba.engine.npz import read_npz
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import recipe_names, recipe_text
+from lenumba.engine.data.idx import read_idx
+from lenumba.engine.data.npz import read_npz
+from lenumba.engine.models.importing import read_content
+from lenumba.engine.runs.checkpoint import load_checkpoint
 
 from .archives import hostile_idx, hostile_npz, idx_plain, informed_idx, informed_npz, npz_seeds, says_idx, says_npz
 from .base import Reader, same

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.errors import DataError, LenumbaError
+from lenumba.engine.common.errors import DataError, LenumbaError
 
 from .damage import damaged
 

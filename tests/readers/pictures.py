@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lenumba.engine.errors import DataError
-from lenumba.engine.images import load_image, prepare_digit
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.data.images import load_image, prepare_digit
 
 from .base import Anything, Rng, zeros
 from .damage import NUMBERS, damaged

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from lenumba.engine.checkpoint import save_checkpoint
+from lenumba.engine.runs.checkpoint import save_checkpoint
 
 from .base import Rng
 from .damage import damaged

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lenumba.engine.errors import DataError, LenumbaError
-from lenumba.engine.picture_folder import read_folder
+from lenumba.engine.common.errors import DataError, LenumbaError
+from lenumba.engine.data.picture_folder import read_folder
 
 from . import READERS, damaged, same
 

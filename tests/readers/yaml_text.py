@@ -5,9 +5,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from lenumba.engine.config import load_config
-from lenumba.engine.errors import ConfigError
-from lenumba.engine.yaml_file import load_yaml
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import load_config
+from lenumba.engine.config.yaml_file import load_yaml
 
 from .base import Rng
 

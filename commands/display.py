@@ -1,0 +1,175 @@
+"""How the command line shows a run while it goes on: one bar on stderr, one line an epoch on stdout."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from tqdm import tqdm
+
+from lenumba.engine.runs.compare import CompareHooks, SeedFigures
+from lenumba.engine.runs.run import Hooks
+from lenumba.engine.training.trainer import EpochRecord, Trainer
+
+COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
+
+
+class OnBar:
+    """A context with a bar on stderr, or none, that is gone at its end."""
+
+    bar: tqdm | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class TrainingDisplay(OnBar):
+    """Shows compilation, epochs and the running epoch's loss, accuracy and speed.
+
+    On a terminal a bar moves; elsewhere there are plain lines only.
+
+    Parameters
+    ----------
+    echo
+        Prints a line on stdout.
+    silent
+        Show nothing.
+    """
+
+    def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
+        self._print, self.silent = echo, silent
+        self.terminal = sys.stderr.isatty()
+        if silent:
+            self.hooks = Hooks()
+        else:
+            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._plot, download_bar=True)
+
+    def echo(self, text: str) -> None:
+        """Print a line; one that nobody can read any more must not end the training."""
+        with contextlib.suppress(OSError):
+            self._print(text)
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.clear()
+        self.echo(text)
+        if self.bar is not None:
+            self.bar.refresh()
+
+    def _compile(self, step: str, done: int, total: int) -> None:
+        if not self.terminal:
+            if done == 0:
+                self.echo("compiling the network; the next start finds it in the cache")
+            return
+        if self.bar is None:
+            self.bar = tqdm(total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}")
+        self.bar.n = done
+        self.bar.set_description_str(f"compiling {step}")
+
+    def _start(self, trainer: Trainer, folder: Path) -> None:
+        self._close()
+        cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
+        self.echo(
+            f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
+            f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"
+            f"{origin(trainer)}run folder {folder}\n{COLUMNS}"
+        )
+        self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
+        if self.terminal:
+            self.bar = tqdm(
+                total=self.epochs * self.images,
+                initial=trainer.progress.epoch * self.images,
+                unit=" images",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def _watch(self, epoch: int, images: int, loss: float, accuracy: float) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {100 * accuracy:.2f} %", refresh=False)
+            self.bar.update((epoch - 1) * self.images + images - self.bar.n)
+
+    def _epoch(self, record: EpochRecord) -> None:
+        validation = "       –         –"
+        if record.val_loss is not None and record.val_accuracy is not None:
+            validation = f"{record.val_loss:8.4f}  {100 * record.val_accuracy:6.2f} %"
+        self._line(
+            f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
+            f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
+        )
+
+    def _plot(self, path: Path, what: str) -> None:
+        self._line(f"{path}  {what}")
+
+
+def origin(trainer: Trainer) -> str:
+    """Return the lines that tell which parameters a run that begins takes from another one, empty for none."""
+    if trainer.init_from is None or trainer.progress.epoch or trainer.progress.batch:
+        return ""
+    run, taken, drawn = trainer.init_from["run"], trainer.init_from["taken"], trainer.init_from["drawn"]
+    return f"taken from {run}: {', '.join(taken)}\ndrawn: {', '.join(drawn) or 'none'}\n"
+
+
+class ComparisonDisplay(OnBar):
+    """Shows on stderr how far a comparison is: one bar over all trainings, plain lines where it is no terminal.
+
+    Parameters
+    ----------
+    echo
+        Prints a line on stderr.
+    silent
+        Show nothing.
+    """
+
+    def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
+        self._print, self.bar = echo, None if silent or not sys.stderr.isatty() else self._make_bar()
+        self.hooks = CompareHooks()
+        if not silent:
+            self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True)
+
+    def _make_bar(self) -> tqdm:
+        form = "{desc:<34} {percentage:3.0f} % |{bar}| {elapsed}<{remaining}"
+        return tqdm(total=1.0, leave=False, dynamic_ncols=True, bar_format=form)
+
+    def _compile(self, step: str, done: int, total: int) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"compiling {step} ({done}/{total})")
+
+    def _watch(self, name: str, seed: int, fraction: float) -> None:
+        if self.bar is not None:
+            self.bar.set_description_str(f"{name}, seed {seed}", refresh=False)
+            self.bar.update(fraction - self.bar.n)
+
+    def _done(self, name: str, result: SeedFigures, number: int, count: int) -> None:
+        if self.bar is not None:
+            self.bar.update(number / count - self.bar.n)
+            return
+        with contextlib.suppress(OSError):
+            self._print(
+                f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
+                f"{result.seconds:.1f} s"
+            )
+
+
+class StepBar(OnBar):
+    """A bar on stderr for steps with names, called as ``bar(step, done, total)``; none where that is no terminal."""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show that a step begins, `done` of `total` before it."""
+        if self.bar is None:
+            if not sys.stderr.isatty():
+                return
+            self.bar = tqdm(leave=False, dynamic_ncols=True, bar_format="{desc:<34} {percentage:3.0f} % |{bar}|")
+        self.bar.total, self.bar.n = total, done
+        self.bar.set_description_str(step)

@@ -1,0 +1,66 @@
+"""What a network consists of: per layer shapes, parameters, multiply-adds and memory."""
+
+from typing import Any
+
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.network.network import describe
+from lenumba.engine.training.trainer import check_network
+
+HANDOUT_NOTE = (
+    "The handout lists 4·5·5 + 4 + 24·5·5 + 6 + 50·96 + 50 + 10·50 + 10 parameters and prints the sum as 6170; "
+    "its terms add up to 6070, which is what this network has. More slips and their corrections: docs/handout.md."
+)
+
+
+def summarize(loaded: LoadedConfig) -> dict[str, Any]:
+    """Return a network's summary.
+
+    Returns
+    -------
+    dict
+        ``layers``: name, type, output_shape [H, W, C], parameters (by tensor and in all), multiply_adds of one image's
+        forward pass, activation_bytes of one image (float32); and the totals.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit, or the outputs do not fit the data set.
+    """
+    network = check_network(loaded)
+    layers: list[dict[str, Any]] = []
+    for number, unit in enumerate(network.units):
+        here, there = network.layout.tensors[number : number + 2]
+        channels, height, width = unit.output
+        layers.append(
+            {
+                "name": unit.name,
+                "type": unit.layer.kind,
+                "output_shape": [height, width, channels],
+                "output": describe(unit.output),
+                "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
+                "terms": {parameter.name: size_of(parameter.shape) for parameter in unit.parameters},
+                "parameters": unit.parameter_count,
+                "multiply_adds": unit.layer.multiply_adds(unit.shape),
+                "activation_bytes": 0 if here.start == there.start else 4 * there.size,
+            }
+        )
+    totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
+    summary = {
+        "name": loaded.name,
+        "input_shape": [*network.input_shape[1:], network.input_shape[0]],
+        "loss": network.loss.name,
+        "layers": layers,
+        **totals,
+    }
+    terms = [size for layer in layers for size in layer["terms"].values()]
+    if terms == [100, 4, 600, 6, 4800, 50, 500, 10]:
+        summary["note"] = HANDOUT_NOTE
+    return summary
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """Return the number of values in a tensor of `shape`."""
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

@@ -1,0 +1,120 @@
+"""Results as text: the tables that the command line shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lenumba.engine.models.model import Evaluation
+from lenumba.engine.runs.compare import Comparison, Figure
+from lenumba.engine.runs.seeds import SeedsResult
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """Return aligned columns; the first `left` are flush left, the others flush right."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """Return accuracy, loss, each class's precision and recall, and the confusion matrix."""
+    names = evaluation.class_names
+    classes = table(
+        ["class", "images", "precision", "recall"],
+        [
+            [name, total, f"{precision:.4f}", f"{recall:.4f}"]
+            for name, total, precision, recall in zip(
+                names, evaluation.confusion.sum(axis=1), evaluation.precision, evaluation.recall, strict=True
+            )
+        ],
+    )
+    matrix = table(
+        ["true \\ predicted", *names],
+        [[name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True)],
+    )
+    return (
+        f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images\n\n"
+        f"{classes}\n\n{matrix}"
+    )
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return a network's layers with shapes, parameters, multiply-adds and memory."""
+    rows = [["input", "", "×".join(map(str, summary["input_shape"])), "", "", ""]]
+    for layer in summary["layers"]:
+        terms = " + ".join(str(size) for size in layer["terms"].values())
+        parameters = f"{layer['parameters']:,}" if layer["parameters"] else ""
+        work = f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else ""
+        memory = f"{layer['activation_bytes']:,}" if layer["activation_bytes"] else ""
+        rows.append([layer["name"], terms, layer["output"], parameters, work, memory])
+    totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
+    rows.append(["total", "", "", *totals])
+    text = table(
+        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
+        rows,
+        left=2,
+    )
+    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
+    return text + (f"\n{summary['note']}" if "note" in summary else "")
+
+
+def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return past runs (name and ``run.json``) as a table."""
+    rows = []
+    for name, run in runs:
+        accuracy = f"{100 * run['test_accuracy']:.2f} %" if "test_accuracy" in run else ""
+        speed = f"{run['images_per_second']:,.0f}" if "images_per_second" in run else ""
+        started = str(run.get("started", ""))[:16].replace("T", " ")
+        cells = [run.get("status", "?"), run.get("epochs", ""), run.get("seed", ""), accuracy, speed]
+        rows.append([name, *cells, started, " ".join(run.get("overrides", []))])
+    return table(
+        ["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"],
+        rows,
+        2,
+    )
+
+
+def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:
+    """Write a figure, scaled, as mean ± standard error."""
+    error = "" if figure.error is None else f" ± {scale * figure.error:.{digits}f}"
+    return f"{scale * figure.mean:.{digits}f}{error}"
+
+
+def seeds_table(result: SeedsResult) -> str:
+    """Return each seed's test accuracy, test error and seconds of training, and their means."""
+    rows = [
+        [run.seed, f"{100 * run.test_accuracy:.2f}", f"{100 - 100 * run.test_accuracy:.2f}", f"{run.seconds:.1f}"]
+        for run in result.runs
+    ]
+    accuracy = result.test_accuracy
+    error = Figure(1 - accuracy.mean, accuracy.error)
+    rows.append(["mean", cell(accuracy, digits=3), cell(error, digits=3), cell(result.seconds, 1, 1)])
+    text = table(["seed", "test accuracy %", "test error %", "seconds"], rows)
+    return text + ("\n\nmean ± standard error; seconds: of training alone" if len(result.runs) > 1 else "")
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return configurations side by side: size, seconds, accuracies in percent and their gap in points."""
+    rows = []
+    for item in comparisons:
+        accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]
+        sizes = [f"{item.parameters:,}", f"{item.multiply_adds:,}", cell(item.seconds, 1)]
+        rows.append([item.name, *sizes, *map(cell, accuracies)])
+    shifts = list(comparisons[0].shifted_accuracy)
+    header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
+    count = len(comparisons[0].runs)
+    means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
+    pixels = " or ".join(map(str, shifts))
+    return (
+        f"{table([*header, *(f'shifted {distance} px' for distance in shifts)], rows)}\n\n"
+        f"{means}; accuracies in %, their gap (train − test) in points\n"
+        f"shifted: test images moved by {pixels} pixels, mean of right, left, down and up; 0 comes in\n"
+        "multiply-adds: of one image's forward pass; seconds: of training alone"
+    )

@@ -1,0 +1,329 @@
+"""Configurations: what a training run is made of, read from YAML and checked before anything is compiled."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.faults import explain, nearest, show
+from lenumba.engine.config.sections import (
+    OWN_FILES,
+    Data,
+    Loss,
+    LossName,
+    Network,
+    Optimizer,
+    Schedule,
+    Train,
+    expand_layer,
+)
+from lenumba.engine.config.tune import Tune
+from lenumba.engine.config.yaml_file import dump_yaml, load_value, load_yaml
+from lenumba.engine.network.augmentation import Augment
+from lenumba.engine.network.layers import LAYERS, Conv, Strictly, activation_of
+from lenumba.engine.network.losses import LOSSES, LOSSES_FOR
+
+MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
+JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
+
+Overrides = Iterable[str] | Mapping[str, Any]
+
+
+class Config(Strictly):
+    """A complete training run.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is wrong; :func:`load_config` turns this into a ConfigError.
+    """
+
+    data: Data
+    augment: Augment = Augment()
+    network: Network
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    train: Train = Train()
+    tune: Tune | None = None
+    init_from: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None,
+        description="Transfer: a run (folder, name in ./runs or 'latest') whose best parameters the network starts "
+        "from, where full name and shape are the same; the others are drawn. Pixels are normalised by the new images' "
+        "mean and deviation, not the run's: so also images of another brightness or contrast come in the range that "
+        "the taken layers learned from.",
+    )
+
+    plots: bool = Field(
+        False,
+        description="Whether to record histograms of weights and gradients after each epoch, and to draw the run's "
+        "plots when it ends (needs pip install 'lenumba[plot]').",
+    )
+    log: Literal["tensorboard"] | None = Field(
+        None,
+        description="'tensorboard' also writes event files for TensorBoard to the run folder (needs pip install "
+        "'lenumba[tensorboard]').",
+    )
+
+    @property
+    def loss_name(self) -> LossName:
+        """The loss, with ``auto`` resolved."""
+        return fitting_losses(self.network)[0] if self.loss.name == "auto" else self.loss.name
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Config":
+        if faults := list(_misfits(self)):
+            text = "; ".join(f"{path}: {message}" for path, message in faults)
+            raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
+        return self
+
+
+def fitting_losses(network: Network) -> tuple[LossName, ...]:
+    """Return the losses that fit the last layer's activation, the usual one first."""
+    return cast(tuple[LossName, ...], LOSSES_FOR[activation_of(network.layers[-1])])
+
+
+def _misfits(config: Config) -> Iterator[tuple[str, str]]:
+    layers = config.network.layers
+    names: dict[str, int] = {}
+    for index, layer in enumerate(layers):
+        path = f"network.layers.{index}"
+        if activation_of(layer) == "softmax" and index < len(layers) - 1:
+            field = "function" if layer.type == "activation" else "activation"
+            yield f"{path}.{field}", "softmax fits only the last layer; use relu or tanh here"
+        if (name := getattr(layer, "name", None)) is not None:
+            if name in names:
+                yield f"{path}.name", f"{name!r} is also the name of layer {names[name]}; use another"
+            names.setdefault(name, index)
+    kernels = [layer.kernel for layer in layers if isinstance(layer, Conv) and layer.kernel is not None]
+    values = sum(len(row) for kernel in kernels for maps in kernel for matrix in maps for row in matrix)
+    if values > MAX_KERNEL_VALUES:
+        yield "network.layers", f"expected at most {MAX_KERNEL_VALUES} given kernel values, found {values}"
+
+    loss, fitting, output = config.loss, fitting_losses(config.network), activation_of(layers[-1])
+    if loss.name not in ("auto", *fitting):
+        yield (
+            "loss.name",
+            f"expected {' or '.join(fitting)} for the last activation {output}, found {loss.name}",
+        )
+    elif loss.label_smoothing and not LOSSES[config.loss_name].smooths:
+        yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
+
+    if config.data.name in OWN_FILES and config.data.root is None:
+        yield "data.root", f"expected the path of your files for the data set {config.data.name}, found null"
+    size = config.data.image_size
+    if config.data.name == "folder" and size is None:
+        yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
+    elif config.data.name != "folder" and size is not None:
+        yield "data.image_size", f"expected null for the data set {config.data.name}: only those of folder are resized"
+    elif size is not None and size[2] not in (1, 3):
+        yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
+
+    if config.train.patience is not None and config.data.validation == 0:
+        yield "train.patience", "expected null without validation images; set data.validation above 0"
+    data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
+    if warmup > epochs:
+        yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
+    if data.samples is not None and isinstance(data.validation, int) and data.validation >= data.samples:
+        yield "data.validation", f"expected less than data.samples = {data.samples}, found {data.validation}"
+    if data.samples is not None and data.samples_per_class is not None:
+        yield "data.samples_per_class", f"expected null beside data.samples = {data.samples}; set only one of them"
+    for index, number in enumerate(classes := data.classes or ()):
+        if number in classes[:index]:
+            first = classes.index(number)
+            yield f"data.classes.{index}", f"class {number} is already item {first}; list each class once"
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration and where each of its values came from.
+
+    Attributes
+    ----------
+    name : str
+        The recipe's name: its file name without the ending.
+    source : str
+        What error messages call the file.
+    config : Config
+        The checked configuration.
+    origins : dict
+        File and line, or override, by dotted path.
+    """
+
+    name: str
+    source: str
+    config: Config
+    origins: dict[str, str] = field(repr=False, compare=False)
+
+    def where(self, path: str) -> str:
+        """Return where a value stands: ``lenet.yaml:12: network.layers.3``, or ``override train.epochs``."""
+        return _where(path, self.origins, self.source)
+
+    def error(self, path: str, message: str) -> ConfigError:
+        """Return the error that a value at a dotted path does not fit, for the caller to raise."""
+        return ConfigError(f"{self.where(path)}: {message}")
+
+
+def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedConfig:
+    """Load a shipped recipe by its name, or a file by its path.
+
+    Parameters
+    ----------
+    name_or_path
+        A path if it ends in ``.yaml`` or ``.yml``, contains a path separator, or is no recipe but a file.
+    overrides
+        ``"dotted.key=value"`` strings with YAML values, or a dict of dotted keys and values; later ones win.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe or file does not exist, or for every fault in it: one line each.
+    """
+    text = str(name_or_path)
+    names = recipe_names()
+    is_path = isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
+    if not is_path and text in names:
+        return read_config(recipe_text(text), f"{text}.yaml", overrides)
+    try:
+        exists = os.path.exists(text)
+    except ValueError:  # a zero byte
+        exists = False
+    if exists:
+        return read_config(Path(text), text, overrides)
+    what = "file" if is_path else "recipe"
+    hint = nearest(Path(text).stem, names)
+    raise ConfigError(f"no {what} {text!r}{hint}; the recipes are {', '.join(names)}")
+
+
+def read_config(content: Path | str | bytes, source: str, overrides: Overrides = ()) -> LoadedConfig:
+    """Read a configuration from a file, or from YAML as text or bytes; ``source`` is its name in messages.
+
+    Raises
+    ------
+    ConfigError
+        For every fault in it: one line each.
+    """
+    data, lines = load_yaml(content, source)
+    origins = {path: f"{source}:{line}" for path, line in lines.items()}
+    faults = []
+    for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
+        try:
+            key, value = _parse(item) if isinstance(item, str) else (str(item[0]), deepcopy(item[1]))
+            set_value(data, origins, key, value)
+        except ConfigError as error:
+            faults.append(str(error))
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        explained = explain(error, data, config_schema())
+        explained += _misfits_of_the_rest(data, {path.partition(".")[0] for path, _ in explained})
+        faults += [f"{_where(path, origins, source)}: {message}" for path, message in explained]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return LoadedConfig(Path(source).stem, source, config, origins)
+
+
+def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield how the sections without faults of their own misfit one another, which pydantic leaves out then."""
+    dense = {"type": "dense", "units": 10, "activation": "softmax"}
+    stand_ins = {"data": {"name": "digits"}, "network": {"layers": [dense]}}
+    rest = stand_ins | {key: data[key] for key in Config.model_fields if key in data and key not in faulty}
+    try:
+        Config.model_validate(rest)
+    except ValidationError as error:
+        for path, message in explain(error, rest, config_schema()):
+            section = path.partition(".")[0]
+            if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()))):
+                yield path, message
+
+
+def _where(path: str, origins: dict[str, str], source: str) -> str:
+    nearest_known = path
+    while nearest_known and nearest_known not in origins:
+        nearest_known = nearest_known.rpartition(".")[0]
+    origin = origins.get(nearest_known, source)
+    return origin if origin == f"override {path}" else f"{origin}: {path}"
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")) or not key.isprintable():
+        raise ConfigError(f"override {show(text)}: expected dotted.key=value, such as train.epochs=5")
+    return key, load_value(value, f"override {key}")
+
+
+def set_value(data: dict[str, Any], origins: dict[str, str], key: str, value: Any) -> None:
+    """Put a value at a dotted key of plain data, and remember in `origins` that it came from an override.
+
+    Raises
+    ------
+    ConfigError
+        Where the key leads through what is no section, or past the end of a list.
+    """
+    *parents, last = key.split(".")
+    node: Any = data
+    path = ""
+    for part in [*parents, last]:
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"override {key}: expected a section at {path}, found {show(node)}")
+        if isinstance(node, list) and not (part.isdecimal() and int(part[:9]) < len(node)):
+            raise ConfigError(f"override {key}: expected an index below {len(node)} in {path}, found {show(part)}")
+        index: Any = int(part) if isinstance(node, list) else part
+        path = f"{path}.{part}" if path else part
+        if path == key:
+            node[index] = value
+            break
+        if isinstance(node, dict) and part not in node:
+            node[index] = {}
+            origins[path] = f"override {key}"
+        if path.startswith("network.layers."):
+            node[index] = expand_layer(node[index])
+        node = node[index]
+    for stale in [known for known in origins if known.startswith(f"{key}.")]:
+        del origins[stale]
+    origins[key] = f"override {key}"
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    files = resources.files("lenumba.configs").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """Return a shipped recipe as it was written, with its comments.
+
+    Raises
+    ------
+    ConfigError
+        If there is no recipe of that name.
+    """
+    if name not in (names := recipe_names()):
+        raise ConfigError(f"no recipe {name!r}{nearest(name, names)}; the recipes are {', '.join(names)}")
+    return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML with every default written out; it loads back as an equal one."""
+    return dump_yaml(config.model_dump(exclude={"tune"} if config.tune is None else None))
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration, for editors."""
+    schema = Config.model_json_schema()
+    for layer in LAYERS:
+        # Without it, a layer that leaves out its type would match several of the alternatives.
+        definition = schema["$defs"][layer.__name__]
+        definition["required"] = ["type", *definition.get("required", [])]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "lenumba configuration",
+    }

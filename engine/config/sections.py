@@ -1,0 +1,167 @@
+"""The sections of a configuration, each checked by itself."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import core_schema
+
+from lenumba.engine.config.faults import nearest
+from lenumba.engine.network.layers import LAYERS, LIST, Layer, Strictly
+
+DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx")
+OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
+
+LossName = Literal[
+    "sparse_categorical_cross_entropy",
+    "categorical_cross_entropy",
+    "binary_cross_entropy",
+    "mean_squared_error",
+]
+
+
+class _Shorthand:
+    """Let ``- flatten`` stand for ``- type: flatten``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(expand_layer, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        complete = [
+            layer.model_fields["type"].default
+            for layer in LAYERS
+            if not any(field.is_required() for field in layer.model_fields.values())
+        ]
+        return {"anyOf": [handler(schema), {"enum": complete}]}
+
+
+def expand_layer(layer: Any) -> Any:
+    """Return ``{"type": layer}`` for a layer that is given by its type alone, and anything else as it is."""
+    return {"type": layer} if isinstance(layer, str) else layer
+
+
+def _known_dataset(name: str) -> str:
+    if name not in DATASETS:
+        raise ValueError(f"expected one of {', '.join(DATASETS)}, found {name[:40]!r}{nearest(name, DATASETS)}")
+    return name
+
+
+Pixels = Annotated[int, Field(ge=1, le=1024)]
+Dataset = Annotated[str, AfterValidator(_known_dataset), Field(json_schema_extra={"enum": list(DATASETS)})]
+Count = Annotated[int, Field(ge=0)]
+Class = Annotated[int, Field(ge=0, le=999)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Data(Strictly):
+    """The images and how they are fed to the network."""
+
+    name: Dataset = Field(
+        description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'digits8x8' comes with "
+        "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root."
+    )
+    root: Annotated[str, Field(max_length=1024)] | None = Field(
+        None,
+        description="Folder with the data set's files (npz: the file itself); null: the download cache.",
+    )
+    image_size: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
+        None, description="folder: [height, width, channels] that pictures are resized to; 1 channel is grey, 3 RGB."
+    )
+    batch_size: int = Field(64, ge=1, le=65536, description="Images per training step.")
+    validation: Count | Fraction = Field(
+        0.1,
+        description="Training images set aside for validation: a number of images, or a fraction below 1 "
+        "(with a decimal point).",
+    )
+    normalize: Literal["none", "mean_std"] = Field(
+        "mean_std", description="'mean_std': subtract the training images' mean, divide by their deviation."
+    )
+    samples: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Use only this many training images, the first ones; null: all."
+    )
+    classes: Annotated[tuple[Class, ...], LIST, Field(min_length=2, max_length=1000)] | None = Field(
+        None,
+        description="Use only these classes, by their numbers in the data set; the first listed becomes class 0, and "
+        "so on; they keep their names. null: all.",
+    )
+    samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Use only this many training images of each class, the first ones; null: all."
+    )
+
+
+class Network(Strictly):
+    """The layers, from the image to the output."""
+
+    input: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
+        None, description="Input size: [height, width, channels] in pixels; null: the data set's."
+    )
+    layers: Annotated[tuple[Annotated[Layer, _Shorthand()], ...], LIST] = Field(
+        min_length=1, max_length=64, description="The layers in order."
+    )
+
+
+class Loss(Strictly):
+    """What training makes small."""
+
+    name: Literal["auto", LossName] = Field(
+        "auto",
+        description="'auto' goes by the last activation: sparse_categorical_cross_entropy for softmax, "
+        "binary_cross_entropy for sigmoid, else mean_squared_error.",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the target that is spread over all classes (cross-entropy only).",
+    )
+
+
+class Optimizer(Strictly):
+    """How gradients change the weights."""
+
+    name: Literal["sgd", "adamw"] = Field("sgd", description="Stochastic gradient descent, or AdamW.")
+    learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step kept in the next one.")
+    nesterov: bool = Field(False, description="sgd: look ahead along the momentum.")
+    weight_decay: float = Field(0.0, ge=0, description="Pull of the weights towards zero, per step.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="adamw: decay of the gradient's running mean.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean.")
+    epsilon: float = Field(1e-8, gt=0, description="adamw: added to the denominator.")
+    max_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Scale gradients down where their norm over all parameters is larger; null: never."
+    )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Keep an exponential moving average of the weights with this decay per step, such as 0.999, and "
+        "validate, test and export with it; 0: off.",
+    )
+
+
+class Schedule(Strictly):
+    """How the learning rate changes over the run."""
+
+    name: Literal["constant", "step", "cosine", "one_cycle"] = Field("constant", description="Its shape.")
+    warmup_epochs: float = Field(0.0, ge=0, description="Epochs of linear growth from zero to the peak rate.")
+    step_epochs: int = Field(10, ge=1, description="step: epochs between two drops.")
+    step_factor: float = Field(0.1, gt=0, le=1, description="step: factor of each drop.")
+    final_fraction: float = Field(
+        0.0, ge=0, le=1, description="cosine, one_cycle: last learning rate as a fraction of the peak."
+    )
+
+
+class Train(Strictly):
+    """The run."""
+
+    epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training images.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the weights, the order and the dropout.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="CPU threads; null: all cores.")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Stop early: after so many epochs without a better validation accuracy; null: never."
+    )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="patience: by how much (as a share of 1) the accuracy must rise to count as better.",
+    )

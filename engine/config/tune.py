@@ -1,0 +1,70 @@
+"""The ``tune:`` section of a configuration. What its space means is checked in ``space.py``."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from lenumba.engine.network.layers import Strictly
+
+_RANGE = {
+    "type": "object",
+    "properties": {
+        "low": {"type": "number", "description": "Smallest value."},
+        "high": {"type": "number", "description": "Largest value."},
+        "log": {"type": "boolean", "description": "Draw the logarithm evenly: for values over orders of magnitude."},
+        "step": {"type": "number", "exclusiveMinimum": 0, "description": "Only low, low + step, low + 2·step, …"},
+    },
+    "required": ["low", "high"],
+    "additionalProperties": False,
+}
+Space = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 64,
+            "additionalProperties": {"anyOf": [{"type": "array", "minItems": 1, "maxItems": 64}, _RANGE]},
+        }
+    ),
+]
+
+
+class Tune(Strictly):
+    """A study: which settings are tried, how often, and what decides."""
+
+    metric: Literal["val_accuracy", "val_loss", "seconds_to_accuracy"] = Field(
+        "val_accuracy",
+        description="What decides: the best epoch's validation accuracy, the lowest validation loss, or the seconds of "
+        "training until the validation accuracy reaches 'target'.",
+    )
+    target: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="seconds_to_accuracy: the validation accuracy to reach."
+    )
+    direction: Literal["auto", "maximize", "minimize"] = Field(
+        "auto", description="'auto': maximize val_accuracy, minimize the others."
+    )
+    sampler: Literal["tpe", "random", "grid", "cmaes"] = Field(
+        "tpe",
+        description="'tpe' and 'cmaes' learn from the trials so far; 'random' and 'grid' do not, so their trials are "
+        "the same for any number of workers.",
+    )
+    pruner: Literal["asha", "median", "none"] = Field(
+        "asha",
+        description="Which trials end early: those behind at epochs 1, 3, 9, … ('asha'), or below the median. Only the "
+        "first of a trial's seeds is judged; the others are not trained if it ends early.",
+    )
+    trials: int = Field(50, ge=1, le=100_000, description="Finished and pruned trials in all, over every rerun.")
+    seeds: int = Field(1, ge=1, le=100, description="Trainings per trial, with seeds that follow train.seed.")
+    finalists: int = Field(
+        3, ge=1, le=20, description="Best trials that are trained again with fresh seeds at the end."
+    )
+    final_seeds: int = Field(5, ge=5, le=100, description="Fresh seeds for each of them.")
+    space: Space = Field(
+        description="What is tried: dotted keys of the configuration, each with a list of values or with low and high."
+    )
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more is better."""
+        return self.direction == "maximize" if self.direction != "auto" else self.metric == "val_accuracy"

@@ -1,0 +1,315 @@
+"""Data sets in memory: one table of them, and what all of them must pass."""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.data import download
+from lenumba.engine.data.arrays import Arrays, as_images, as_labels, check_split
+from lenumba.engine.data.bundled import read_digits8x8
+from lenumba.engine.data.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
+from lenumba.engine.data.idx import idx_sha256, read_idx
+from lenumba.engine.data.npz import read_npz
+from lenumba.engine.data.picture_folder import read_folder
+from lenumba.engine.data.splits import mean_and_std, pixel_sums, split_validation
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetSpec",
+    "data_sha256",
+    "dataset_from_arrays",
+    "dataset_spec",
+    "load_dataset",
+    "split_validation",
+]
+
+Root = str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `DATASETS`, or ``arrays``.
+    train_images, test_images : numpy.ndarray
+        uint8 [N, H, W, C].
+    train_labels, test_labels : numpy.ndarray
+        int64 [N], each at least 0 and below `classes`.
+    classes : int
+        The number of classes.
+    class_names : tuple of str
+        What each class shows.
+    sha256 : str
+        Of all shapes and bytes: equal for equal data, however they are stored.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: int
+    class_names: tuple[str, ...]
+    sha256: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (H, W, C)."""
+        return self.train_images.shape[1:]
+
+    def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images."""
+        height, width, _ = self.image_shape
+        return mean_and_std(self._pixel_sums[:, indices], height * width)
+
+    @cached_property
+    def _pixel_sums(self) -> np.ndarray:
+        return pixel_sums(self.train_images)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized."""
+
+    name: str
+    root: Root
+    progress: bool
+    image_size: tuple[int, int, int] | None
+
+    @property
+    def path(self) -> Path:
+        """The path that the user must give, or DataError."""
+        if self.root is None:
+            raise DataError(f"{self.name}: expected a path in data.root, found none; set data.root")
+        return Path(self.root)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What is known of a data set before reading it, and how it is read.
+
+    Attributes
+    ----------
+    image_shape : tuple of int or None
+        (H, W, C); None where only the files tell.
+    class_names : tuple of str or None
+        Likewise.
+    load : callable
+        Returns the arrays, of which `load_dataset` checks what the loader has not.
+    """
+
+    image_shape: tuple[int, int, int] | None
+    class_names: tuple[str, ...] | None
+    load: Callable[[Request], Arrays]
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes, None where only the files tell."""
+        return None if self.class_names is None else len(self.class_names)
+
+
+def _load_published(request: Request) -> Arrays:
+    name = request.name
+    folder = download.fetch(name, request.root, request.progress)
+    arrays = []
+    for file in download.SOURCES[name].files:
+        path = file.find(folder) or folder / file.name
+        arrays.append(read_idx(path, len(file.shape), f"{name} {file.stem}"))
+    # Several data sets use the same file names. The labels are enough to tell, and quick to hash.
+    owner = download.published_as(idx_sha256(arrays[1]))
+    if owner not in (None, name):
+        raise DataError(f"{folder}: expected the files of {name}, found those of {owner}; correct the folder")
+    return Arrays._make([*arrays, None])
+
+
+def _load_idx(request: Request) -> Arrays:
+    folder, arrays = request.path, []
+    for stems in (("train-images",), ("train-labels",), ("t10k-images", "test-images"), ("t10k-labels", "test-labels")):
+        rank = 3 if "images" in stems[0] else 1
+        files = [download.IdxFile(stem, (0,) * rank) for stem in stems]
+        path = next((found for file in files if (found := file.find(folder))), None)
+        if path is None:
+            names = " or ".join(file.name for file in files)
+            raise DataError(f"{folder}: expected {names} (or without .gz), found no such file; correct data.root")
+        arrays.append(read_idx(path, rank))
+    return Arrays._make([*arrays, None])
+
+
+def _load_npz(request: Request) -> Arrays:
+    return read_npz(request.path)
+
+
+def _load_folder(request: Request) -> Arrays:
+    if request.image_size is None:
+        raise DataError(f"{request.name}: expected [H, W, C] in data.image_size, found none; set data.image_size")
+    return read_folder(request.path, request.image_size)
+
+
+def _load_digits(request: Request) -> Arrays:
+    from lenumba.kernels.digits.digits import draw_digits  # compiles on first use, so not before it is wanted
+
+    return Arrays(*draw_digits(12_000, seed=0), *draw_digits(2_000, seed=1))
+
+
+def _load_digits8x8(request: Request) -> Arrays:
+    return Arrays(*read_digits8x8())
+
+
+def _load_bars(request: Request) -> Arrays:
+    return Arrays(*draw_bars(2_000, seed=0), *draw_bars(500, seed=1))
+
+
+def _load_shapes(request: Request) -> Arrays:
+    return Arrays(*draw_shapes(6_000, seed=0), *draw_shapes(1_200, seed=1))
+
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+#: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
+DATASETS = {
+    "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits),
+    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published),
+    "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
+    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
+    "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
+    "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes),
+    "folder": DatasetSpec(None, None, _load_folder),
+    "npz": DatasetSpec(None, None, _load_npz),
+    "idx": DatasetSpec(None, None, _load_idx),
+}
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """Return the shape and classes of a data set without reading it.
+
+    Raises
+    ------
+    DataError
+        If there is no data set of this name.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
+    raise DataError(f"data set: expected one of {', '.join(DATASETS)}, found {name!r}; {remedy}")
+
+
+def load_dataset(
+    name: str, root: Root = None, progress: bool = False, image_size: tuple[int, int, int] | None = None
+) -> Dataset:
+    """Load a data set, downloading it if it is published and nowhere on this machine.
+
+    A download must have the published SHA-256. Files that are already there need not: any IDX files of the
+    right format, shape and label range are accepted under these names, and `Dataset.sha256` tells them
+    apart.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DATASETS`.
+    root : path-like, optional
+        The folder with the files (for ``npz``, the file). Without it, published data sets are searched for as
+        `lenumba.engine.data.download` describes; ``folder``, ``npz`` and ``idx`` need it.
+    progress : bool
+        Draw a progress bar on standard error for each download.
+    image_size : tuple of int, optional
+        (H, W, C) that ``folder`` resizes its pictures to; it needs it.
+
+    Returns
+    -------
+    Dataset
+        Images uint8 [N, H, W, C], labels int64 [N].
+
+    Raises
+    ------
+    DataError
+        If the name is unknown; if files are missing, damaged or cannot be downloaded; or if the counts of
+        images and labels differ, a split is empty, a label is out of range, or images have another shape
+        than the data set's.
+    """
+    spec = dataset_spec(name)
+    return _assemble(name, spec.load(Request(name, root, progress, image_size)), spec.image_shape, spec.class_names)
+
+
+def dataset_from_arrays(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Make a data set of arrays in memory.
+
+    Parameters
+    ----------
+    train_images, test_images
+        uint8 [N, H, W] or [N, H, W, C].
+    train_labels, test_labels
+        Integers [N] from 0, or one-hot rows [N, K].
+    class_names
+        What each class shows; without them, the classes are called by their numbers.
+
+    Returns
+    -------
+    Dataset
+        Images uint8 [N, H, W, C], labels int64 [N].
+
+    Raises
+    ------
+    DataError
+        If an array has another type or rank, or if the arrays do not fit each other.
+    """
+    names = None if class_names is None else tuple(map(str, class_names))
+    return _assemble("arrays", Arrays(train_images, train_labels, test_images, test_labels), None, names)
+
+
+def _assemble(
+    name: str, arrays: Arrays, image_shape: tuple[int, int, int] | None, class_names: tuple[str, ...] | None
+) -> Dataset:
+    train, test = f"{name} training", f"{name} test"
+    train_images, test_images = as_images(train, arrays.train_images), as_images(test, arrays.test_images)
+    train_labels, train_classes = as_labels(train, arrays.train_labels)
+    test_labels, test_classes = as_labels(test, arrays.test_labels)
+    class_names = class_names or arrays.class_names
+    if class_names is None:
+        class_names = tuple(map(str, range(max(train_classes, test_classes))))
+    if len(class_names) < 2:
+        raise DataError(f"{name}: expected at least 2 classes, found {len(class_names)}; add labels of another class")
+    shape = image_shape or train_images.shape[1:]
+    check_split(train, train_images, train_labels, shape, len(class_names))
+    check_split(test, test_images, test_labels, shape, len(class_names))
+    train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
+    return Dataset(
+        name,
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        len(class_names),
+        class_names,
+        data_sha256(train_images, train_labels, test_images, test_labels),
+    )
+
+
+def data_sha256(*arrays: np.ndarray) -> str:
+    """Return the SHA-256 over the shapes and little-endian bytes of images uint8 and labels int64."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()

@@ -1,0 +1,188 @@
+"""Data sets in NumPy's npz format: a zip archive with one array in each member.
+
+Nothing that a header declares is believed before it is checked, and nothing is ever unpickled or extracted.
+"""
+
+import contextlib
+import io
+import math
+import os
+import re
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError, one_line
+from lenumba.engine.data.arrays import MAX_BYTES, Arrays, check_pixels, dtype_name
+
+NAMES = (
+    ("train_images", "train_labels", "test_images", "test_labels"),
+    ("x_train", "y_train", "x_test", "y_test"),
+)
+IMAGES = ("train_images", "test_images", "x_train", "x_test")
+MAX_EXPANSION = 1032  # deflate's densest code: two bits for a match of 258 bytes
+MAX_HEADER = 10_000  # bytes: NumPy's own limit
+MAX_DIRECTORY = 1 << 20  # bytes of the archive's list of members: ten thousand and more
+CHUNK = 1 << 19
+
+Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
+
+
+def read_npz(path: str | os.PathLike[str]) -> Arrays:
+    """Read a data set from an npz file, plain or compressed.
+
+    Parameters
+    ----------
+    path
+        A file with the arrays train_images, train_labels, test_images and test_labels, or x_train, y_train, x_test
+        and y_test. Others in it are not looked at.
+
+    Returns
+    -------
+    Arrays
+        Images uint8 [N, H, W] or [N, H, W, C], and labels of a numeric type, [N] or [N, K].
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no npz file; if arrays are missing, or their headers declare another type
+        or rank, or a size that the file cannot hold.
+    """
+    with opened(path) as archive:
+        members = archive.namelist()
+        names = next((names for names in NAMES if {f"{name}.npy" for name in names} <= set(members)), None)
+        if names is None:
+            wanted = " or ".join(", ".join(names) for names in NAMES)
+            found = ", ".join(ascii(name.removesuffix(".npy"))[1:-1][:40] for name in members[:6]) or "none"
+            raise DataError(f"{path}: expected the arrays {wanted}, found {found}; save them under those names")
+        return Arrays._make(
+            [
+                *(
+                    read_member(archive, name, f"{path}: {name}", check_pixels if name in IMAGES else check_labels)
+                    for name in names
+                ),
+                None,
+            ]
+        )
+
+
+def read_weights(path: str | os.PathLike[str], pattern: str, ignored: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Read a network's arrays from an npz file.
+
+    Parameters
+    ----------
+    pattern
+        The regular expression that every name must match.
+    ignored
+        Names that need not match it; those are not looked at.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_npz` does, and for an array of another name.
+    """
+    with opened(path) as archive:
+        names = [member.removesuffix(".npy") for member in archive.namelist()]
+        for name in names:
+            if not re.fullmatch(pattern, name, re.ASCII) and name not in ignored:
+                raise DataError(f"{path}: expected arrays such as conv1.kernel, found {ascii(name)[:60]}; remove it")
+        return {
+            name: read_member(archive, name, f"{path}: {name}", check_weights)
+            for name in names
+            if re.fullmatch(pattern, name, re.ASCII)
+        }
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """Open an npz file; whatever goes wrong with it becomes a DataError."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise DataError(f"{path}: expected an npz file, found a folder or a device; give the file itself")
+        with Bounded(path) as file, zipfile.ZipFile(file) as archive:
+            yield archive
+    except DataError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: expected an intact npz file, found: {one_line(error)}; save it again") from error
+    except Exception as error:  # damaged archives make zipfile and the parser of headers raise nearly anything
+        raise DataError(f"{path}: expected a readable npz file, found: {one_line(error)}; save it again") from error
+
+
+class Bounded(io.FileIO):
+    """A file that is read in small pieces only: zipfile asks for the whole list of members at once, however long."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes, or raise DataError where that is more than an npz file needs."""
+        rest = os.fstat(self.fileno()).st_size - self.tell()
+        if (rest if size is None or size < 0 else min(size, rest)) > MAX_DIRECTORY:
+            raise DataError(f"{self.name}: expected an npz file of some arrays, found far too many; save fewer")
+        return super().read(-1 if size is None else size)
+
+
+def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -> np.ndarray:
+    """Read one array, after checking what its header declares."""
+    if archive.namelist().count(f"{name}.npy") > 1:
+        raise DataError(f"{where}: expected one array of this name, found several; save the file again")
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+        raise DataError(f"{where}: expected a stored or deflated array, found another compression; save it with NumPy")
+    with archive.open(info) as file:
+        shape, fortran, dtype = read_header(file, where, check)
+        size = math.prod(shape) * dtype.itemsize  # a Python int, which does not overflow
+        found = info.file_size - file.tell()
+        if size != found:
+            raise DataError(f"{where}: expected {size} bytes for {list(shape)}, found {found}; save the file again")
+        if size > MAX_BYTES or size > info.compress_size * MAX_EXPANSION:
+            raise DataError(f"{where}: expected at most {MAX_BYTES} bytes, all of them in the file, found {size}")
+        content = np.empty(size, np.uint8)
+        filled = 0
+        while filled < size:
+            piece = file.read(min(CHUNK, size - filled))
+            if not piece:
+                raise DataError(f"{where}: expected {size} bytes, found {filled}; save the file again")
+            content[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+        # Asking for one byte more is also what makes zipfile verify the checksum.
+        if file.read(1):
+            raise DataError(f"{where}: expected {size} bytes, found more; save the file again")
+    array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return np.ascontiguousarray(array)
+
+
+def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read an array's header; return its shape, whether columns come first, and its type."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
+    if version not in readers:
+        raise DataError(f"{where}: expected version 1 or 2 of the npy format, found {version[0]}; save it with NumPy")
+    reader, width = readers[version]
+    # NumPy would read as much as the header declares, up to 4 GiB, before it finds that too long.
+    declared = file.read(width)
+    text = file.read(min(int.from_bytes(declared, "little"), MAX_HEADER + 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's remarks on headers of Python 2
+        shape, fortran, dtype = reader(io.BytesIO(declared + text), max_header_size=MAX_HEADER)
+    if dtype.kind not in "biuf" or dtype.names:
+        raise DataError(f"{where}: expected numbers, found {dtype_name(dtype)}; convert the array")
+    if len(shape) > 4 or any(extent <= 0 for extent in shape):
+        raise DataError(f"{where}: expected 1 to 4 axes of at least one element, found {list(shape)[:8]}")
+    check(where, shape, dtype)
+    return shape, fortran, dtype
+
+
+def check_labels(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise DataError where a header declares more axes than labels have."""
+    if len(shape) > 2:
+        raise DataError(f"{where}: expected labels [N] or [N, K], found {len(shape)} axes; are they images?")
+
+
+def check_weights(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise DataError where a header declares no floating-point numbers."""
+    if dtype.kind != "f":
+        raise DataError(f"{where}: expected floating-point numbers, found {dtype_name(dtype)}; convert the array")

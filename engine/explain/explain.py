@@ -1,0 +1,258 @@
+"""One image through a network, forward and backward, and the step that its gradient makes: every number of it.
+
+The plain-loop twins compute it in float64, run as the Python they are unless the network is large: nothing compiles.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import LoadedConfig, load_config, recipe_names
+from lenumba.engine.data.images import load_image, prepare_digit, shows_digits
+from lenumba.engine.data.selection import load_data, pixel_statistics, split
+from lenumba.engine.explain import plain
+from lenumba.engine.explain.equations import EQUATIONS, Equations, loss_equations, update_equation
+from lenumba.engine.network.network import Network, Unit
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.folders import find_run, load_run_config
+from lenumba.engine.runs.run import fill_parameters
+from lenumba.engine.runs.transfer import fitting, read_source
+from lenumba.engine.training.trainer import build_network, check_network
+from lenumba.kernels.reference.twin import interpreted
+
+Arrays = dict[str, np.ndarray]
+INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is done before Numba has compiled
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be explained: of a run, or of a configuration with initial parameters.
+
+    `parameters` are float64 by full name; pixels become (value / 255 − mean) / deviation.
+    """
+
+    loaded: LoadedConfig
+    origin: str
+    network: Network
+    parameters: Arrays
+    mean: np.ndarray
+    deviation: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image's forward pass; forward and backward and once more forward are four times as many."""
+        return sum(unit.layer.multiply_adds(unit.shape) for unit in self.network.units)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image uint8 [H, W, C], where it came from, and its class; None: whatever the network takes it for."""
+
+    pixels: np.ndarray
+    origin: str
+    label: int | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer did: arrays float64, [C, H, W] for x, y and ∂L/∂y; parameters by their short names."""
+
+    unit: Unit
+    equations: Equations
+    x: np.ndarray
+    y: np.ndarray
+    delta: np.ndarray
+    parameters: Arrays
+    gradients: Arrays
+    updated: Arrays
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A forward and backward pass and one step. `equations` are those of outputs, loss and δ; `rate` is η."""
+
+    subject: Subject
+    sample: Sample
+    label: int
+    layers: tuple[Layer, ...]
+    equations: tuple[str, str, str]
+    outputs: np.ndarray
+    loss: float
+    update: str
+    rate: float
+    loss_after: float
+
+    def as_dict(self, layer: str | None = None) -> dict[str, Any]:
+        """Return everything as plain values, of one layer alone where it is named."""
+        names = self.subject.class_names
+        return {
+            "network": self.subject.origin,
+            "image": self.sample.origin,
+            "pixels": self.sample.pixels.tolist(),
+            "label": self.label,
+            "class": names[self.label],
+            "layers": [layer_dict(item) for item in self.layers if layer in (None, item.unit.name)],
+            "outputs": {"equation": self.equations[0], "values": self.outputs.tolist()},
+            "loss": {
+                "name": self.subject.network.loss.name,
+                "equation": self.equations[1],
+                "value": self.loss,
+                "delta_equation": self.equations[2],
+            },
+            "update": {"equation": self.update, "learning_rate": self.rate, "loss_after": self.loss_after},
+        }
+
+
+def layer_dict(layer: Layer) -> dict[str, Any]:
+    """Return a layer as plain values."""
+    unit, equations = layer.unit, layer.equations
+    return {
+        "name": unit.name,
+        "type": unit.layer.kind,
+        "input_shape": list(unit.shape),
+        "output_shape": list(unit.output),
+        "equation": equations.y,
+        "x": layer.x.tolist(),
+        "y": layer.y.tolist(),
+        "delta": layer.delta.tolist(),
+        "delta_x_equation": equations.x,
+        "parameters": {
+            name: {
+                "value": value.tolist(),
+                "gradient_equation": equations.gradients[name],
+                "gradient": layer.gradients[name].tolist(),
+                "updated": layer.updated[name].tolist(),
+            }
+            for name, value in layer.parameters.items()
+        },
+    }
+
+
+def find_subject(name: str, overrides: list[str], checkpoint: str, progress: bool = False) -> Subject:
+    """Return the network of a recipe, YAML file or run.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where there is none, or its files are missing or damaged.
+    """
+    if name in recipe_names() or name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        return subject_of_config(load_config(name, overrides), progress)
+    try:
+        folder = find_run(name)
+    except ConfigError:
+        if name == "latest" or "/" in name:
+            raise
+        load_config(name)  # says what recipes there are
+        raise
+    return subject_of_run(folder, overrides, checkpoint)
+
+
+def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
+    """Return an untrained network, as training would begin with it."""
+    source, dataset = read_source(loaded), load_data(loaded, progress)
+    network = check_network(loaded, dataset.image_shape, dataset.classes)
+    theta = network.views(network.initial_parameters(loaded.config.train.seed))
+    if source is not None:
+        for name in fitting(source, network, loaded)[0]:
+            theta[name][...] = source.tensors[name]
+    mean, deviation = pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
+    origin = f"{loaded.name}, untrained, seed {loaded.config.train.seed}"
+    return Subject(loaded, origin, network, exact(theta), mean, deviation, dataset.class_names)
+
+
+def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
+    """Return a run's network with its trained parameters."""
+    loaded = load_run_config(folder, overrides)
+    tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
+    network = build_network(loaded, tuple(state["image_shape"]))
+    theta = network.views(np.zeros(network.size, np.float32))
+    fill_parameters(theta, tensors, folder)
+    mean, deviation = np.array(state["mean"]), np.array(state["deviation"])
+    names = tuple(state["class_names"])
+    return Subject(loaded, f"{folder} ({checkpoint})", network, exact(theta), mean, deviation, names)
+
+
+def exact(views: Arrays) -> Arrays:
+    """Return float64 copies."""
+    return {name: np.array(view, np.float64) for name, view in views.items()}
+
+
+def find_sample(subject: Subject, image: str | None, label: str | None, progress: bool = False) -> Sample:
+    """Return an image: a picture's path, an index into the test set, or None for the first test image.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where there is no such image or class.
+    """
+    number = None if label is None else find_class(subject, label)
+    config = subject.loaded.config
+    if image is not None and not image.isdecimal():
+        channels, height, width = subject.network.input_shape
+        prepare = prepare_digit if shows_digits(subject.class_names, config.data.name) else load_image
+        return Sample(prepare(image, (height, width, channels)), image, number)
+    dataset = load_data(subject.loaded, progress)
+    index, count = int(image or 0), len(dataset.test_labels)
+    if index >= count:
+        expected = f"an index into the {count} test images of {dataset.name}"
+        raise DataError(f"image {index}: expected {expected}; choose one from 0 to {count - 1}")
+    number = int(dataset.test_labels[index]) if number is None else number
+    return Sample(dataset.test_images[index], f"test image {index} of {dataset.name}", number)
+
+
+def find_class(subject: Subject, label: str) -> int:
+    """Return the number of a class that is given by its name or its number."""
+    names = subject.class_names
+    if label in names:
+        return names.index(label)
+    if label.isdecimal() and int(label) < len(names):
+        return int(label)
+    raise ConfigError(f"--label {label}: expected one of {', '.join(names)}, or a number below {len(names)}")
+
+
+def explain(subject: Subject, sample: Sample) -> Explanation:
+    """Take one image through the network and back, and make one step of the optimiser, from rest, at the peak rate."""
+    network, parameters, config = subject.network, subject.parameters, subject.loaded.config
+    smoothing = config.loss.label_smoothing
+    pixels = sample.pixels.transpose(2, 0, 1)[np.newaxis].astype(np.float64)
+    scale = (slice(None), np.newaxis, np.newaxis)
+    images = (pixels / 255 - subject.mean[scale]) / subject.deviation[scale]
+    with interpreted(subject.multiply_adds <= INTERPRETED):
+        outputs = plain.forward(network, parameters, images)
+        label = sample.label
+        if label is None:
+            row = plain.judge(network, outputs[-1], np.zeros(1)).outputs[0]
+            label = int(row[0] >= 0.5) if len(row) == 1 else int(row.argmax())
+        outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing)
+        gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
+        learning = [
+            f"{unit.name}.{parameter.name}" for unit in network.units if unit.learns for parameter in unit.parameters
+        ]
+        moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
+        updated = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
+        after = plain.judge(network, plain.forward(network, updated, images)[-1], np.array([label]), smoothing)
+    layers = []
+    for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
+        own, slopes, new = (
+            {parameter.name: values[f"{unit.name}.{parameter.name}"] for parameter in unit.parameters}
+            for values in (parameters, gradients, updated)
+        )
+        equations = EQUATIONS[unit.layer.kind](unit.layer, unit.shape)
+        layers.append(Layer(unit, equations, x[0], y[0], delta[0], own, slopes, new))
+    return Explanation(
+        subject=subject,
+        sample=sample,
+        label=label,
+        layers=tuple(layers),
+        equations=loss_equations(network.loss, network.outputs, smoothing),
+        outputs=outcome.outputs[0],
+        loss=float(outcome.loss),
+        update=update_equation(config.optimizer),
+        rate=config.optimizer.learning_rate,
+        loss_after=float(after.loss),
+    )

@@ -1,0 +1,143 @@
+"""A whole network in plain loops: every value of every layer, in float64, to check programs and to look inside.
+
+Nothing is fast here. Arrays have the axes [N, C, H, W]; parameters go by their full names, such as ``conv1.kernel``,
+as :meth:`lenumba.engine.network.network.Network.views` gives them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.explain.twins import TWINS
+from lenumba.engine.network.network import Network, Unit
+from lenumba.kernels.reference import steps as reference_steps
+
+
+class Outcome(NamedTuple):
+    """What a loss says about a batch.
+
+    Attributes
+    ----------
+    loss, correct
+        The mean loss and the number of right answers.
+    outputs, dz
+        float64 [N, outputs]: the network's outputs (probabilities), and the gradient of the mean loss with respect to
+        what the last unit computed.
+    """
+
+    loss: float
+    correct: int
+    outputs: np.ndarray
+    dz: np.ndarray
+
+
+def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+    """Run a network forward.
+
+    Parameters
+    ----------
+    parameters
+        Arrays by full name, of any floating-point dtype.
+    images
+        Normalised images [N, C, H, W].
+
+    Returns
+    -------
+    outputs
+        float64 [N, C, H, W] for each unit. The last is the input of the final activation where the loss computes that.
+    """
+    outputs = []
+    x = np.ascontiguousarray(images, np.float64)
+    for unit in network.units:
+        x = TWINS[unit.layer.kind].forward(unit.layer, own(unit, parameters), x)
+        outputs.append(x)
+    return outputs
+
+
+def backward(
+    network: Network,
+    parameters: dict[str, np.ndarray],
+    images: np.ndarray,
+    outputs: list[np.ndarray],
+    dz: np.ndarray,
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Run a network backward from dz[N, outputs].
+
+    Returns
+    -------
+    gradients, deltas
+        The gradient of every parameter (of frozen layers, too), and for each unit ∂L/∂y, y being its output.
+    """
+    gradients: dict[str, np.ndarray] = {}
+    deltas: list[np.ndarray] = []
+    inputs = [np.ascontiguousarray(images, np.float64), *outputs]
+    dy = dz.reshape(outputs[-1].shape)
+    for k, unit in reversed(list(enumerate(network.units))):
+        deltas.insert(0, dy)
+        twin = TWINS[unit.layer.kind]
+        dy, own_gradients = twin.backward(unit.layer, own(unit, parameters), inputs[k], outputs[k], dy)
+        gradients |= {f"{unit.name}.{name}": gradient for name, gradient in own_gradients.items()}
+    return {name: gradients[name] for name in network.parameters}, deltas
+
+
+def judge(network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> Outcome:
+    """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]."""
+    twin = getattr(reference_steps, network.loss.kernel)
+    return Outcome(*twin(z[:, :, 0, 0], np.asarray(labels, np.int64), float(smoothing)))
+
+
+def loss_and_gradients(
+    network: Network,
+    parameters: dict[str, np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    smoothing: float = 0.0,
+) -> tuple[float, int, dict[str, np.ndarray]]:
+    """Return a batch's mean loss, its number of right answers, and the gradient of every parameter.
+
+    Parameters
+    ----------
+    images, labels
+        Normalised images [N, C, H, W] and their labels [N].
+    """
+    outputs = forward(network, parameters, images)
+    outcome = judge(network, outputs[-1], labels, smoothing)
+    gradients, _ = backward(network, parameters, images, outputs, outcome.dz)
+    return outcome.loss, outcome.correct, gradients
+
+
+def clipped(gradients: dict[str, np.ndarray], max_norm: float | None) -> dict[str, np.ndarray]:
+    """Return gradients, scaled so that their norm over all parameters is at most max_norm; None: as they are."""
+    if max_norm is None:
+        return gradients
+    flat = np.concatenate([gradient.ravel() for gradient in gradients.values()])
+    ends = np.cumsum([gradient.size for gradient in gradients.values()])
+    parts = np.split(reference_steps.clip_gradient(flat[np.newaxis], max_norm), ends[:-1])
+    return {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
+
+
+def step(
+    parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], optimizer: Optimizer, rate: float
+) -> dict[str, np.ndarray]:
+    """Return the parameters after an optimiser's first step, from rest; those without a gradient stay."""
+    updated = dict(parameters)
+    for name, gradient in gradients.items():
+        theta, flat = parameters[name].ravel().copy(), np.ascontiguousarray(gradient).ravel()
+        decay = optimizer.weight_decay if name.endswith(".kernel") else 0.0
+        rest = np.zeros_like(theta)
+        if optimizer.name == "adamw":
+            betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
+            reference_steps.adamw(theta, rest, rest.copy(), flat, rate, decay, *betas, 1)
+        else:
+            reference_steps.sgd(theta, rest, flat, rate, decay, optimizer.momentum, optimizer.nesterov)
+        updated[name] = theta.reshape(gradient.shape)
+    return updated
+
+
+def own(unit: Unit, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a unit's parameters in float64, by their short names."""
+    return {
+        parameter.name: np.ascontiguousarray(parameters[f"{unit.name}.{parameter.name}"], np.float64)
+        for parameter in unit.parameters
+    }

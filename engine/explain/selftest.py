@@ -1,0 +1,278 @@
+"""Every kernel against its plain twin: a training step of small networks, compared layer by layer."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.explain import plain
+from lenumba.engine.explain.twins import TWINS
+from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import planar
+from lenumba.kernels.program.plan import Plan, Tensor, packing, update_kernels
+
+IMAGES = 5  # one block of 16 lanes, not filled
+SHAPE = (6, 7, 2)  # height, width, channels
+TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 products are off by 10⁻⁶ of it
+OPTIMIZERS = {
+    "sgd": Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True),
+    "clipped sgd": Optimizer(name="sgd", weight_decay=0.01, max_norm=0.1),
+    # A large ε: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step.
+    "adamw": Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1, average=0.99),
+}
+RATE, SMOOTHING = 0.1, 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, the optimiser of its one step, whether it takes images one by one, and what they are made of."""
+
+    name: str
+    layers: tuple[Any, ...]
+    optimizer: str
+    singly: bool = False
+    pixels: str = "uint8"
+
+
+# Together they call every kernel of the catalogue but `augment`, whose random numbers the tests follow: small, as each
+# costs seconds to compile once.
+CASES = (
+    Case(
+        "blocks, softmax, sgd",
+        (
+            Conv(channels=3, kernel_size=3, padding=1, activation="relu"),
+            MaxPool(size=3, stride=2),
+            Dropout(rate=0.25),
+            Conv(channels=2, kernel_size=2, activation="tanh"),
+            AveragePool(size=1),
+            Flatten(),
+            Dense(units=5, activation="leaky_relu"),
+            Dense(units=3, activation="softmax"),
+        ),
+        "sgd",
+    ),
+    Case(
+        "single images, sigmoid, adamw",
+        (
+            Conv(channels=2, kernel_size=3, padding=1, activation="sigmoid"),
+            AveragePool(size=2, stride=2),
+            Conv(channels=3, kernel_size=2, activation="tanh"),
+            MaxPool(size=2, stride=1),
+            Flatten(),
+            Dense(units=4, activation="relu"),
+            Dense(units=3, activation="sigmoid"),
+        ),
+        "adamw",
+        singly=True,
+    ),
+    Case(
+        "blocks of floats, squared error",
+        (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
+        "clipped sgd",
+        pixels="float32",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the self-test of a case found.
+
+    Attributes
+    ----------
+    kernels
+        The kernels that the case calls.
+    fault
+        What differs from the twins and which kernels may be to blame; None where all agree.
+    error
+        The largest difference, as a part of its tensor's largest value.
+    """
+
+    case: Case
+    kernels: frozenset[str]
+    cached: bool
+    fault: str | None
+    error: float
+
+
+def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None) -> Outcome:
+    """Take one training step with the compiled program and with the plain twins, and compare."""
+    network = Network(case.layers, SHAPE, batch_size=IMAGES if case.singly else None, pixels=case.pixels)
+    optimizer = make_optimizer(OPTIMIZERS[case.optimizer])
+    program = network.compile(optimizer, progress)
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (IMAGES, *SHAPE), np.uint8), rng.integers(0, network.outputs, IMAGES)
+    mean, deviation = np.array([0.4, 0.6]), np.array([0.3, 0.2])
+    smoothing = SMOOTHING if network.loss.smooths else 0.0
+    executor = Executor(network, program, optimizer, mean=mean, deviation=deviation, threads=1, smoothing=smoothing)
+    executor.theta[:] = network.initial_parameters(0)
+    for name, view in network.views(executor.theta).items():
+        if name.endswith("bias"):
+            view[...] = rng.uniform(-0.3, 0.3, view.shape)  # at zero, a forgotten one would not show
+    before = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
+    images, order = planar(pixels.astype(case.pixels)), np.arange(IMAGES)
+    evaluated = executor.evaluate(images, labels, order)
+    _, totals = executor.train(images, labels, order, IMAGES, optimizer.hyper(np.full(1, RATE), 1), key=1)
+    normalized = (images / 255 - mean[:, None, None]) / deviation[:, None, None]
+    with plain_python():
+        comparison = Comparison(case, network, executor)
+        outputs = comparison.forward(before, normalized)
+        gradients = comparison.backward(before, normalized, outputs, labels, smoothing, totals)
+        comparison.update(before, gradients)
+        comparison.evaluation(before, normalized, labels, smoothing, evaluated)
+    return Outcome(case, called(network.plan(optimizer)), program.cached, comparison.fault, comparison.error)
+
+
+class Comparison:
+    """Compares a step's values in the order in which they are computed; `fault` is the first that differs."""
+
+    def __init__(self, case: Case, network: Network, executor: Executor) -> None:
+        self.case, self.network, self.executor = case, network, executor
+        self.plan = network.plan(executor.optimizer)
+        self.fault: str | None = None
+        self.error = 0.0
+
+    def check(self, what: str, found: Any, expected: Any, suspects: list[str]) -> None:
+        """Note a fault where arrays differ, and the kernels that may have made it."""
+        found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+        error = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-3))
+        if not error <= TOLERANCE and self.fault is None:  # NaN is a fault, too
+            blamed = ", ".join(dict.fromkeys(suspects))
+            self.fault = f"{self.case.name}: {what} differs by {error:.1e} of its size; suspected: {blamed}"
+        self.error = max(self.error, error)
+
+    def kernels(self, *steps: str) -> list[str]:
+        """Return the kernels of the steps of these names."""
+        found = [step for step in (*self.plan.forward, *self.plan.backward) if step.name in steps]
+        return [name for step in found for name in sorted(kernels_of(step.calls))]
+
+    def evaluation(self, parameters: Any, images: Any, labels: Any, smoothing: float, found: Any) -> None:
+        """Compare the outputs and the loss of an evaluation."""
+        z = plain.forward(self.network, parameters, images)[-1]
+        expected = plain.judge(self.network, z, labels, smoothing)
+        names = [f"{kind}_{unit.name}" for unit in self.network.units for kind in ("forward", "evaluate")]
+        suspects = [*self.kernels(*names), self.network.loss.kernel]
+        self.check("an evaluation's output", found[1], expected.outputs, suspects)
+        self.check("an evaluation's loss", found[0], expected.loss, suspects)
+
+    def forward(self, parameters: Any, images: np.ndarray) -> list[np.ndarray]:
+        """Compare what each layer computed while training; return the twins' float64 [N, C, H, W]."""
+        layout, work = self.network.layout, self.executor.memory[0]
+        outputs: list[np.ndarray] = []
+        self.masks: dict[int, np.ndarray] = {}
+        x = images
+        suspects = ["pack" if layout.tensors[0].unit > 1 else "pack_image"]
+        for k, unit in enumerate(self.network.units):
+            if isinstance(unit.layer, Dropout):
+                tensor = Tensor(*unit.shape, start=layout.scratches[k])
+                self.masks[k] = values(work, tensor, IMAGES)
+                x = plain_moves().dropout_forward(x, self.masks[k])
+            else:
+                x = TWINS[unit.layer.kind].forward(unit.layer, plain.own(unit, parameters), x)
+            outputs.append(x)
+            suspects += self.kernels(f"forward_{unit.name}")
+            tensor = layout.tensors[k + 1]
+            if all(later.start != tensor.start for later in layout.tensors[k + 2 :]):  # else it is overwritten
+                kept = IMAGES if tensor.unit > 1 else 1  # of single images, the last one is still there
+                found = values(work, tensor, kept)
+                self.check(f"the output of {unit.name}", found, x[-kept:].reshape(found.shape), suspects)
+                suspects = []
+        return outputs
+
+    def backward(
+        self, parameters: Any, images: Any, outputs: Any, labels: Any, smoothing: float, totals: Any
+    ) -> dict[str, np.ndarray]:
+        """Compare the loss, and what the parameters' gradients made of the optimiser's state; return the gradients."""
+        outcome = plain.judge(self.network, outputs[-1], labels, smoothing)
+        above = [self.network.loss.kernel]  # kernels of the layers above whose input gradients were not yet seen
+        self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)
+        gradients: dict[str, np.ndarray] = {}
+        suspects: dict[str, list[str]] = {}
+        inputs, dy = [images, *outputs], outcome.dz.reshape(outputs[-1].shape)
+        for k, unit in reversed(list(enumerate(self.network.units))):
+            mine = self.kernels(f"backward_{unit.name}")
+            here: dict[str, np.ndarray] = {}
+            if k in self.masks:
+                dy = plain_moves().dropout_backward(dy, self.masks[k])
+            else:
+                own = plain.own(unit, parameters)
+                dy, here = TWINS[unit.layer.kind].backward(unit.layer, own, inputs[k], outputs[k], dy)
+            for name, gradient in here.items():
+                gradients[f"{unit.name}.{name}"], suspects[f"{unit.name}.{name}"] = gradient, above + mine
+            above = mine if here else above + mine
+        state, config = self.network.views(self.executor.state[: self.network.size]), OPTIMIZERS[self.case.optimizer]
+        gradients = plain.clipped(gradients, config.max_norm)
+        for name, gradient in gradients.items():
+            # The first step's state is the gradient: plus weight decay with SGD, times 1 − β₁ with AdamW.
+            decay = config.weight_decay * name.endswith("kernel") * parameters[name]
+            first = gradient + decay if config.name == "sgd" else (1 - config.beta1) * gradient
+            blamed = suspects[name] + ["add_shards", "clip_gradient"] * self.plan.clips
+            self.check(f"the gradient of {name}", state[name], first, blamed)
+        return gradients
+
+    def update(self, parameters: Any, gradients: Any) -> None:
+        """Compare the parameters and their moving average after the step."""
+        from lenumba.kernels.reference import steps as reference_steps
+
+        updated = plain.step(parameters, gradients, OPTIMIZERS[self.case.optimizer], RATE)
+        averages = self.network.views(self.executor.judged)
+        for name, view in self.network.views(self.executor.theta).items():
+            self.check(f"the updated {name}", view, updated[name], [self.plan.update])
+            if self.plan.average >= 0:
+                average = np.zeros(view.size)
+                share = self.executor.optimizer.average_share(step=1)
+                reference_steps.average_weights(average, updated[name].ravel(), share)
+                self.check(f"the average of {name}", averages[name], average.reshape(view.shape), ["average_weights"])
+
+
+def values(work: np.ndarray, tensor: Tensor, count: int) -> np.ndarray:
+    """Return float64 [count, C, H, W] of a block in a worker's memory, or of a single image."""
+    block = work[tensor.start : tensor.start + tensor.channels * tensor.plane * tensor.unit]
+    block = block.reshape(tensor.channels, tensor.rows, tensor.row, tensor.unit)
+    inside = block[:, tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width, :count]
+    return np.ascontiguousarray(inside.transpose(3, 0, 1, 2), np.float64)
+
+
+def kernels_of(calls: Any) -> set[str]:
+    """Return the kernels that calls name, functions that they are given included."""
+    from lenumba.kernels.program.catalogue import CATALOGUE
+
+    named = {str(pointer) for call in calls for pointer in call.pointers if isinstance(pointer, str)}
+    return {call.kernel for call in calls} | (named & CATALOGUE.keys())
+
+
+def called(plan: Plan) -> frozenset[str]:
+    """Return all kernels of a program."""
+    found = kernels_of([call for step in (*plan.forward, *plan.backward) for call in step.calls] + list(plan.loss))
+    return frozenset(found | {packing(plan), *update_kernels(plan)})
+
+
+def plain_moves() -> Any:
+    """Return the twins of the kernels that move values."""
+    from lenumba.kernels.reference import moves as reference_moves
+
+    return reference_moves
+
+
+@contextlib.contextmanager
+def plain_python() -> Iterator[None]:
+    """Let the twins run as plain Python: on few small images that is quicker than compiling them."""
+    from lenumba.kernels.reference import layers as reference
+    from lenumba.kernels.reference import moves as reference_moves
+    from lenumba.kernels.reference import steps as reference_steps
+
+    modules = (reference, reference_moves, reference_steps)
+    compiled = {(m, name): f for m in modules for name, f in vars(m).items() if hasattr(f, "py_func")}
+    try:
+        for (module, name), function in compiled.items():
+            setattr(module, name, function.py_func)
+        yield
+    finally:
+        for (module, name), function in compiled.items():
+            setattr(module, name, function)

@@ -1,0 +1,255 @@
+"""Trained networks for other programs: ONNX, safetensors with PyTorch's names, npz."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.download import SOURCES, cache_folder
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.network.network import Network
+from lenumba.engine.runs.checkpoint import checksum, durable, load_checkpoint
+from lenumba.engine.runs.folders import load_run_config
+from lenumba.engine.runs.run import fill_parameters
+from lenumba.engine.training.trainer import build_network, planar
+
+if TYPE_CHECKING:
+    from lenumba.engine.models.model import Model
+
+FORMATS = ("onnx", "safetensors", "npz")
+INSTALL = "install it with: pip install 'lenumba[export]'"
+CHECKED_IMAGES = 1000
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a checkpoint holds for other programs.
+
+    Attributes
+    ----------
+    parameters
+        Arrays by lenumba's names, such as ``conv1.kernel``, in the configured orientation.
+    mean, deviation
+        float64 [C] each: pixels become (value / 255 − mean) / deviation.
+    """
+
+    loaded: LoadedConfig
+    network: Network
+    parameters: dict[str, np.ndarray]
+    mean: np.ndarray
+    deviation: np.ndarray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far an exported network is from the compiled one: the largest differences over `images` images."""
+
+    runtime: str
+    source: str
+    images: int
+    logits: float
+    probabilities: float
+    classes: int
+
+    def __str__(self) -> str:
+        return (
+            f"checked in {self.runtime} on {self.images} {self.source}: "
+            f"largest difference of logits {self.logits:.1e}, of probabilities {self.probabilities:.1e}; "
+            f"{self.classes} classes differ"
+        )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file, and how its check against the compiled network went (ONNX alone has one)."""
+
+    path: Path
+    notes: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None
+
+
+def export_run(
+    folder: Path,
+    kind: str,
+    out: Path | None = None,
+    checkpoint: str = "best",
+    *,
+    force: bool = False,
+    model: "Model | None" = None,
+) -> Exported:
+    """Export a run's network.
+
+    Parameters
+    ----------
+    kind
+        One of :data:`FORMATS`.
+    out
+        The new file; without it the run folder's name with the format's ending, in the working directory.
+    force
+        Whether an existing file may be replaced.
+    model
+        The same checkpoint, where it is loaded already.
+
+    Raises
+    ------
+    ConfigError
+        Where the file exists already or the format is unknown.
+    DataError
+        Where the run is damaged, a package is missing, or the exported network gives other numbers.
+    """
+    if kind not in FORMATS:
+        raise ConfigError(f"format: expected {', '.join(FORMATS)}, found {kind!r}; choose one of these")
+    out = Path(f"{folder.resolve().name}.{kind}") if out is None else out
+    check_free(out, force)
+    weights = read_weights(folder, checkpoint)
+    content: Callable[[Path], Any]
+    comparison = None
+    if kind == "onnx":
+        from lenumba.engine.models.model import Model
+
+        data, reference_only = onnx_bytes(weights)
+        comparison = compare(model or Model(folder, checkpoint), data, reference_only)
+        if not max(comparison.logits, comparison.probabilities) <= TOLERANCE:  # NaN fails, too
+            raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {comparison}")
+        content = lambda path: path.write_bytes(data)  # noqa: E731
+    else:
+        writer = {"safetensors": write_safetensors, "npz": write_npz}[kind]
+        content = lambda path: writer(path, weights)  # noqa: E731
+    with durable(out) as temporary:
+        content(temporary)
+    return Exported(out, comparison=comparison)
+
+
+def check_free(out: Path, force: bool) -> None:
+    """Raise ConfigError or DataError where a file cannot be made or would be overwritten."""
+    if out.exists() and not out.is_file():
+        raise ConfigError(f"--out {out}: expected the path of a file, found a folder or a device; choose another")
+    if out.exists() and not force:
+        raise ConfigError(f"--out {out}: the file exists; choose another, or replace it with --force")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
+
+
+def read_weights(folder: Path, checkpoint: str = "best") -> Weights:
+    """Read a checkpoint without compiling anything; raises ConfigError or DataError as loading a model does."""
+    loaded = load_run_config(folder)
+    tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
+    network = build_network(loaded, tuple(state["image_shape"]))
+    views = network.views(np.zeros(network.size, np.float32))
+    fill_parameters(views, tensors, folder)
+    parameters = {name: np.ascontiguousarray(view) for name, view in views.items()}
+    mean, deviation = np.array(state["mean"]), np.array(state["deviation"])
+    return Weights(loaded, network, parameters, mean, deviation, tuple(state["class_names"]))
+
+
+# ----------------------------------------------------------------------------------------- names and plain tensors
+
+
+def torch_name(name: str) -> str:
+    """Return what PyTorch calls a parameter: ``conv1.weight`` for ``conv1.kernel``."""
+    return f"{name.removesuffix('.kernel')}.weight" if name.endswith(".kernel") else name
+
+
+def torch_tensors(network: Network, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters by PyTorch's names, with the kernels of correlations, as PyTorch and ONNX have them."""
+    return {
+        torch_name(name): np.ascontiguousarray(array[..., ::-1, ::-1] if network.parameters[name].flipped else array)
+        for name, array in parameters.items()
+    }
+
+
+def write_safetensors(path: Path, weights: Weights) -> None:
+    """Write the parameters under PyTorch's names; a module with submodules of the layers' names loads them."""
+    from safetensors.numpy import save_file
+
+    tensors = torch_tensors(weights.network, weights.parameters)
+    facts = {
+        "mean": weights.mean.tolist(),
+        "std": weights.deviation.tolist(),
+        "class_names": list(weights.class_names),
+        "version": version("lenumba"),
+    }
+    text = json.dumps(facts, sort_keys=True)
+    save_file(tensors, path, {"format": "pt", "lenumba": text, "sha256": checksum(tensors, text)})
+
+
+def write_npz(path: Path, weights: Weights) -> None:
+    """Write the parameters under lenumba's names, and the arrays mean, std and class_names."""
+    facts = {"mean": weights.mean, "std": weights.deviation, "class_names": np.array(weights.class_names)}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **weights.parameters, **facts)
+
+
+# ---------------------------------------------------------------------------------------------------------- ONNX
+
+
+def onnx_bytes(weights: Weights) -> tuple[bytes, bool]:
+    """Return an ONNX file's content, and whether onnx itself must check it as there is no onnxruntime."""
+    from importlib.util import find_spec
+
+    if find_spec("onnx") is None:
+        raise DataError(f"export to ONNX: expected the package onnx, found none; {INSTALL}")
+    from lenumba.engine.models.onnx_graph import onnx_model
+
+    tensors = torch_tensors(weights.network, weights.parameters)
+    model = onnx_model(
+        weights.network, tensors, weights.mean, weights.deviation, weights.class_names, version("lenumba")
+    )
+    return model.SerializeToString(), find_spec("onnxruntime") is None
+
+
+def open_session(data: bytes, reference_only: bool = False) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function from images float32 [N, C, H, W] to logits and probabilities."""
+    if reference_only:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        evaluator = ReferenceEvaluator(onnx.load_from_string(data))
+        return lambda images: list(evaluator.run(["logits", "probabilities"], {"images": images}))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits", "probabilities"], {"images": images})
+
+
+def compare(model: "Model", data: bytes, reference_only: bool) -> Comparison:
+    """Run images through the compiled network and an ONNX file."""
+    images, source = check_images(model)
+    if reference_only:
+        images = images[:100]  # it is slow
+    planes = planar(images)
+    logits, outputs = model.executor.logits(planes)
+    found = open_session(data, reference_only)(planes.astype(np.float32))
+    return Comparison(
+        "onnx.reference, as onnxruntime is not installed" if reference_only else "onnxruntime",
+        source,
+        len(images),
+        float(np.abs(found[0] - logits).max()),
+        float(np.abs(found[1] - outputs).max()),
+        int((predicted_classes(found[1]) != predicted_classes(outputs)).sum()),
+    )
+
+
+def check_images(model: "Model") -> tuple[np.ndarray, str]:
+    """Return images uint8 [N, H, W, C] to compare on: of the run's test set where that is at hand, else random ones."""
+    data = model.loaded.config.data
+    downloads = data.name in SOURCES and data.root is None and "LENUMBA_DATA" not in os.environ
+    if not (downloads and SOURCES[data.name].missing(cache_folder(data.name))):
+        try:
+            dataset = load_data(model.loaded)
+            if dataset.image_shape == model.image_shape:
+                return dataset.test_images[:CHECKED_IMAGES], "test images"
+        except DataError:  # its files have moved, say: the weights are there all the same
+            pass
+    random = np.random.default_rng(0).integers(0, 256, (CHECKED_IMAGES, *model.image_shape), np.uint8)
+    return random, "random images, as the run's data are not at hand"

@@ -1,0 +1,201 @@
+"""A trained network, ready to answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.metrics import confusion_matrix, precision_and_recall, predicted_classes
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.images import shows_digits
+from lenumba.engine.data.selection import load_data
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.folders import find_run, load_run_config
+from lenumba.engine.runs.run import fill_parameters
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import available_threads, build_network, planar
+
+if TYPE_CHECKING:
+    from lenumba.engine.models.export import Exported
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a network does on a set of images.
+
+    Attributes
+    ----------
+    confusion
+        int64 [classes, classes]: images of class i (row) that were taken for class j (column).
+    precision, recall
+        float64 [classes].
+    """
+
+    accuracy: float
+    loss: float
+    images: int
+    confusion: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    class_names: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "images": self.images,
+            "class_names": list(self.class_names),
+            "precision": self.precision.tolist(),
+            "recall": self.recall.tolist(),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+class Model:
+    """The network of a run with its best parameters.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    checkpoint
+        ``"best"`` (by validation) or ``"last"``.
+    threads
+        Worker threads; None: all cores.
+
+    Raises
+    ------
+    DataError, ConfigError
+        Where the folder holds no intact run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        checkpoint: str = "best",
+        threads: int | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.checkpoint = folder, checkpoint
+        self.loaded: LoadedConfig = load_run_config(folder, overrides)
+        tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
+        config = self.loaded.config
+        self.class_names = tuple(state["class_names"])
+        self.image_shape: tuple[int, int, int] = tuple(state["image_shape"])  # type: ignore[assignment]
+        self.network = build_network(self.loaded, self.image_shape)
+        parameters = np.zeros(self.network.size, np.float32)
+        optimizer = make_optimizer(config.optimizer)
+        begun = state["progress"]["epoch"] or state["progress"]["batch"]  # else there is no average yet
+        # The best checkpoint holds the average alone.
+        averaged = checkpoint == "last" and optimizer.average and begun
+        prefix = f"optimizer.{optimizer.states - 1}." if averaged else ""
+        fill_parameters(self.network.views(parameters), tensors, folder, prefix)  # before a misfit is compiled for
+        self.executor = Executor(
+            self.network,
+            self.network.compile(optimizer),
+            optimizer,
+            mean=np.array(state["mean"]),
+            deviation=np.array(state["deviation"]),
+            threads=threads or available_threads(),
+            smoothing=config.loss.label_smoothing,
+        )
+        self.executor.theta[:] = parameters
+
+    @property
+    def shows_digits(self) -> bool:
+        """Whether the classes are digits, some or all of them, so that pictures are prepared as MNIST's were."""
+        return shows_digits(self.class_names, self.loaded.config.data.name)
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Return the network's outputs: float32 [N, outputs], probabilities after softmax.
+
+        Parameters
+        ----------
+        images
+            uint8 [N, H, W, C], or [N, H, W] where there is one channel, or one image without N.
+
+        Raises
+        ------
+        DataError
+            Where the images have another shape or type.
+        """
+        images = self._as_images(images)
+        order = np.arange(len(images))
+        return self.executor.evaluate(planar(images), np.zeros(len(images), np.int64), order)[1]
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return int64 [N], the class of each image (see :meth:`predict_proba` for the images' shape)."""
+        return predicted_classes(self.predict_proba(images))
+
+    def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
+        """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
+        if images is None and labels is None:
+            dataset = load_data(self.loaded)
+            images, labels = dataset.test_images, dataset.test_labels
+        if images is None or labels is None:
+            raise DataError("evaluate: expected both images and labels, or neither, found one of them")
+        images = self._as_images(images)
+        labels = np.asarray(labels)
+        classes = len(self.class_names)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"labels: expected {len(images)} whole numbers, one for each image, "
+                f"found {labels.dtype} {list(labels.shape)}"
+            )
+        labels = labels.astype(np.int64)
+        # The compiled program uses them as indices, unchecked.
+        if labels.min() < 0 or labels.max() >= classes:
+            raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
+        loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
+        predicted = predicted_classes(outputs)
+        confusion = confusion_matrix(labels, predicted, classes)
+        precision, recall = precision_and_recall(confusion)
+        accuracy = float((predicted == labels).mean())
+        return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
+
+    def export(self, path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
+        """Export the network to a file; `kind` (``onnx``, ``safetensors``, ``npz``) is the path's ending unless given.
+
+        Raises
+        ------
+        ConfigError, DataError
+            As :func:`lenumba.engine.models.export.export_run` does.
+        """
+        from lenumba.engine.models.export import export_run
+
+        path = Path(path)
+        return export_run(self.folder, kind or path.suffix.lstrip("."), path, self.checkpoint, force=force, model=self)
+
+    def _as_images(self, images: np.ndarray) -> np.ndarray:
+        """Bring images to uint8 [N, H, W, C]."""
+        images, (height, width, channels) = np.asarray(images), self.image_shape
+        found = f"{images.dtype} {list(images.shape)}"
+        if images.shape in ((height, width), (height, width, channels)):
+            images = images[np.newaxis]
+        if images.ndim == 3 and channels == 1:
+            images = images[..., np.newaxis]
+        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or len(images) == 0:
+            raise DataError(
+                f"images: expected uint8 [N, {height}, {width}, {channels}] with values from 0 to 255, found {found}"
+            )
+        return images
+
+
+def load(run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()) -> Model:
+    """Load a trained network.
+
+    Parameters
+    ----------
+    run
+        A run folder, the name of one in ``runs``, or ``"latest"``.
+    checkpoint
+        ``"best"`` (by validation) or ``"last"``.
+    overrides
+        Changes of the run's configuration, such as where its data are now (``data.root=…``).
+    """
+    return Model(find_run(str(run)), checkpoint, threads, overrides)

@@ -1,0 +1,174 @@
+"""A network as an ONNX graph, self-contained: pixels go in, logits and probabilities come out.
+
+To add a layer: write the function that returns its operators and put it into :data:`OPERATORS` under the layer's type.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.network.layers import pair
+from lenumba.engine.network.network import Network, Unit
+
+OPSET, IR_VERSION = 13, 7  # the oldest with today's Softmax, so that old runtimes read the file, too
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One ONNX operator: its constants follow the data among its inputs."""
+
+    kind: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def conv(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return a Conv, which is a correlation."""
+    layer: Any = unit.layer
+    window = {"kernel_shape": pair(layer.kernel_size), "strides": pair(layer.stride)}
+    return [Operator("Conv", window | {"pads": layer.margins(unit.shape)}, dict(weights))]
+
+
+def average_pool(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return an AveragePool that counts padding as zeros."""
+    return [Operator("AveragePool", pool_window(unit) | {"count_include_pad": 1})]
+
+
+def max_pool(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return a MaxPool."""
+    return [Operator("MaxPool", pool_window(unit))]
+
+
+def pool_window(unit: Unit) -> dict[str, Any]:
+    """Return the attributes that both poolings have."""
+    layer: Any = unit.layer
+    return {"kernel_shape": pair(layer.size), "strides": layer.steps, "pads": layer.margins(unit.shape)}
+
+
+def flatten(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return a Flatten."""
+    return [Operator("Flatten", {"axis": 1})]
+
+
+def dense(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return a Gemm with the weights [outputs, inputs]."""
+    return [Operator("Gemm", {"transB": 1}, dict(weights))]
+
+
+def activation(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return the function's operator."""
+    return [FUNCTIONS[unit.layer.function]]  # type: ignore[attr-defined]
+
+
+def dropout(unit: Unit, weights: Arrays) -> list[Operator]:
+    """Return no operator: only training drops values."""
+    return []
+
+
+FUNCTIONS = {
+    "relu": Operator("Relu"),
+    "leaky_relu": Operator("LeakyRelu", {"alpha": 0.01}),
+    "tanh": Operator("Tanh"),
+    "sigmoid": Operator("Sigmoid"),
+    "softmax": Operator("Softmax", {"axis": 1}),
+}
+OPERATORS: dict[str, Callable[[Unit, Arrays], list[Operator]]] = {
+    "conv": conv,
+    "average_pool": average_pool,
+    "max_pool": max_pool,
+    "flatten": flatten,
+    "dense": dense,
+    "activation": activation,
+    "dropout": dropout,
+}
+
+
+def list_operators(
+    network: Network, weights: Arrays, mean: np.ndarray, deviation: np.ndarray
+) -> list[tuple[str, Operator]]:
+    """Return the graph's operators in order, each with its name; those of layers have the layers' names.
+
+    Parameters
+    ----------
+    weights
+        Float32 arrays by PyTorch's names, such as ``conv1.weight``; kernels are those of correlations.
+    mean, deviation
+        float64 [C] each: pixels become (value / 255 − mean) / deviation.
+    """
+    # The same two float32 numbers per channel as the compiled program has.
+    scale = (1 / (255 * deviation)).astype(np.float32).reshape(1, -1, 1, 1)
+    shift = (-mean / deviation).astype(np.float32).reshape(1, -1, 1, 1)
+    found = [
+        ("images.scaled", Operator("Mul", constants={"scale": scale})),
+        ("images.normalized", Operator("Add", constants={"shift": shift})),
+    ]
+    flat = False
+    for unit in network.units:
+        own = {name: weights[f"{unit.name}.{name}"] for name in ("weight", "bias") if f"{unit.name}.{name}" in weights}
+        for operator in OPERATORS[unit.layer.kind](unit, own):
+            if operator.kind == "Gemm" and not flat:  # 1×1 maps need no 'flatten' here, but ONNX wants two axes
+                found.append((f"{unit.name}.flatten", Operator("Flatten", {"axis": 1})))
+            flat = flat or operator.kind in ("Flatten", "Gemm")
+            found.append((unit.name, operator))
+    if not flat:
+        found.append(("logits.flatten", Operator("Flatten", {"axis": 1})))
+    return found
+
+
+def onnx_model(
+    network: Network,
+    weights: Arrays,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    class_names: Sequence[str],
+    version: str,
+) -> Any:
+    """Return an ``onnx.ModelProto``; arguments as for :func:`list_operators`.
+
+    Input ``images`` float32 [N, C, H, W], pixels from 0 to 255: normalising is a part of the graph. Outputs float32
+    [N, K]: ``logits``, what the loss takes, and ``probabilities``, what ``predict_proba`` returns. For
+    ``mean_squared_error``, which knows no logits, both are the network's outputs.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, value = [], [], "images"
+    operators = list_operators(network, weights, mean, deviation)
+    for number, (name, operator) in enumerate(operators):
+        inputs = [value]
+        for constant, array in operator.constants.items():
+            inputs.append(f"{name}.{constant}")
+            constants.append(numpy_helper.from_array(np.ascontiguousarray(array), inputs[-1]))
+        # A dot keeps the values' names apart from any layer's.
+        value = "logits" if number == len(operators) - 1 else f"{name}.output"
+        nodes.append(helper.make_node(operator.kind, inputs, [value], name=name, **operator.attributes))
+    last = FUNCTIONS[network.loss.fused[0]] if network.loss.fused else Operator("Identity")
+    nodes.append(helper.make_node(last.kind, ["logits"], ["probabilities"], name="probabilities", **last.attributes))
+
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *network.input_shape])
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", network.outputs])
+        for name in ("logits", "probabilities")
+    ]
+    graph = helper.make_graph(nodes, network.name, [images], outputs, constants)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lenumba",
+        producer_version=version,
+        doc_string="images: float32 [N, C, H, W], pixels from 0 to 255, normalised inside.",
+    )
+    facts = {
+        "class_names": json.dumps(list(class_names), ensure_ascii=False),
+        "mean": json.dumps(mean.tolist()),
+        "std": json.dumps(deviation.tolist()),
+        "lenumba_version": version,
+    }
+    helper.set_model_props(model, facts)
+    onnx.checker.check_model(model, full_check=True)
+    return model

@@ -1,0 +1,48 @@
+"""Fusion: activations computed by the kernel beside them, so that they cost no pass over memory of their own.
+
+A convolution applies the activation that follows it while its outputs are still in registers; a pooling multiplies the
+gradient that it spreads by the derivative of the activation before it. Every value is computed by the same operations
+in the same order as without fusion, so not a bit changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lenumba.kernels.program.plan import Call, Place, Step
+
+CHEAP = ("relu", "leaky_relu")  # the others take more registers than a convolution's tile leaves
+
+POOLS = ("average_pool_backward", "max_pool_backward")
+
+
+def fused(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps of a pass with every activation that its neighbour can compute taken into that neighbour."""
+    done: list[Step] = []
+    for step in steps:
+        calls = joined(done[-1].calls, step.calls) if done and done[-1].only == step.only else None
+        if calls is None:
+            done.append(step)
+        else:
+            done[-1] = replace(done[-1], calls=calls)
+    return done
+
+
+def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | None:
+    """Return the calls of two neighbouring steps as those of one, or None where they cannot be."""
+    if len(following) != 1 or following[0].kernel not in ("activation_forward", "activation_backward"):
+        return None
+    *places, function = following[0].pointers
+    here, last = places[-1], calls[-1]
+    if str(function).removesuffix("_derivative") not in CHEAP or places[-2] != here:  # not in place
+        return None
+    if following[0].kernel == "activation_forward":
+        able = [call for call in calls if call.kernel == "conv_forward" and call.pointers[-2] == here]
+        return [with_function(call, function) for call in calls] if len(able) == len(calls) else None
+    if last.kernel not in POOLS or last.pointers[-2] != here or last.shapes["OVERLAP"]:
+        return None
+    return [*calls[:-1], with_function(last, function)]
+
+
+def with_function(call: Call, function: Place | str) -> Call:
+    """Return a call with another function as its last pointer."""
+    return replace(call, pointers=[*call.pointers[:-1], function])

@@ -1,0 +1,135 @@
+"""What every layer offers, and what it gets to print its kernel calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from lenumba.kernels.program.plan import Call, Place, Tensor
+
+Shape = tuple[int, int, int]  # channels, height, width
+Margins = tuple[int, int, int, int]  # top, left, bottom, right
+
+ActivationName = Literal["none", "relu", "leaky_relu", "tanh", "sigmoid", "softmax"]
+InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
+
+LIST = Strict(False)  # YAML has lists where the frozen models hold tuples; the items stay strict
+Extent = Annotated[int, Field(ge=1, le=64)]
+Border = Annotated[int, Field(ge=0, le=64)]
+Size = Extent | Annotated[tuple[Extent, Extent], LIST]
+Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Strictly(BaseModel):
+    """Base of every part of a configuration: frozen, without unknown keys, conversions, NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return ``(height, width)`` of a size that may be given as one number."""
+    return (size, size) if isinstance(size, int) else size
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of trainable numbers.
+
+    Attributes
+    ----------
+    name
+        ``kernel`` or ``bias``.
+    shape
+        Axes ``[maps, input maps, height, width]`` of a convolution's kernel, ``[outputs, inputs]`` of a dense
+        layer's, ``[maps]`` or ``[outputs]`` of a bias.
+    fan_in, fan_out
+        Inputs and outputs of one unit, for the initial distribution; 0 for biases, which start at zero.
+    initializer
+        Name of the initial distribution.
+    flipped
+        Whether memory holds the kernels rotated by 180°, so that the kernels' correlation is a convolution.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int = 0
+    fan_out: int = 0
+    initializer: InitializerName = "zeros"
+    flipped: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer at its place in a network: where its tensors, parameters and gradients lie.
+
+    `dx` is None where nobody needs the gradient with respect to the input; `number` counts the layers from 0.
+    """
+
+    x: Tensor
+    y: Tensor
+    dx: Tensor | None
+    dy: Tensor
+    parameters: dict[str, Place]
+    gradients: dict[str, Place]
+    scratch: Place
+    registers: int
+    number: int = 0
+
+
+class LayerBase(Strictly):
+    """A layer: its configuration, shapes, parameters and kernel calls; each class adds its own `type`."""
+
+    margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
+    in_place: ClassVar[bool] = False  # whether y may lie where x lies
+    passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
+    reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
+
+    @property
+    def kind(self) -> str:
+        """The layer's type, as configurations write it."""
+        return self.type  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def takes_single_images(self) -> bool:
+        """Whether it can take images one by one, which pays for small batches."""
+        return True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""
+        return shape
+
+    def margins(self, shape: Shape) -> Margins:
+        """Return the padding that the input needs around it."""
+        return (0, 0, 0, 0)
+
+    def parameters(self, shape: Shape) -> Sequence[Parameter]:
+        """Return the trainable tensors for an input of `shape`."""
+        return ()
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds of one image's forward pass."""
+        return 0
+
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return how many floats of scratch memory the layer needs for a block of `unit` images."""
+        return 0
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return the kernel calls of the forward pass."""
+        raise NotImplementedError
+
+    def evaluate(self, node: Node) -> list[Call]:
+        """Return the kernel calls of the forward pass when nothing is learned."""
+        return self.forward(node)
+
+    def backward(self, node: Node) -> list[Call]:
+        """Return the kernel calls of the backward pass."""
+        raise NotImplementedError
+
+
+def ranges(rows: str, columns: str, tile: dict[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Name a tile's ranges as the kernels do."""
+    (m_from, m_to, maps), (j_from, j_to, cols) = tile["rows"], tile["columns"]
+    bounds = {f"{rows}_FROM": m_from, f"{rows}_TO": m_to, "MAPS": maps}
+    return bounds | {f"{columns}_FROM": j_from, f"{columns}_TO": j_to, "COLS": cols}

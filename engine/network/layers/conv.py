@@ -1,0 +1,189 @@
+"""Convolution."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from lenumba.engine.network.layers import long_rows
+from lenumba.engine.network.layers.base import (
+    LIST,
+    ActivationName,
+    Border,
+    InitializerName,
+    LayerBase,
+    Margins,
+    Name,
+    Node,
+    Parameter,
+    Shape,
+    Size,
+    pair,
+    ranges,
+)
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.plan import Call
+from lenumba.kernels.vector.tiling import rows_beside, split, tiles
+
+Padding: TypeAlias = (
+    Literal["valid", "same"]
+    | Border
+    | Annotated[tuple[Border, Border], LIST]
+    | Annotated[tuple[Border, Border, Border, Border], LIST]
+)
+Row = Annotated[tuple[float, ...], LIST]
+Matrix = Annotated[tuple[Row, ...], LIST]
+Filter = Annotated[tuple[Matrix, ...], LIST]
+Kernel = Annotated[tuple[Filter, ...], LIST]
+
+INPUT_GRADIENT_COLUMNS = 4  # the same on every CPU: it decides the order of a sum
+
+
+class Conv(LayerBase):
+    """Convolution: several filters slide over the image, each with one kernel per input channel."""
+
+    type: Literal["conv"] = "conv"
+    name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
+    channels: int = Field(ge=1, le=1024, description="Number of filters, which is the number of output maps.")
+    kernel_size: Size = Field(description="Kernel height and width in pixels: one number or [height, width].")
+    stride: Size = Field(1, description="Step of the kernel in pixels: one number or [vertical, horizontal].")
+    padding: Padding = Field(
+        "valid",
+        description="Zeros around the image: 'valid' (none), 'same' (output size = input size / stride, "
+        "rounded up), or pixels: one number, [vertical, horizontal] or [top, bottom, left, right].",
+    )
+    bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
+    activation: ActivationName = Field("none", description="Function applied to each output value.")
+    orientation: Literal["correlation", "convolution"] = Field(
+        "correlation",
+        description="'correlation' slides the kernel as it is, 'convolution' rotated by 180 degrees.",
+    )
+    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    trainable: bool = Field(True, description="Whether training changes the weights and biases.")
+    kernel: Kernel | None = Field(
+        None,
+        description="Given initial weights instead of drawn ones: [channels][input channels][height][width].",
+    )
+
+    @field_validator("kernel")
+    @classmethod
+    def _kernel_fits(cls, kernel: Kernel | None, info: ValidationInfo) -> Kernel | None:
+        if kernel is None or not {"channels", "kernel_size"} <= info.data.keys():
+            return kernel
+        channels, (height, width) = info.data["channels"], pair(info.data["kernel_size"])
+        expected = f"{channels} filters (channels) of {height}×{width} matrices (kernel_size)"
+        if len(kernel) != channels:
+            raise ValueError(f"expected {expected}, found {len(kernel)} filters")
+        for index, maps in enumerate(kernel):
+            if len(maps) == 0 or len(maps) != len(kernel[0]):
+                count = f"{len(maps)} matrices in filter {index}"
+                raise ValueError(f"expected {expected}, one matrix per input channel, found {count}")
+            if any(len(matrix) != height or any(len(row) != width for row in matrix) for matrix in maps):
+                raise ValueError(f"expected {expected}, found another matrix size in filter {index}")
+        return kernel
+
+    def margins(self, shape: Shape) -> Margins:
+        """Return (top, left, bottom, right); 'same' puts an odd pixel at the bottom and right, as ONNX's SAME_UPPER."""
+        if self.padding == "valid":
+            return (0, 0, 0, 0)
+        if self.padding == "same":
+            top, bottom = same_padding(shape[1], pair(self.kernel_size)[0], pair(self.stride)[0])
+            left, right = same_padding(shape[2], pair(self.kernel_size)[1], pair(self.stride)[1])
+            return (top, left, bottom, right)
+        if isinstance(self.padding, tuple) and len(self.padding) == 4:
+            top, bottom, left, right = self.padding
+            return (top, left, bottom, right)
+        vertical, horizontal = pair(self.padding)
+        return (vertical, horizontal, vertical, horizontal)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (channels, ⌊(H + padding − kernel) / stride⌋ + 1, the same for W)."""
+        top, left, bottom, right = self.margins(shape)
+        height, width = shape[1] + top + bottom, shape[2] + left + right
+        (kh, kw), (sh, sw) = pair(self.kernel_size), pair(self.stride)
+        if kh > height or kw > width:
+            padded = " with its padding" if (height, width) != shape[1:] else ""
+            raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
+        if self.kernel is not None and len(self.kernel[0]) != shape[0]:
+            raise ValueError(f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}")
+        return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
+
+    def parameters(self, shape: Shape) -> list[Parameter]:
+        """Return the kernel [channels, input channels, height, width] and the bias [channels]."""
+        kh, kw = pair(self.kernel_size)
+        fan_in, fan_out = shape[0] * kh * kw, self.channels * kh * kw
+        flipped = self.orientation == "convolution"
+        kernel = Parameter("kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer, flipped)
+        return [kernel, Parameter("bias", (self.channels,))] if self.bias else [kernel]
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return outputs times taps."""
+        channels, height, width = self.output_shape(shape)
+        kh, kw = pair(self.kernel_size)
+        return channels * height * width * shape[0] * kh * kw
+
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return the size of a single image's long rows."""
+        return self._rows(shape).size if unit == 1 else 0
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return the tiled forward calls."""
+        if node.x.unit == 1:
+            rows = self._rows((node.x.channels, node.x.height, node.x.width))
+            return long_rows.forward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
+        x, y = node.x, node.y
+        pointers = [x.padded, node.parameters["kernel"], node.parameters.get("bias", "theta"), y.interior, "none"]
+        shapes = self._shapes(node) | {"BIAS": self.bias, "UNIT": LANES}
+        columns = 8 if node.registers >= 32 else 4
+        return [
+            Call("conv_forward", pointers, shapes | ranges("M", "J", tile))
+            for tile in tiles(self.channels, y.width, columns, node.registers)
+        ]
+
+    def backward(self, node: Node) -> list[Call]:
+        """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
+        if node.x.unit == 1:
+            rows = self._rows((node.x.channels, node.x.height, node.x.width))
+            return long_rows.backward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
+        y, shapes, kw = node.dy, self._shapes(node), pair(self.kernel_size)[1]
+        calls = []
+        if self.trainable:
+            pointers = [node.x.padded, y.interior, node.gradients["kernel"]]
+            calls += [
+                Call("conv_weight_gradient", pointers, shapes | {"OW": y.width, "UNIT": LANES} | ranges("M", "V", tile))
+                for tile in tiles(self.channels, kw, 8, node.registers)
+            ]
+            if self.bias:
+                extents = {"M": self.channels, "OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
+                calls.append(Call("conv_bias_gradient", [y.interior, node.gradients["bias"]], extents))
+        if node.dx is not None:
+            calls += self._input_gradient(node, node.dx)
+        return calls
+
+    def _input_gradient(self, node: Node, dx) -> list[Call]:
+        kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
+        columns = split(node.dy.width, INPUT_GRADIENT_COLUMNS)
+        first = len(columns) == 1 and columns[0][1] == columns[0][2]
+        whole = first and (columns[0][2] - 1) * sw + kw == dx.row
+        calls = [] if whole else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
+        for column in columns:
+            width = (column[2] - 1) * sw + kw
+            for rows in split(dx.channels, rows_beside(width, node.registers - column[2])):
+                shapes = self._shapes(node) | {"PH": dx.rows, "M": self.channels}
+                shapes |= ranges("C", "J", {"rows": rows, "columns": column}) | {"WIDTH": width, "FIRST": whole}
+                pointers = [node.dy.interior, node.parameters["kernel"], dx.padded]
+                calls.append(Call("conv_input_gradient", pointers, shapes))
+        return calls
+
+    def _rows(self, shape: Shape) -> long_rows.Rows:
+        return long_rows.rows_for(shape, self.channels, pair(self.kernel_size), self.margins(shape))
+
+    def _shapes(self, node: Node) -> dict[str, int]:
+        x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.kernel_size), pair(self.stride)
+        sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
+        return sizes | {"OH": y.height, "Y_ROW": y.row, "Y_PLANE": y.plane}
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return the zeros before and after, so that ⌈size / stride⌉ outputs fit."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2

@@ -1,0 +1,58 @@
+"""Dropout."""
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field
+
+from lenumba.engine.network.layers.activation import shapes
+from lenumba.engine.network.layers.base import LayerBase, Name, Node, Shape
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.plan import Call, Place
+
+UNITY = 1 << 24  # the random numbers that decide are whole numbers below this: what float32 holds exactly
+
+
+class Dropout(LayerBase):
+    """Dropout (Srivastava et al. 2014): while training, set random values to zero and scale the others up.
+
+    Which ones depends on the seed, the epoch, the image's place in the epoch, the layer and the value's place in it.
+    """
+
+    in_place = True
+    type: Literal["dropout"] = "dropout"
+    name: Name | None = Field(None, description="Name of the layer in summaries.")
+    rate: float = Field(ge=0, lt=1, description="Probability of each value to be set to zero.")
+
+    @property
+    def takes_single_images(self) -> bool:
+        """Return False: the random streams are lanes."""
+        return False
+
+    def scratch(self, shape: Shape, unit: int) -> int:
+        """Return the size of the mask."""
+        return shape[0] * shape[1] * shape[2] * LANES
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return y = x · mask."""
+        threshold = {"THRESHOLD": min(round(self.rate * UNITY), UNITY - 1), "LAYER": node.number}
+        pointers: list[Place | str] = [node.x.interior, node.y.interior, node.scratch, "key", "first"]
+        return [Call("dropout_forward", pointers, shapes(node) | threshold)]
+
+    def evaluate(self, node: Node) -> list[Call]:
+        """Return no call, or a copy where y may not lie where x lies."""
+        if node.x.start == node.y.start:
+            return []
+        return [Call("copy", [node.x.interior, node.y.interior], shapes(node))]
+
+    def backward(self, node: Node) -> list[Call]:
+        """Return dx = dy · mask."""
+        if node.dx is None:
+            return []
+        return [Call("dropout_backward", [node.dy.interior, node.dx.interior, node.scratch], shapes(node))]
+
+
+def epoch_key(seed: int, epoch: int) -> int:
+    """Return the key of an epoch's random numbers, −2⁶³ ≤ key < 2⁶³: equal for equal arguments, on every machine."""
+    digest = hashlib.blake2b(f"dropout {seed} {epoch}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,164 @@
+"""A run as one self-contained HTML page, in which the trained network runs in JavaScript (see the folder ``web``)."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.config.config import dump_config
+from lenumba.engine.models.model import Model
+from lenumba.engine.report.findings import Findings, as_slid, window
+from lenumba.engine.report.page import document, escape, fill, json_block, web_file
+from lenumba.engine.runs.folders import read_json, write_text
+
+SCRIPTS = ("network.js", "digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
+MOST_PARAMETERS = 5_000_000  # 27 MB of page
+MISTAKES = 24
+SAMPLES = 40
+ROWS = 200  # of a histogram over time; of more epochs, only every second, third, … is shown
+HISTOGRAM_NOTE = (
+    "How the values of each tensor are distributed, and those of its gradient on the first training images: one row "
+    "an epoch, the first on top, darker where more of them lie."
+)
+NO_HISTOGRAMS = "Not recorded by this run: train with plots=true to see how they change over the epochs."
+
+
+def write_report(found: Findings, path: Path) -> None:
+    """Write the page.
+
+    Raises
+    ------
+    ConfigError
+        Where the network is too large for a page.
+    DataError
+        Where the file cannot be written.
+    """
+    if (size := found.model.network.parameter_count) > MOST_PARAMETERS:
+        raise ConfigError(
+            f"{found.model.folder}: expected at most {MOST_PARAMETERS:,} parameters for a page, found {size:,}; "
+            "use 'lenumba plot'"
+        )
+    if not path.parent.is_dir() or path.is_dir():
+        raise DataError(f"--out {path}: expected a file in an existing folder; choose another path")
+    write_text(path, report_page(found))
+
+
+def report_page(found: Findings) -> str:
+    """Return the page's HTML."""
+    title = f"{found.model.loaded.name} on {found.dataset.name}"
+    body = fill(
+        "report.html",
+        title=escape(title),
+        figures="".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures(found).items()
+        ),
+        histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
+        config=escape(dump_config(found.model.loaded.config)),
+        run=json_block(run_values(found)),
+        script="".join(map(web_file, SCRIPTS)),
+    )
+    return document(title, web_file("style.css"), body)
+
+
+def figures(found: Findings) -> dict[str, str]:
+    """Return the figures at the top of the page."""
+    summary = read_json(found.model.folder / "run.json")
+    wrong, count = len(found.mistakes), len(found.dataset.test_labels)
+    values = {
+        "test accuracy": f"{100 * found.accuracy:.2f} % ({wrong} of {count:,} wrong)",
+        "parameters": f"{found.model.network.parameter_count:,}",
+        "epochs": str(len(found.history)),
+    }
+    if "images_per_second" in summary:
+        values["training speed"] = f"{summary['images_per_second']:,.0f} images/s"
+    if "wall_s" in summary:
+        values["time"] = f"{summary['wall_s']:.1f} s"
+    if "cpu" in summary:
+        values["machine"] = f"{summary['cpu']}, {summary.get('threads', '?')} threads"
+    return values
+
+
+def run_values(found: Findings) -> dict[str, Any]:
+    """Return what the page's scripts need, as JSON-able values."""
+    model, config = found.model, found.model.loaded.config
+    samples = found.samples(max(1, min(3, SAMPLES // found.dataset.classes)))[:SAMPLES]
+    mistakes = found.mistakes[:MISTAKES]
+    return {
+        "network": describe_network(model),
+        "weights": base64.b64encode(flat_weights(model)).decode(),
+        "class_names": list(model.class_names),
+        "pad": pad_kind(model),
+        "rate": config.optimizer.learning_rate,
+        "history": found.history,
+        "confusion": found.confusion.tolist(),
+        "samples": pack(found, samples),
+        "mistakes": {**pack(found, mistakes), "outputs": np.round(found.outputs[mistakes].astype(float), 6).tolist()},
+        "histograms": [
+            {
+                "name": histogram.name,
+                "low": histogram.low,
+                "high": histogram.high,
+                "counts": np.round(histogram.counts[:: -(-len(histogram.counts) // ROWS)], 1).tolist(),
+            }
+            for histogram in found.histograms
+        ],
+    }
+
+
+def pad_kind(model: Model) -> str | None:
+    """Return how the pad prepares a drawing: ``digit`` as MNIST, ``plain`` for other grey images, None: no pad."""
+    if model.image_shape[2] != 1:
+        return None
+    return "digit" if model.shows_digits else "plain"
+
+
+def describe_network(model: Model) -> dict[str, Any]:
+    """Return the network as ``network.js`` wants it; shapes are [maps, height, width]."""
+    network, executor = model.network, model.executor
+    layers = []
+    for unit in network.units:
+        layer: Any = unit.layer
+        layers.append(
+            {
+                "name": unit.name,
+                "kind": layer.kind,
+                "shape": list(unit.shape),
+                "output": list(unit.output),
+                "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
+                "trainable": unit.learns,
+                "margins": list(layer.margins(unit.shape)),
+                **window(layer),
+                **({"function": layer.function} if layer.kind == "activation" else {}),
+            }
+        )
+    return {
+        "input": list(network.input_shape),
+        "scale": executor.scale[: network.input_shape[0]].astype(float).tolist(),
+        "shift": executor.shift[: network.input_shape[0]].astype(float).tolist(),
+        "loss": network.loss.kernel,
+        "smoothing": model.loaded.config.loss.label_smoothing,
+        "layers": layers,
+    }
+
+
+def flat_weights(model: Model) -> bytes:
+    """Return all parameters, little-endian float32, in the order of the layers' tensors; kernels as they slide."""
+    views: Mapping[str, np.ndarray] = model.network.views(model.executor.theta)
+    tensors = [
+        as_slid(unit.layer, views[f"{unit.name}.{parameter.name}"])
+        for unit in model.network.units
+        for parameter in unit.parameters
+    ]
+    return b"".join(np.ascontiguousarray(tensor, "<f4").tobytes() for tensor in tensors)
+
+
+def pack(found: Findings, chosen: np.ndarray) -> dict[str, Any]:
+    """Return test images as base64 bytes [N, C, H, W], with their labels."""
+    planes = found.dataset.test_images[chosen].transpose(0, 3, 1, 2)
+    return {
+        "pixels": base64.b64encode(planes.tobytes()).decode(),
+        "labels": found.dataset.test_labels[chosen].tolist(),
+    }

@@ -1,0 +1,46 @@
+"""TensorBoard's event files, written by tensorboardX (an extra): ``log: tensorboard``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.training.trainer import EpochRecord
+
+FOLDER = "tensorboard"
+TAGS = {
+    "loss/training": "train_loss",
+    "loss/validation": "val_loss",
+    "accuracy/training": "train_accuracy",
+    "accuracy/validation": "val_accuracy",
+    "learning_rate": "learning_rate",
+    "images_per_second": "images_per_second",
+}
+
+
+class EventFile:
+    """Writes a run's scalars and histograms to its folder ``tensorboard``, as the epochs end.
+
+    Epochs after `epochs`, written before an interruption, are about to be repeated: TensorBoard is told to drop them.
+    """
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.writer: Any = SummaryWriter(str(folder / FOLDER), purge_step=epochs + 1 if epochs else None)
+
+    def epoch(self, record: EpochRecord, tensors: Mapping[str, np.ndarray]) -> None:
+        """Write an epoch's scalars, and its histograms of weights and gradients."""
+        values = record.as_dict()
+        for tag, key in TAGS.items():
+            if values[key] is not None:
+                self.writer.add_scalar(tag, values[key], record.epoch)
+        for name, tensor in tensors.items():
+            if np.isfinite(tensor).all():
+                kind, _, own = name.rpartition("∂")
+                self.writer.add_histogram(f"{'gradients' if kind else 'weights'}/{own}", tensor, record.epoch)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self.writer.close()

@@ -1,0 +1,81 @@
+"""What a run records for people beside its metrics: ``plots: true`` and ``log: tensorboard``."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lenumba.engine.runs.event_file import EventFile
+from lenumba.engine.runs.histograms import HistogramFile
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.trainer import EpochRecord, Trainer
+
+IMAGES = 256  # for the gradient
+
+
+@contextlib.contextmanager
+def recording(trainer: Trainer, folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
+    """Yield a function to call after each epoch; it does nothing where the configuration asks for nothing."""
+    config, epochs = trainer.config, trainer.progress.epoch
+    files: list[HistogramFile | EventFile] = [HistogramFile(folder, epochs)] if config.plots else []
+    files += [EventFile(folder, epochs)] if config.log == "tensorboard" else []
+    probe = GradientProbe(trainer) if files else None
+
+    def record_epoch(record: EpochRecord) -> None:
+        if probe is not None:
+            tensors = probe.tensors()
+            for file in files:
+                file.epoch(record, tensors)
+
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            stack.callback(file.close)
+        yield record_epoch
+
+
+def draw_run(folder: Path, drawn: Callable[[Path, str], None] | None = None) -> None:
+    """Draw a finished run's plots into its folder ``plots``; call ``drawn(path, what)`` after each."""
+    from lenumba.engine.report.findings import look_into  # which loads runs, so not at the top
+    from lenumba.engine.report.plots import draw_plots
+
+    for path, what in draw_plots(look_into(str(folder)), folder / "plots"):
+        if drawn:
+            drawn(path, what)
+
+
+class GradientProbe:
+    """Computes gradients at a trainer's parameters, in buffers of its own, so that training does not notice.
+
+    They are the mean over the first training images, in the order of the validation split: the same in every epoch.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.order = trainer.train_indices[:IMAGES]
+        self.hyper = trainer.optimizer.hyper(np.zeros(1), 1)  # of rate 0
+        self.executor = Executor(
+            trainer.network,
+            trainer.executor.program,
+            trainer.optimizer,
+            mean=trainer.mean,
+            deviation=trainer.deviation,
+            threads=1,
+            smoothing=trainer.config.loss.label_smoothing,
+        )
+        self.executor.decay[:] = 0
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return float32 arrays by the parameters' full names; zeros for frozen layers."""
+        executor, trainer = self.executor, self.trainer
+        executor.theta[:] = trainer.executor.theta
+        executor.state[:] = 0
+        executor.train(trainer.images, trainer.dataset.train_labels, self.order, len(self.order), self.hyper)
+        # After one step from rest the optimiser's first state is the gradient: SGD's whole, AdamW's a share of it.
+        share = 1 - trainer.config.optimizer.beta1 if trainer.optimizer.kernel == "adamw" else 1.0
+        return trainer.network.views(executor.state[: trainer.network.size] / np.float32(share))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the parameters by their full names, and their gradients by those with ∂L/∂ before."""
+        weights = self.trainer.network.views(self.trainer.executor.theta)
+        return {**weights, **{f"∂L/∂{name}": gradient for name, gradient in self.gradients().items()}}

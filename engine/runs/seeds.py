@@ -1,0 +1,178 @@
+"""One configuration trained with several seeds, each in a run folder of its own, side by side in one folder."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
+from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.runs.compare import CompareHooks, Figure, SeedFigures, with_seed
+from lenumba.engine.runs.folders import (
+    LOCK,
+    check_writable,
+    load_run_config,
+    locked,
+    make_folder,
+    portable,
+    read_history,
+    read_json,
+    write_json,
+)
+from lenumba.engine.runs.run import Hooks, resume_run, start_run
+from lenumba.engine.training.trainer import Trainer
+
+SUMMARY = "seeds.json"
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """What the trainings brought.
+
+    Attributes
+    ----------
+    path
+        The folder that holds the run folders ``seed-0``, ``seed-1``, …
+    test_accuracy, seconds
+        Over the seeds: share of right answers on the test set, and seconds of training alone.
+    runs
+        Each seed's own figures.
+    """
+
+    path: Path
+    test_accuracy: Figure
+    seconds: Figure
+    runs: tuple[SeedFigures, ...] = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def train_seeds(
+    loaded: LoadedConfig,
+    seeds: int,
+    *,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    hooks: CompareHooks | None = None,
+) -> SeedsResult:
+    """Train with the seeds train.seed, train.seed + 1, …, or finish what an earlier call has begun in `out`.
+
+    Parameters
+    ----------
+    seeds
+        How many seeds.
+    out
+        The folder: a new one, or that of an earlier call, whose finished seeds are kept and whose unfinished one goes
+        on; without it ``runs/<recipe>-NNN`` with the next free number.
+    overrides
+        How the configuration was changed on the command line, for the record.
+
+    Raises
+    ------
+    ConfigError
+        Where `out` holds something else than seeds of this configuration; also as :func:`start_run` does.
+    DataError, DivergedError, InterruptedRunError
+        As :func:`lenumba.engine.runs.run.start_run` does.
+    """
+    hooks = hooks or CompareHooks()
+    first = loaded.config.train.seed
+    items = [with_seed(loaded, seed) for seed in range(first, first + seeds)]
+    if out is not None and out.is_dir():
+        check_seeds(out, items)
+    else:
+        check_writable(out)
+    folder = make_folder(out, loaded.name)
+    runs: list[SeedFigures] = []
+    with locked(folder):
+        for number, item in enumerate(items):
+            follow = Hooks(compile=hooks.compile, download_bar=hooks.download_bar)
+            follow_training(follow, hooks, item, number, seeds)
+            runs.append(train_seed(item, folder, seeds, overrides, follow))
+            if hooks.done:
+                hooks.done(item.name, runs[-1], number + 1, seeds)
+        accuracy, seconds = (Figure.of([getattr(run, key) for run in runs]) for key in ("test_accuracy", "seconds"))
+        result = SeedsResult(folder, accuracy, seconds, tuple(runs))
+        write_json(folder / SUMMARY, result.as_dict())
+    return result
+
+
+def run_folder(folder: Path, item: LoadedConfig) -> Path:
+    """Return the run folder of a configuration's seed."""
+    return folder / f"seed-{item.config.train.seed}"
+
+
+def train_seed(item: LoadedConfig, folder: Path, seeds: int, overrides: Sequence[str], hooks: Hooks) -> SeedFigures:
+    """Train one seed from where it stands: not begun, begun, or finished."""
+    path = run_folder(folder, item)
+    if read_json(path / "run.json").get("status") != "finished":
+        try:
+            if (path / "config.yaml").is_file():
+                resume_run(path, hooks=hooks)
+            else:
+                start_run(item, out=path, overrides=overrides, hooks=hooks)
+        except InterruptedRunError as stopped:
+            config = item.source if Path(item.source).is_file() else item.name
+            command = shlex.join(["lenumba", "train", config, *overrides])
+            command += f" --seeds {seeds} --out {shlex.quote(str(folder))}"
+            raise InterruptedRunError(path, stopped.epochs, stopped.signal, command) from None
+        except DivergedError as error:
+            raise DivergedError(f"seed {item.config.train.seed}: {error}") from None
+    seconds = sum(line["seconds"] for line in read_history(path))
+    return SeedFigures(item.config.train.seed, seconds, read_json(path / "run.json")["test_accuracy"])
+
+
+def follow_training(follow: Hooks, hooks: CompareHooks, item: LoadedConfig, number: int, seeds: int) -> None:
+    """Tell `hooks` how much of all is done while one seed trains."""
+    seed, epochs = item.config.train.seed, item.config.train.epochs
+
+    def start(trainer: Trainer, path: Path) -> None:
+        images = len(trainer.train_indices)
+
+        def watch(epoch: int, done: int, loss: float, accuracy: float) -> None:
+            if hooks.watch:
+                hooks.watch(item.name, seed, (number + (epoch - 1 + done / images) / epochs) / seeds)
+
+        follow.watch = watch
+
+    follow.start = start
+
+
+def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:
+    """Raise ConfigError where a folder holds anything but seeds of this configuration."""
+    others = [path.name for path in out.iterdir() if path.name not in (LOCK, SUMMARY) and not is_seed(path)]
+    if others:
+        raise ConfigError(f"--out {out}: expected a new folder or one of --seeds, found {others[0]}; choose another")
+    for item in items:
+        path = run_folder(out, item)
+        if (path / "config.yaml").is_file():
+            found, wanted = comparable(load_run_config(path).config), comparable(item.config)
+            if changed := list(differences(found, wanted)):
+                raise ConfigError(
+                    f"--out {out}: {path.name} was trained with another {changed[0]}; choose another folder"
+                )
+
+
+def is_seed(path: Path) -> bool:
+    """Return whether a folder is one of a seed: a run's, or one that an interruption left empty."""
+    return path.name.startswith("seed-") and ((path / "config.yaml").is_file() or not any(path.iterdir()))
+
+
+def comparable(config: Config) -> dict[str, Any]:
+    """Return what decides a training's bits."""
+    values = portable(config).model_dump(exclude={"tune"})
+    del values["train"]["threads"]
+    return values
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "") -> list[str]:
+    """Return the dotted paths of values that differ."""
+    found = []
+    for key in a:
+        if isinstance(a[key], Mapping) and isinstance(b[key], Mapping):
+            found += differences(a[key], b[key], f"{path}{key}.")
+        elif a[key] != b[key]:
+            found.append(f"{path}{key}")
+    return found

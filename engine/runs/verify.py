@@ -1,0 +1,229 @@
+"""Replaying a run from its beginning, and comparing it bit for bit with what its folder holds."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.runs.checkpoint import load_checkpoint, weights_sha256
+from lenumba.engine.runs.facts import versions
+from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history, read_json
+from lenumba.engine.runs.run import Hooks, check_checkpoint, check_data, make_trainer
+from lenumba.engine.runs.transfer import read_source, take_over
+from lenumba.engine.training.trainer import Progress, Trainer
+
+ALLOWED = ("train.threads", "data.root")
+TIMES = ("seconds", "images_per_second")  # what no two trainings have in common
+
+Position = tuple[int, int]  # whole epochs, and batches of the next one
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a replay found.
+
+    Attributes
+    ----------
+    path
+        The run folder.
+    epochs, batches
+        How far the run was replayed: whole epochs, and batches of the next one.
+    compared
+        What was compared, in words.
+    difference
+        The first thing that differs, in one line; None where every bit is the same.
+    note
+        What may explain it, such as other versions; empty if nothing is known.
+    """
+
+    path: Path
+    epochs: int
+    batches: int
+    compared: list[str]
+    difference: str | None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain values, ``same`` first."""
+        return {"same": self.difference is None, **asdict(self), "path": str(self.path)}
+
+
+def verify_run(
+    folder: Path, overrides: Sequence[str] = (), *, epoch: int | None = None, hooks: Hooks | None = None
+) -> Verdict:
+    """Train a run again from its first parameters and compare epochs, checkpoints and test results with the folder's.
+
+    Nothing is written. A run that was resumed for more epochs is replayed as it was trained, piece by piece.
+
+    Parameters
+    ----------
+    overrides
+        ``train.threads`` and ``data.root`` alone.
+    epoch
+        Replay only so many epochs, and compare the weights where a checkpoint is of that epoch.
+
+    Raises
+    ------
+    ConfigError
+        For other overrides, or an epoch that the run has not done.
+    DataError
+        Where the folder is no run, its checkpoints are damaged, it was imported, another process trains in it, or the
+        data differ.
+    """
+    hooks = hooks or Hooks()
+    check_overrides(overrides, ALLOWED)
+    loaded = load_run_config(folder, overrides)
+    check_free(folder)
+    files = {name: load_checkpoint(folder / f"{name}.safetensors") for name in ("last", "best")}
+    record, state = read_json(folder / "run.json"), files["last"][1]
+    if "imported" in record:
+        raise DataError(
+            f"{folder}: its first parameters were imported and are not kept; only a trained run is replayed"
+        )
+    check_checkpoint(loaded, *files["last"], folder)
+    done = Progress(**state["progress"])
+    if epoch is not None and not 1 <= epoch <= done.epoch:
+        raise ConfigError(f"--epoch: expected 1 to {done.epoch}, the epochs that {folder} has done, found {epoch}")
+    source = read_source(loaded)
+    trainer = make_trainer(loaded, hooks)
+    check_data(trainer, state, folder)
+    take_over(trainer, source)
+    end = (done.epoch, done.batch) if epoch is None else (epoch, 0)
+    if hooks.start:
+        hooks.start(trainer, folder)
+    history = {line["epoch"]: line for line in read_history(folder)}
+    compared: list[str] = []
+    difference = None
+    for found in replay(trainer, pieces(record, loaded.config.train.epochs, end), hooks):
+        difference = difference or compare_values(f"epoch {found['epoch']}", history.get(found["epoch"]), found)
+    if end[0]:
+        compared.append(f"metrics of {end[0]} epoch{'s' * (end[0] != 1)}")
+    for name, (tensors, held) in files.items():
+        if (what := comparable(name, Progress(**held["progress"]), end)) is None:
+            continue
+        compared.append(f"{name}.safetensors ({what})")
+        mine = tensors_of(trainer, name, what)
+        difference = difference or compare_tensors(f"{name}.safetensors", tensors, mine)
+        if what == "all":
+            expected = {**held["progress"], "mean": held["mean"], "deviation": held["deviation"]}
+            mine_too = {**asdict(trainer.progress), "mean": trainer.mean.tolist()}
+            mine_too["deviation"] = trainer.deviation.tolist()
+            difference = difference or compare_values(f"{name}.safetensors", expected, mine_too)
+    if record.get("status") == "finished" and end == (done.epoch, 0) and record.get("epochs") == done.epoch:
+        compared.append("run.json")
+        difference = difference or compare_values("run.json", record, results(trainer))
+    note = explain(record) if difference else ""
+    return Verdict(folder, *end, compared, difference, note)
+
+
+# ------------------------------------------------------------------------------------------------------ replaying
+
+
+def pieces(record: Mapping[str, Any], epochs: int, end: Position) -> Iterator[tuple[int, Position]]:
+    """Yield (planned epochs, where that plan ended): learning rates go by how long a run was to be at the time."""
+    for extension in record.get("extended", []):
+        until = (extension["epoch"], extension["batch"])
+        yield extension["epochs"], min(until, end)
+        if until >= end:
+            return
+    yield epochs, end
+
+
+def replay(trainer: Trainer, plan: Iterator[tuple[int, Position]], hooks: Hooks) -> Iterator[dict[str, Any]]:
+    """Train piece by piece, yielding a dict for each whole epoch."""
+    whole = trainer.executor.train
+    for epochs, (epoch, batch) in plan:
+        train = trainer.config.train.model_copy(update={"epochs": epochs})
+        trainer.config = trainer.config.model_copy(update={"train": train})
+        if trainer.progress.epoch < epoch:
+            for record in trainer.epochs(hooks.watch):
+                if hooks.epoch:
+                    hooks.epoch(record)
+                yield record.as_dict()
+                if record.epoch == epoch:
+                    break
+        if batch:
+            trainer.executor.train = ending_after(trainer, batch, whole)  # type: ignore[method-assign]
+            for _ in trainer.epochs(hooks.watch):
+                raise AssertionError("the epoch should have ended early")
+            trainer.executor.train, trainer.stopped = whole, False  # type: ignore[method-assign]
+
+
+def ending_after(trainer: Trainer, batch: int, train: Callable) -> Callable:
+    """Return `train` cut off after `batch` batches of an epoch, as if a signal had come during the last one."""
+
+    def part(images: Any, labels: Any, order: np.ndarray, size: int, hyper: np.ndarray, **options: Any) -> Any:
+        trainer.stopped = True
+        return train(images, labels, order[: batch * size], size, hyper[:batch], **options)
+
+    return part
+
+
+# ------------------------------------------------------------------------------------------------------ comparing
+
+
+def comparable(name: str, progress: Progress, end: Position) -> str | None:
+    """Return what of a checkpoint can be compared with a replay that ends at `end`: "all", "weights" or nothing."""
+    if name == "last":
+        return "all" if (progress.epoch, progress.batch) == end else None
+    return "all" if (progress.epoch, progress.batch) == end else "weights" if (progress.best_epoch, 0) == end else None
+
+
+def tensors_of(trainer: Trainer, name: str, what: str) -> dict[str, np.ndarray]:
+    """Return the tensors that a checkpoint of the trainer would hold."""
+    network, executor = trainer.network, trainer.executor
+    if name == "best":
+        return network.views(trainer.best_theta)
+    tensors = dict(network.views(executor.theta))
+    for number, slot in enumerate(executor.state.reshape(-1, network.size)):
+        tensors |= {f"optimizer.{number}.{key}": view for key, view in network.views(slot).items()}
+    return tensors | {f"best.{key}": view for key, view in network.views(trainer.best_theta).items()}
+
+
+def results(trainer: Trainer) -> dict[str, Any]:
+    """Return those results of a finished run that depend on nothing but its training."""
+    loss, outputs = trainer.test()
+    return {
+        "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
+        "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
+        "best_epoch": trainer.progress.best_epoch,
+        "test_accuracy": float((predicted_classes(outputs) == trainer.dataset.test_labels).mean()),
+        "test_loss": loss,
+    }
+
+
+def compare_values(where: str, held: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str | None:
+    """Name the first value that differs from the folder's, or return None."""
+    if held is None:
+        return f"{where}: not in the folder"
+    for key, value in found.items():
+        if key not in TIMES and held.get(key) != value:
+            return f"{where}: {key} is {held.get(key)} in the folder, {value} in the replay"
+    return None
+
+
+def compare_tensors(where: str, held: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str | None:
+    """Name the first tensor that differs in any bit from the folder's, or return None."""
+    for name, mine in found.items():
+        theirs = held[name]
+        different = np.ascontiguousarray(theirs).view(np.uint32) != np.ascontiguousarray(mine).view(np.uint32)
+        if count := int(different.sum()):
+            place = tuple(np.argwhere(different)[0].tolist())
+            return (
+                f"{where}: {name} differs in {count} of {mine.size} values, first at {list(place)}: "
+                f"{theirs[place]!s} in the folder, {mine[place]!s} in the replay"
+            )
+    return None
+
+
+def explain(record: Mapping[str, Any]) -> str:
+    """Say what differs between the run's software and that of the replay; nothing where nothing does."""
+    then, now = record.get("versions", {}), versions()
+    changed = [
+        f"{name} {then.get(name, '?')}, now {number}" for name, number in now.items() if then.get(name) != number
+    ]
+    return f"trained with {'; '.join(changed)}" if changed else ""

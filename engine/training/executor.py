@@ -1,0 +1,294 @@
+"""Runs a network's compiled program: aligned buffers, worker threads, the stop flag and progress."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.training.workers import Job, Workers
+from lenumba.kernels.compile.native import Native
+from lenumba.kernels.constants import CONTROL_SIZE, HYPER_COLUMNS, LANES, PROGRESS, STOP
+from lenumba.kernels.program.plan import RUN_ARGUMENTS
+
+MAX_SHARDS = 64
+SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
+POLL_SECONDS = 0.05
+PARAMETERS_PER_WORKER = 1 << 16
+SLOTS = {name: number for number, name in enumerate(RUN_ARGUMENTS)}
+SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 200 µs: waking another thread would not shorten it
+BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array's data begin."""
+    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
+
+
+def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
+    """Return zeros [size] that start at a 128-byte boundary (NumPy alone guarantees 16)."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(size * itemsize + 128, np.uint8)
+    start = -address(raw) % 128
+    return raw[start : start + size * itemsize].view(dtype)
+
+
+def shard_limit(network: Network) -> int:
+    """Return how many shards a batch is cut into at most: a function of the network alone, never of the threads."""
+    return int(np.clip(SHARD_MEMORY // (4 * network.size), 4, MAX_SHARDS))
+
+
+def mean_loss(results: np.ndarray, count: int) -> float:
+    """Return the mean over `count` images of the losses in float64 [2 · blocks], two numbers a block."""
+    return sum(results[::2].tolist()) / max(1, count)
+
+
+class Request:
+    """The buffers and the arguments of an evaluation of at most `size` images, ready to be used again.
+
+    For a single image, finding out where its arrays lie takes longer than the whole network.
+    """
+
+    def __init__(self, executor: "Executor", size: int) -> None:
+        self.images: np.ndarray | None = None
+        self.labels: np.ndarray | None = None
+        self.order = aligned(size, np.int64)
+        self.results = aligned(2 * size, np.float64)
+        self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
+        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs}
+        self.arguments = executor.arguments(0, 1, {"training": 0, **buffers})
+
+    def read(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """From now on take images and labels from here."""
+        self.images, self.labels = images, labels
+        self.arguments[SLOTS["images"]], self.arguments[SLOTS["labels"]] = address(images), address(labels)
+
+
+class Executor:
+    """A network's parameters, optimiser state and buffers, and the calls of its program.
+
+    Parameters
+    ----------
+    network, program, optimizer
+        The network, its compiled program, and the optimiser that it was compiled with.
+    mean, deviation
+        float64 [C] each: pixels become (value / 255 − mean) / deviation.
+    threads
+        Worker threads; the results do not depend on their number.
+
+    Attributes
+    ----------
+    theta, state
+        float32 [network.size] and [states · network.size]: parameters and optimiser state.
+    judged
+        float32 [network.size]: the parameters to validate and keep: `theta`, or its moving average where one is kept.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        program: Native,
+        optimizer: Optimizer,
+        *,
+        mean: np.ndarray,
+        deviation: np.ndarray,
+        threads: int,
+        smoothing: float = 0.0,
+    ) -> None:
+        self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
+        self.theta = aligned(network.size)
+        self.state = aligned(optimizer.states * network.size)
+        self.judged = self.state[-network.size :] if optimizer.average else self.theta
+        self.decay = aligned(network.size // LANES)
+        self.decay[:] = network.decay_mask()
+        self.max_shards = shard_limit(network)
+        self.gradients = aligned(0)
+        self.control = aligned(CONTROL_SIZE, np.int64)
+        self.done = 0
+        self.scale = aligned(network.input_shape[0])
+        self.shift = aligned(network.input_shape[0])
+        self.normalize(mean, deviation)
+        self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
+        self.memory = [aligned(network.layout.size) for _ in range(threads)]
+        for work in self.memory:
+            network.layout.fill(work)
+        self.works = [address(work) for work in self.memory]
+        fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
+        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
+        self.template: list[int | float] = [0] * len(SLOTS)
+        for name, array in fixed.items():
+            self.template[SLOTS[name]] = address(array)
+        self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
+        self.workers = Workers(program)
+        self.evaluating = threading.Lock()
+        self.request = Request(self, LANES)
+
+    def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
+        self.scale[:] = 1 / (255 * np.asarray(deviation))
+        self.shift[:] = -np.asarray(mean) / np.asarray(deviation)
+
+    def stop(self) -> None:
+        """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
+        self.control[STOP] = 1
+
+    def train(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        order: np.ndarray,
+        batch_size: int,
+        hyper: np.ndarray,
+        *,
+        key: int = 0,
+        first_batch: int = 0,
+        totals: np.ndarray | None = None,
+        watch: Callable[[int, float, float], None] | None = None,
+    ) -> tuple[int, np.ndarray]:
+        """Train on one epoch's batches.
+
+        Parameters
+        ----------
+        images, labels, order
+            uint8 [N, C, H, W], int64 [N], and int64 [count]: the images in this epoch's order.
+        hyper
+            float32 [batches, HYPER_COLUMNS]: every step's hyperparameters.
+        key
+            The epoch's key, of 64 bits with a sign: what the random numbers of dropout depend on
+            (:func:`lenumba.engine.network.layers.dropout.epoch_key`).
+        first_batch, totals
+            Where an interrupted epoch goes on, and its sums so far.
+        watch
+            Called about 20 times a second as ``watch(batches_done, loss_sum, correct)``.
+
+        Returns
+        -------
+        batches_done, totals
+            totals is float64 [2]: the summed loss and the number of right answers. Fewer batches than asked for
+            mean that :meth:`stop` was called, or that the loss is not finite any more.
+        """
+        totals = np.zeros(2) if totals is None else totals
+        batches = -(-len(order) // batch_size)
+        shards = min(-(-batch_size // self.network.unit), self.max_shards)
+        if len(self.gradients) < shards * self.network.size:
+            self.gradients = aligned(shards * self.network.size)
+        assert hyper.shape == (batches, HYPER_COLUMNS)
+        squares = self.network.size // LANES if self.optimizer.max_norm else 0
+        results = aligned(8 * self.max_shards + squares, np.float64)
+        self.control[PROGRESS] = first_batch
+        self._run(
+            # More workers than shards only share the update, which pays for large networks.
+            min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
+            lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
+            training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
+            last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
+            totals=totals, key=key,
+        )  # fmt: skip
+        return self.done, totals
+
+    def evaluate(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
+        """Run the network forward; threads that ask at the same time are answered one after the other.
+
+        Parameters
+        ----------
+        images, labels, order
+            As for :meth:`train`.
+
+        Returns
+        -------
+        loss, probabilities
+            The mean loss, and float32 [count, outputs].
+        """
+        count, unit = len(order), self.network.unit
+        blocks = -(-count // unit)
+        work = blocks * unit * self.multiply_adds
+        with self.evaluating:
+            if blocks == 1 or work < SHORT_CALL:
+                return self._answer(images, labels, order)
+            results = aligned(2 * blocks, np.float64)
+            outputs = aligned(count * self.network.outputs).reshape(count, self.network.outputs)
+            self._run(
+                min(self.threads, blocks), lambda: None, work < BRIEF_CALL,
+                training=0, images=images, labels=labels, order=order, count=count, results=results, outputs=outputs,
+            )  # fmt: skip
+            return mean_loss(results, count), outputs
+
+    def _answer(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
+        """Evaluate in this thread, in buffers that wait for it: waking another would take longer than the work."""
+        count, request = len(order), self.request
+        if count > len(request.order):
+            request = self.request = Request(self, count)
+        if images is not request.images or labels is not request.labels:
+            request.read(images, labels)
+        request.order[:count] = order
+        request.arguments[SLOTS["count"]] = count
+        try:
+            self.program.call(*request.arguments)
+            blocks = -(-count // self.network.unit)
+            return mean_loss(request.results[: 2 * blocks], count), request.outputs[:count].copy()
+        finally:
+            request.results.fill(0)
+            self.control.fill(0)
+
+    def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
+
+        Slower than :meth:`evaluate`: the first is read from a worker's memory after every block.
+        """
+        start, width, unit = self.network.layout.tensors[-1].interior.offset, self.network.outputs, self.network.unit
+        labels, logits, outputs = np.zeros(len(images), np.int64), [], []
+        for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
+            outputs.append(self.evaluate(images, labels, order)[1])
+            block = self.memory[0][start : start + width * unit].reshape(width, unit)
+            logits.append(block.T[: len(order)].copy())
+        return np.concatenate(logits), np.concatenate(outputs)
+
+    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
+        """Return the program's arguments for one worker, in their order."""
+        arguments = self.template.copy()
+        arguments[SLOTS["worker"]], arguments[SLOTS["workers"]] = worker, workers
+        arguments[SLOTS["work"]] = self.works[worker]
+        for name, value in values.items():
+            arguments[SLOTS[name]] = address(value) if isinstance(value, np.ndarray) else value
+        return arguments
+
+    def _run(
+        self, workers: int, watch: Callable[[], None], here: bool = False, **values: int | float | np.ndarray
+    ) -> None:
+        """Call the program once for each worker and wait, letting signals through.
+
+        The first call is made in this thread where that is `here`: for what is over before anybody waits for a signal.
+        Whatever happens in the main thread, no worker runs afterwards: the buffers are about to be freed.
+        """
+        jobs = [Job(self.arguments(worker, workers, values)) for worker in range(workers)]
+        try:
+            self.workers.start(workers - here)
+        except RuntimeError as error:
+            raise DataError(
+                f"threads: expected {workers}, found no more to be had ({error}); lower train.threads"
+            ) from None
+        try:
+            self.workers.give(jobs[here:])
+            if here:
+                self.program(*jobs[0].arguments)
+                jobs[0].done.set()
+            due = time.monotonic() + POLL_SECONDS
+            for job in jobs:
+                while not job.done.wait(POLL_SECONDS / 5):
+                    if time.monotonic() >= due:
+                        watch()
+                        due = time.monotonic() + POLL_SECONDS
+        except BaseException:
+            self.stop()
+            if here:
+                jobs[0].done.set()
+            self.workers.give(jobs[here:])  # those that have begun would wait for the others at the barrier for ever
+            raise
+        finally:
+            for job in jobs:
+                job.done.wait()
+            self.done = int(self.control[PROGRESS])
+            self.control[:] = 0  # not before a call: a stop that came just then would be lost

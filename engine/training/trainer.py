@@ -1,0 +1,300 @@
+"""Training: from a configuration and a data set to epochs, one record each. No files, no printing."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError, DivergedError
+from lenumba.engine.common.interrupts import Unmissed
+from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.common.progress import EpochRecord, Progress
+from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.data.dataset import Dataset, dataset_spec
+from lenumba.engine.data.selection import pixel_statistics, split, stated_classes
+from lenumba.engine.network.layers.dropout import epoch_key
+from lenumba.engine.network.losses import outputs_misfit
+from lenumba.engine.network.network import LayerError, Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.network.schedules import learning_rates
+from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.memory import check_memory
+from lenumba.kernels.constants import LANES
+
+ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
+
+
+def available_threads() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
+    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
+    config = loaded.config
+    layers, size = config.network.layers, config.data.batch_size
+    if config.augment.active and pixels != "uint8":
+        raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
+    try:
+        return Network(
+            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
+            augment=config.augment,
+        )  # fmt: skip
+    except LayerError as error:
+        raise loaded.error(f"network.layers.{error.index}", str(error)) from None
+
+
+def planar(images: np.ndarray) -> np.ndarray:
+    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
+    planes = images.transpose(0, 3, 1, 2)
+    memory = np.zeros(planes.size + LANES, images.dtype)
+    copy = memory[: planes.size].reshape(planes.shape)
+    copy[...] = planes
+    return copy
+
+
+class Trainer:
+    """One training run in memory.
+
+    Parameters
+    ----------
+    loaded
+        The configuration.
+    dataset
+        Its data.
+    on_compile
+        Called as ``on_compile(step, done, total)`` while the program is compiled.
+
+    Attributes
+    ----------
+    network, executor
+        The network; its parameters and optimiser state are ``executor.theta`` and ``executor.state``.
+    progress
+        Where the run stands.
+    best_theta
+        float32 [network.size]: the parameters after the best epoch.
+    init_from
+        The run that parameters came from, and the names of those taken and drawn; None: all are drawn.
+    compile_seconds
+        Time to compile or load the program.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit.
+    DataError
+        Where the data do not fit the configuration.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        dataset: Dataset,
+        on_compile: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.loaded, self.config = loaded, loaded.config
+        self.dataset = dataset
+        data, train = self.config.data, self.config.train
+        self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
+        self.train_indices, self.val_indices = split(loaded, dataset)
+        if len(self.train_indices) < data.batch_size:
+            raise DataError(
+                f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
+                f"found {len(self.train_indices)}; lower data.batch_size"
+            )
+        self.mean, self.deviation = pixel_statistics(loaded, dataset, self.train_indices)
+        self.optimizer = make_optimizer(self.config.optimizer)
+        threads = train.threads or available_threads()
+        check_memory(self.network, self.optimizer, dataset, threads, data.batch_size, len(self.val_indices))
+        start = time.perf_counter()
+        with Unmissed():
+            program = self.network.compile(self.optimizer, on_compile)
+        self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
+        self.executor = Executor(
+            self.network,
+            program,
+            self.optimizer,
+            mean=self.mean,
+            deviation=self.deviation,
+            threads=threads,
+            smoothing=self.config.loss.label_smoothing,
+        )
+        self.executor.theta[:] = self.network.initial_parameters(train.seed)
+        self.best_theta = self.executor.theta.copy()
+        self.progress = Progress()
+        self.images = planar(dataset.train_images)
+        self.init_from: dict[str, Any] | None = None
+        self.stopped = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; the last one may be smaller."""
+        return -(-len(self.train_indices) // self.config.data.batch_size)
+
+    def stop(self) -> None:
+        """End :meth:`epochs` after the running batch; what is done so far stays in `progress` and the executor."""
+        self.stopped = True
+        self.executor.stop()
+
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """Return int64 [train images], this epoch's order (epochs count from 0): a function of seed and epoch."""
+        philox = np.random.Philox(key=np.array([self.config.train.seed, ORDER_KEY + epoch], np.uint64))
+        return self.train_indices[np.argsort(philox.random_raw(len(self.train_indices)), kind="stable")]
+
+    def epochs(self, watch: Callable[[int, int, float, float], None] | None = None) -> Iterator[EpochRecord]:
+        """Train from where the run stands, yielding a record after each epoch.
+
+        Parameters
+        ----------
+        watch
+            Called about 20 times a second as ``watch(epoch, images_done, mean_loss, accuracy)``.
+
+        Raises
+        ------
+        DivergedError
+            When the loss or a parameter is not finite any more; it names epoch and step.
+        """
+        train = self.config.train
+        while self.progress.epoch < train.epochs and not self.stopped and not self.progress.stalled(train.patience):
+            start = time.perf_counter()
+            already = self.progress.batch
+            if not self._train_epoch(watch):
+                return
+            seconds = time.perf_counter() - start
+            record = self._finish_epoch(seconds, len(self.train_indices) - already * self.config.data.batch_size)
+            if record is None:
+                return
+            yield record
+
+    def _train_epoch(self, watch: Callable[[int, int, float, float], None] | None) -> bool:
+        """Train on the rest of the current epoch; False if :meth:`stop` ended it early."""
+        progress, steps, size = self.progress, self.steps_per_epoch, self.config.data.batch_size
+        first = progress.epoch * steps
+        rates = learning_rates(
+            self.config.schedule,
+            self.config.optimizer.learning_rate,
+            first,
+            first + steps,
+            steps,
+            self.config.train.epochs,
+        )
+        self.learning_rate = float(rates[-1])
+
+        def report(batches: int, loss_sum: float, correct: float) -> None:
+            done = min(batches * size, len(self.train_indices))
+            if watch and done:
+                watch(progress.epoch + 1, done, loss_sum / done, correct / done)
+
+        done, totals = self.executor.train(
+            self.images,
+            self.dataset.train_labels,
+            self.epoch_order(progress.epoch),
+            size,
+            self.optimizer.hyper(rates, first + 1),
+            first_batch=progress.batch,
+            totals=np.array([progress.loss_sum, progress.correct]),
+            watch=report,
+            key=epoch_key(self.config.train.seed, progress.epoch),
+        )
+        if not np.isfinite(totals[0]) or not np.isfinite(self.executor.theta).all():
+            raise DivergedError(
+                f"training diverged: the loss is not finite at epoch {progress.epoch + 1}, step {first + done}; "
+                "lower optimizer.learning_rate"
+            )
+        progress.batch, progress.loss_sum, progress.correct = done, float(totals[0]), float(totals[1])
+        return done == steps
+
+    def _finish_epoch(self, seconds: float, trained: int) -> EpochRecord | None:
+        """Validate and count the epoch; None if :meth:`stop` came in between (the validation is repeated then)."""
+        progress, count = self.progress, len(self.train_indices)
+        val_loss, val_accuracy = None, None
+        if len(self.val_indices):
+            judged, labels = self.executor.judged, self.dataset.train_labels
+            val_loss, outputs = self.evaluate(judged, self.images, labels, self.val_indices)
+            right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
+            val_accuracy = float(right.mean())
+        if self.stopped:
+            return None
+        if val_loss is not None and not np.isfinite(val_loss):
+            raise DivergedError(
+                f"training diverged: the validation loss is not finite after epoch {progress.epoch + 1}; "
+                "lower optimizer.learning_rate"
+            )
+        record = EpochRecord(
+            epoch=progress.epoch + 1,
+            train_loss=progress.loss_sum / count,
+            train_accuracy=progress.correct / count,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=self.learning_rate,
+            seconds=seconds,
+            images_per_second=trained / max(seconds, 1e-9),
+        )
+        accuracy, loss = val_accuracy or 0.0, val_loss if val_loss is not None else float("inf")
+        if val_loss is None or (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss):
+            progress.best_epoch, progress.best_accuracy, progress.best_loss = record.epoch, accuracy, loss
+            self.best_theta[:] = self.executor.judged
+        if accuracy > progress.risen_accuracy + self.config.train.min_delta:
+            progress.risen_epoch, progress.risen_accuracy = record.epoch, accuracy
+        progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
+        return record
+
+    def test(self) -> tuple[float, np.ndarray]:
+        """Return the best parameters' mean loss on the test set and float32 [N, outputs]."""
+        images, labels = planar(self.dataset.test_images), self.dataset.test_labels
+        return self.evaluate(self.best_theta, images, labels, np.arange(len(labels)))
+
+    def evaluate(
+        self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Evaluate with other parameters, float32 [network.size], than those in training: see Executor.evaluate."""
+        last = self.executor.theta.copy()
+        self.executor.theta[:] = theta
+        try:
+            return self.executor.evaluate(images, labels, indices)
+        finally:
+            self.executor.theta[:] = last
+
+
+def stated_shape(config: Config) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of the images as far as the configuration or the data set's name tell it."""
+    return config.network.input or config.data.image_size or dataset_spec(config.data.name).image_shape
+
+
+def check_network(
+    loaded: LoadedConfig,
+    image_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    pixels: str = "uint8",
+) -> Network:
+    """Return the network of a configuration for images and classes; without them, for those that are stated.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit, or the input size or the outputs do not fit the data.
+    """
+    config = loaded.config
+    spec, wanted = dataset_spec(config.data.name), config.network.input
+    image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
+    if wanted is not None and image_shape is not None and wanted != image_shape:
+        raise loaded.error(
+            "network.input",
+            f"expected {describe_size(image_shape)}, the size of the images of {config.data.name}, "
+            f"found {describe_size(wanted)}; change it or data.name",
+        )
+    if (shape := image_shape or stated_shape(config)) is None:
+        raise loaded.error(
+            "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
+        )
+    network = build_network(loaded, shape, pixels)
+    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
+        raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
+    return network
+
+
+def describe_size(shape: Sequence[int]) -> str:
+    """Write (height, width, channels) as people do."""
+    return "×".join(map(str, shape))

@@ -1,0 +1,14 @@
+"""Numbers that the kernels are compiled with and the engine fills in: written once, and read without Numba."""
+
+LANES = 16  # images in a block, floats in a vector
+
+# Slots of int64 `control` [CONTROL_SIZE]; each that several threads write has a cache line (8 numbers) of its own.
+STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS = 0, 8, 16, 24, 32, 40
+CONTROL_SIZE = 64
+
+# A step's row of float32 `hyper` [steps, HYPER_COLUMNS], one cache line: an optimiser's own numbers come first, those
+# that all optimisers share stand at its end.
+HYPER_COLUMNS = 16
+MAX_NORM, AVERAGE_SHARE = 14, 15
+
+WAIT, UPDATE = 0, 1  # slots of a profiled program's clock; the next ones are those of a block, in order

@@ -1,0 +1,121 @@
+"""Any function that Numba compiled: what it became, what compiling cost, how many operations a call takes."""
+
+import contextlib
+import ctypes
+import io
+import re
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from numba.core.compiler import Compiler
+from numba.core.dispatcher import Dispatcher
+from numba.core.errors import NumbaDebugInfoWarning
+
+from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
+
+FLOAT_LINE = re.compile(
+    r"^\s+%\S+ = f(?:add|sub|mul|div|rem) (?:\w+ )*?(?:<(\d+) x )?(?:float|double)\b"  # %5 = fadd fast <8 x double> …
+)
+CALL_LINE = re.compile(r"@llvm\.(fmuladd|fma|sqrt|vector\.reduce\.fadd|vector\.reduce\.fmul)\.(?:v(\d+))?f(?:32|64)")
+TERMINATOR = re.compile(r"^\s+(?:br|ret|switch|unreachable|indirectbr|invoke|resume)\b|^\s+%\S+ = invoke\b")
+DEBUGGING = re.compile(
+    r"^ +#dbg_\w+\(.*\n|^\.Ltmp\d+:\n|^\t\.loc\t\d+ 0 .*\n|, !dbg !\d+$", re.M
+)  # nothing for readers
+COUNTER = "lenumba_float_operations"
+
+
+def is_dispatcher(value: object) -> bool:
+    """Return whether a value is a function with Numba's jit or njit on it."""
+    return isinstance(value, Dispatcher)
+
+
+class LineNumbers(Compiler):
+    """Numba's compiler, noting each instruction's line, so that LLVM can say which loop it speaks of."""
+
+    def __init__(
+        self, typingctx: Any, targetctx: Any, library: Any, args: Any, return_type: Any, flags: Any, *rest: Any
+    ):
+        flags = flags.copy()
+        flags.debuginfo = flags.dbg_directives_only = True  # the code stays what it is without
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, *rest)
+
+
+def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """Compile a function once more for these arguments, whatever is cached.
+
+    Returns
+    -------
+    overload, report, texts
+        What is known of its code, with seconds of typing, lowering and LLVM; its assembly and LLVM code.
+    """
+    signature = tuple(function.typeof_pyval(value) for value in arguments)
+    options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
+    own = function._compiler.pipeline_class is Compiler
+    pipeline = LineNumbers if own else function._compiler.pipeline_class
+    fresh = type(function)(
+        function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
+    )
+    start = time.perf_counter()
+    with recorded_passes() as passes, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaDebugInfoWarning)  # of loops that Numba itself writes
+        fresh.compile(signature)
+    took = time.perf_counter() - start
+    overload = next(iter(fresh.overloads.values()))
+    report, texts = inspect_overload(overload, passes.get(function.py_func.__name__, {}))
+    report |= {"compile_s": took, "signature": str(overload.signature)}
+    report["fastmath"] = str(options.get("fastmath") or False)
+    report["diagnostics"] = None
+    if options.get("parallel"):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), contextlib.suppress(Exception):
+            fresh.parallel_diagnostics(level=1)
+        report["diagnostics"] = text.getvalue().strip()
+    return overload, report, {end: DEBUGGING.sub("", text) for end, text in texts.items()}
+
+
+def count_operations(overload: Any, arguments: Sequence[Any]) -> int | None:
+    """Return the floating-point operations of one call (an addition or product each 1, a multiply-add 2), or None.
+
+    The optimised LLVM code runs once more with a counter in every block, so it is a count, not an estimate; what
+    functions outside it compute (libm, BLAS) is not in it. The arguments are those of the call, and may change.
+    """
+    import llvmlite.binding as llvm
+
+    try:
+        text, counted = with_counter(overload.library.get_llvm_str())
+        if not counted:
+            return 0
+        module = llvm.parse_assembly(text)
+        engine = llvm.create_mcjit_compiler(module, llvm.Target.from_default_triple().create_target_machine())
+        engine.finalize_object()
+        environment = engine.get_global_value_address(overload.fndesc.env_name)
+        if environment:
+            ctypes.c_void_p.from_address(environment).value = id(overload.environment)
+        wrapper = engine.get_function_address(overload.fndesc.llvm_cpython_wrapper_name)
+        counter = engine.get_global_value_address(COUNTER)
+        if not wrapper or not counter:
+            return None
+        call = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(wrapper)
+        call(None, tuple(arguments), None)
+        return int(ctypes.c_int64.from_address(counter).value)
+    except (RuntimeError, ValueError, AttributeError, TypeError):  # code that is not there, or cannot be linked alone
+        return None
+
+
+def with_counter(text: str) -> tuple[str, int]:
+    """Return LLVM code that adds its blocks' floating-point operations to a global, and in how many blocks."""
+    lines: list[str] = []
+    here = counted = 0
+    for line in text.splitlines():
+        if match := FLOAT_LINE.match(line):
+            here += int(match[1] or 1)
+        elif "call" in line and (match := CALL_LINE.search(line)):
+            here += int(match[2] or 1) * (2 if match[1].startswith("fm") else 1)
+        if TERMINATOR.match(line) and here:
+            lines.append(f"  %lenumba.{len(lines)} = atomicrmw add ptr @{COUNTER}, i64 {here} monotonic")
+            here, counted = 0, counted + 1
+        lines.append(line)
+    lines.append(f"@{COUNTER} = global i64 0, align 8")
+    return "\n".join(lines), counted

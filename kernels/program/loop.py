@@ -1,0 +1,106 @@
+"""The loops around a network's program: batches, blocks and shards, shared among threads.
+
+Every thread (worker) runs the same call. A batch is cut into *shards*, runs of consecutive blocks that share one
+gradient buffer; their number depends on the batch alone, and the shards' gradients are summed in order, so the
+result does not depend on which worker took which shard. A block is UNIT images: 16, or one where batches are small.
+"""
+
+from lenumba.kernels.compile.jit import kernel
+from lenumba.kernels.constants import ARRIVED, CLAIMED, HALT, HYPER_COLUMNS, LANES, PHASE, PROGRESS, STOP, UPDATE, WAIT
+from lenumba.kernels.vector.parallel import (
+    FLUSH_DENORMALS,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    barrier,
+    get_float_mode,
+    set_float_mode,
+)
+from lenumba.kernels.vector.simd import at
+
+
+@kernel
+def train_loop(
+    train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
+    batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
+    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None,
+):  # fmt: skip
+    """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
+
+    totals[0] and totals[1] accumulate the summed loss and the right answers, in batch order. control[PROGRESS] is
+    the number of batches done. A profiled program gives `lap`, the reading of its clock. To clip gradients, a program
+    gives `add_shards` and `clip_gradient`; behind the shards' results there is room for their sums of squares.
+    """
+    mode = get_float_mode()
+    set_float_mode(mode | FLUSH_DENORMALS)
+    vectors = GRADIENT_SIZE // LANES
+    slice_from, slice_to = vectors * worker // workers, vectors * (worker + 1) // workers
+    for batch in range(first_batch, last_batch):
+        start = batch * batch_size
+        images_here = min(batch_size, count - start)
+        blocks = (images_here + UNIT - 1) // UNIT
+        shards = min(blocks, max_shards)
+        shard = atomic_add(control, CLAIMED, 1)
+        while shard < shards:
+            for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
+                train_block(
+                    images, labels, order, start + block * UNIT, min(UNIT, images_here - block * UNIT),
+                    scale, shift, theta, at(gradients, shard * GRADIENT_SIZE), work, at(results, 8 * shard),
+                    1.0 / images_here, smoothing, key,
+                )  # fmt: skip
+            shard = atomic_add(control, CLAIMED, 1)
+        barrier(control, ARRIVED, PHASE, workers)
+        if lap is not None:
+            lap(work, CLOCK, WAIT)
+        row, summands, squares = at(hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * max_shards)
+        if add_shards is not None:
+            add_shards(gradients, squares, shards, vectors, slice_from, slice_to)
+            barrier(control, ARRIVED, PHASE, workers)
+            clip_gradient(gradients, squares, row, vectors, slice_from, slice_to)
+            summands = 1
+        update(theta, state, gradients, decay, row, summands, vectors, slice_from, slice_to)
+        if lap is not None:
+            lap(work, CLOCK, UPDATE)
+        if worker == 0:
+            for shard in range(shards):
+                totals[0] += results[8 * shard]
+                totals[1] += results[8 * shard + 1]
+                results[8 * shard] = 0.0
+                results[8 * shard + 1] = 0.0
+            atomic_store(control, CLAIMED, 0)
+            atomic_store(control, PROGRESS, batch + 1)
+            finite = totals[0] - totals[0] == 0.0
+            atomic_store(control, HALT, 1 if atomic_load(control, STOP) != 0 or not finite else 0)
+        barrier(control, ARRIVED, PHASE, workers)
+        if atomic_load(control, HALT) != 0:
+            break
+    set_float_mode(mode)
+
+
+@kernel
+def evaluate_loop(
+    evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results, outputs,
+    smoothing, WIDTH, OUTPUT, UNIT,
+):  # fmt: skip
+    """Run the network forward on images order[0 … count − 1], until STOP is set.
+
+    results[block, 2] gets each block's summed loss and right answers; outputs[count, WIDTH] the network's outputs
+    (probabilities), which a block leaves at number OUTPUT of `work`.
+    """
+    mode = get_float_mode()
+    set_float_mode(mode | FLUSH_DENORMALS)
+    blocks = (count + UNIT - 1) // UNIT
+    block = atomic_add(control, CLAIMED, 1)
+    while block < blocks and atomic_load(control, STOP) == 0:
+        first = block * UNIT
+        images_here = min(UNIT, count - first)
+        evaluate_block(
+            images, labels, order, first, images_here, scale, shift, theta, theta, work, at(results, 2 * block),
+            1.0, smoothing, 0,
+        )  # fmt: skip
+        for lane in range(images_here):
+            for k in range(WIDTH):
+                outputs[(first + lane) * WIDTH + k] = work[OUTPUT + k * LANES + lane]
+        atomic_add(control, PROGRESS, 1)
+        block = atomic_add(control, CLAIMED, 1)
+    set_float_mode(mode)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenumba.engine.models.export import Exported
     from lenumba.engine.models.model import Model
     from lenumba.engine.runs.compare import Comparison
     from lenumba.engine.runs.run import RunResult
-    from lenumba.engine.tuning.study import Study
+    from lenumba.engine.tuning.results import Study
 
 # lenumba.sklearn lies in a folder of its own: beside this file it would hide scikit-learn from a Python started here.
 __path__ = [str(Path(__file__).parent), str(Path(__file__).parent / "extras")]
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "load", "train", "tune"]
+__all__ = ["__version__", "compare", "export", "load", "train", "tune"]
 
 
 def train(
@@ -50,11 +51,14 @@ def train(
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.report.plots import draw_run
+    from lenumba.engine.runs.hooks import Hooks
     from lenumba.engine.runs.run import start_run
 
     overrides = dict(overrides or {})
     record = [f"{key}={value}" for key, value in overrides.items()]
-    return start_run(load_config(config, overrides), out=Path(out) if out else None, overrides=record)
+    folder = Path(out) if out else None
+    return start_run(load_config(config, overrides), out=folder, overrides=record, hooks=Hooks(finished=draw_run))
 
 
 def compare(
@@ -112,6 +116,34 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
     from lenumba.engine.models.model import load
 
     return load(run, checkpoint, threads)
+
+
+def export(model: "Model", path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
+    """Export a trained network to a file for other programs.
+
+    Parameters
+    ----------
+    model
+        What :func:`load` returned.
+    kind
+        ``onnx``, ``safetensors`` or ``npz``; the path's ending unless given.
+    force
+        Whether to replace an existing file.
+
+    Returns
+    -------
+    Exported
+        Its `path`, and for ONNX the `comparison` of its numbers with lenumba's.
+
+    Raises
+    ------
+    lenumba.engine.common.errors.LenumbaError
+        Where the file exists already, the format is unknown, or the exported network gives other numbers.
+    """
+    from lenumba.engine.models.export import export_run
+
+    path = Path(path)
+    return export_run(model.folder, kind or path.suffix.lstrip("."), path, model.checkpoint, force=force, model=model)
 
 
 def tune(

@@ -49,9 +49,9 @@ class TrainingDisplay(OnBar):
         self._print, self.silent = echo, silent
         self.terminal = sys.stderr.isatty()
         if silent:
-            self.hooks = Hooks()
+            self.hooks = Hooks(finished=draw_plots)
         else:
-            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._plot, download_bar=True)
+            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._finished, download_bar=True)
 
     def echo(self, text: str) -> None:
         """Print a line; one that nobody can read any more must not end the training."""
@@ -109,8 +109,15 @@ class TrainingDisplay(OnBar):
             f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
         )
 
-    def _plot(self, path: Path, what: str) -> None:
-        self._line(f"{path}  {what}")
+    def _finished(self, folder: Path) -> None:
+        draw_plots(folder, lambda path, what: self._line(f"{path}  {what}"))
+
+
+def draw_plots(folder: Path, drawn: Callable[[Path, str], None] | None = None) -> None:
+    """Draw a finished run's plots; Matplotlib and the modules that draw are imported only then."""
+    from lenumba.engine.report.plots import draw_run
+
+    draw_run(folder, drawn)
 
 
 def origin(trainer: Trainer) -> str:
@@ -134,9 +141,9 @@ class ComparisonDisplay(OnBar):
 
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
         self._print, self.bar = echo, None if silent or not sys.stderr.isatty() else self._make_bar()
-        self.hooks = CompareHooks()
+        self.hooks = CompareHooks(finished=draw_plots)
         if not silent:
-            self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True)
+            self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True, finished=draw_plots)
 
     def _make_bar(self) -> tqdm:
         form = "{desc:<34} {percentage:3.0f} % |{bar}| {elapsed}<{remaining}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
+from lenumba.engine.common.files import write_json, write_text
 from lenumba.engine.profile import report as profile_report
-from lenumba.engine.runs.folders import write_json, write_text
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 

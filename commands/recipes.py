@@ -27,7 +27,7 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
 @click.pass_context
 def configs(context: click.Context) -> None:
     """List the shipped recipes."""
-    from lenumba.engine.config.config import recipe_names, recipe_text
+    from lenumba.engine.config.recipes import recipe_names, recipe_text
 
     if context.invoked_subcommand is None:
         for name in recipe_names():
@@ -38,7 +38,7 @@ def configs(context: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a recipe with its comments, to start one's own from."""
-    from lenumba.engine.config.config import recipe_text
+    from lenumba.engine.config.recipes import recipe_text
 
     click.echo(recipe_text(name), nl=False)
 
@@ -49,7 +49,7 @@ def show(name: str) -> None:
 def check(config: str, overrides: tuple[str, ...]) -> None:
     """Check a configuration, layers and shapes included, without training."""
     from lenumba.engine.config.config import load_config
-    from lenumba.engine.training.trainer import check_network
+    from lenumba.engine.training.build import check_network
 
     loaded = load_config(config, overrides)
     network = check_network(loaded)

@@ -4,7 +4,7 @@ from typing import Any
 
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.network.network import describe
-from lenumba.engine.training.trainer import check_network
+from lenumba.engine.training.build import check_network
 
 HANDOUT_NOTE = (
     "The handout lists 4·5·5 + 4 + 24·5·5 + 6 + 50·96 + 50 + 10·50 + 10 parameters and prints the sum as 6170; "

@@ -1,1 +1,5 @@
-"""The engine: configuration, data, networks, training and runs, on top of the kernels."""
+"""The engine: networks, training, runs and everything around them.
+
+Rooms stand in the order of their imports (CONTRIBUTING.md lists them, a test checks it). Nothing here prints: that is
+for the command line.
+"""

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.host import available_threads, cpu_name, versions
 from lenumba.engine.config.sections import OWN_FILES
 from lenumba.engine.data.dataset import DATASETS, load_dataset
 from lenumba.engine.data.download import SOURCES, cache_folder, find_folder
-from lenumba.engine.runs.facts import cpu_name, versions
 from lenumba.engine.training.memory import available_memory, written
-from lenumba.engine.training.trainer import available_threads
 from lenumba.kernels.compile import native
 
 Level = Literal["ok", "warn", "fail"]

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.host import available_threads
 from lenumba.engine.config.config import LoadedConfig, load_config, read_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.network.layers import Dense
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.trainer import Trainer, available_threads, build_network, planar
+from lenumba.engine.training.build import build_network
+from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.trainer import Trainer
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

@@ -8,8 +8,7 @@ from pydantic import TypeAdapter
 from lenumba.engine.network.layers import Layer
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
-from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.trainer import planar
+from lenumba.engine.training.executor import Executor, planar
 from lenumba.kernels.compile.native import Native
 
 STILL = Optimizer("sgd", 1, lambda rate, step: (0.0, 0.0, 0.0), {"NESTEROV": False})  # leaves the gradient in state

@@ -1,7 +1,9 @@
 """How the modules depend on one another, seen from their source text and from what a process imports."""
 
 import ast
+import graphlib
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,14 +29,14 @@ def relative(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules that a file imports, anywhere in it."""
+    """Return what a file imports, anywhere in it: modules, and members as ``module.member``."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
@@ -46,16 +48,56 @@ def test_there_are_files_to_look_at():
     assert {"cli.py", "engine/training/trainer.py", "kernels/compile/jit.py"} <= set(map(relative, FILES))
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
+def rooms() -> list[str]:
+    """Return the rooms in the order of CONTRIBUTING's list."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room |")[2].partition("\n\n")[0]
+    return [name for row in text.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+ROOMS = rooms()
+HALLS = ("engine/__init__.py", "kernels/__init__.py")  # only say what their rooms are
+
+
+def room_of(path: Path) -> str | None:
+    """Return the room that lists a file, by itself or by its folder."""
+    name = relative(path)
+    return next((room for room in ROOMS if name == room or name.startswith(f"{room}/")), None)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(["lenumba", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def files_imported(path: Path) -> list[Path]:
+    """Return the project's files that a file imports."""
+    names = {name if name in MODULES else name.rpartition(".")[0] for name in imported(path)}
+    return sorted({MODULES[name] for name in names if name in MODULES} - {path})
+
+
+def test_the_list_of_rooms_is_complete():
+    assert len(ROOMS) > 20
+    assert [room for room in ROOMS if not (ROOT / room).exists()] == []
+    assert [relative(path) for path in FILES if room_of(path) is None and relative(path) not in HALLS] == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room_of(path)], ids=relative)
 def test_imports_flow_one_way(path):
-    names, part = imported(path), relative(path).partition("/")[0]
-    forbidden = {
-        "kernels": ["lenumba.engine", "lenumba.extras", "lenumba.commands", "lenumba.cli"],
-        "engine": ["lenumba.extras", "lenumba.commands", "lenumba.cli"],
-        "extras": ["lenumba.commands", "lenumba.cli"],
-        "commands": ["lenumba.cli"],
-    }.get(part, [])
-    assert [name for package in forbidden for name in below(names, package)] == []
+    own = ROOMS.index(room_of(path))
+    assert [relative(file) for file in files_imported(path) if ROOMS.index(room_of(file)) > own] == []
+
+
+def test_no_files_import_one_another_in_a_circle():
+    """Lazy and type-only imports count, too: the sorter names the circle."""
+    list(graphlib.TopologicalSorter({path: files_imported(path) for path in FILES}).static_order())
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (ROOT / room).is_dir()])
+def test_every_room_says_what_it_knows(room):
+    docstring = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
+    assert len(docstring) > 60
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if not relative(p).startswith("kernels/")], ids=relative)

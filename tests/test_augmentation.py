@@ -11,7 +11,7 @@ from lenumba.engine.network.augmentation import AMOUNTS, Augment
 from lenumba.engine.network.layers import Conv, Dense, Flatten
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.network import Network
-from lenumba.engine.training.trainer import build_network
+from lenumba.engine.training.build import build_network
 from lenumba.kernels.program.plan import program_source
 from lenumba.kernels.reference import moves as reference_moves
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenumba.engine.config.config import Config, load_config, recipe_names, recipe_text
+from lenumba.engine.config.config import Config, load_config
+from lenumba.engine.config.recipes import recipe_names, recipe_text
 
 COMMANDS = ["train", "compare", "evaluate", "predict", "explain", "plot", "report", "runs", "summary", "configs"]
 COMMANDS += ["check", "schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]

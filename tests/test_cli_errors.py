@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenumba.engine.config.config import recipe_text
+from lenumba.engine.config.recipes import recipe_text
 from lenumba.engine.data.download import SOURCES, IdxFile, Source
 from lenumba.engine.data.idx import idx_sha256
 

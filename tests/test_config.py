@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.config.config import (
-    config_schema,
-    dump_config,
-    load_config,
-    read_config,
-    recipe_names,
-    recipe_text,
-)
+from lenumba.engine.config.config import config_schema, dump_config, load_config, read_config
+from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.yaml_file import MAX_BYTES, dump_yaml, load_value, load_yaml
 from lenumba.engine.network.layers import LAYERS, Conv, Flatten, activation_of, pair
 

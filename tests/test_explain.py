@@ -19,7 +19,7 @@ from lenumba.engine.explain.explain import Explanation, Sample, Subject, exact, 
 from lenumba.engine.explain.twins import TWINS
 from lenumba.engine.network.layers import LAYERS, AveragePool, Conv, MaxPool
 from lenumba.engine.network.losses import LOSSES
-from lenumba.engine.training.trainer import build_network
+from lenumba.engine.training.build import build_network
 from lenumba.kernels.reference import steps as reference_steps
 from lenumba.kernels.reference.twin import interpreted
 

@@ -24,7 +24,7 @@ MEASURE = """
 import json, sys
 import lenumba.engine.training.trainer as trainer
 from lenumba.engine.config.config import load_config
-from lenumba.engine.runs.facts import peak_rss_mb
+from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.training.memory import numbers_of, training_needs
 from lenumba.engine.runs.run import start_run
 from pathlib import Path

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lenumba.engine.common.files import read_json
 from lenumba.engine.config.config import load_config, read_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.explain.plain import loss_and_gradients
 from lenumba.engine.models.model import load
 from lenumba.engine.report.findings import feature_maps, kernels, look_into
 from lenumba.engine.runs import extras
-from lenumba.engine.runs.folders import read_json
 from lenumba.engine.runs.histograms import BINS, count, read_histograms, rebin
 from lenumba.engine.runs.recording import IMAGES, GradientProbe
 from lenumba.engine.runs.run import resume_run, start_run

@@ -23,7 +23,7 @@ from lenumba.engine.profile import report as profile_report
 from lenumba.engine.profile.compare import compare_profiles, read_earlier
 from lenumba.engine.profile.html import profile_html
 from lenumba.engine.profile.profiling import PYTHON, profile_training, profiled_source
-from lenumba.engine.training.trainer import check_network
+from lenumba.engine.training.build import check_network
 from lenumba.kernels.measure import profiled
 from lenumba.kernels.program import plan as program
 from lenumba.kernels.program.catalogue import CATALOGUE, listed_kernels, work_of

@@ -5,7 +5,8 @@ import pytest
 from compiled import executor_for, gradients
 
 from lenumba.engine.common.metrics import predicted_classes
-from lenumba.engine.config.config import load_config, recipe_names
+from lenumba.engine.config.config import load_config
+from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.dataset import dataset_spec, load_dataset
 from lenumba.engine.data.selection import stated_classes
 from lenumba.engine.network.layers import Conv, Dense, Flatten

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from lenumba.engine.runs.folders import read_json
+from lenumba.engine.common.files import read_json
 
 
 @pytest.fixture

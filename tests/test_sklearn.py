@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from lenumba.engine.training.trainer import planar
+from lenumba.engine.training.executor import planar
 from lenumba.sklearn import LeNetClassifier
 
 # Quick to compile; its programs serve several tests.

@@ -14,7 +14,8 @@ from lenumba.engine.data.dataset import dataset_from_arrays, load_dataset
 from lenumba.engine.data.selection import load_data, select
 from lenumba.engine.runs.checkpoint import load_checkpoint
 from lenumba.engine.runs.run import resume_run, start_run
-from lenumba.engine.training.trainer import Trainer, check_network
+from lenumba.engine.training.build import check_network
+from lenumba.engine.training.trainer import Trainer
 
 # One convolution that is taken and frozen, one dense layer that is taken and trained, and a head that is drawn.
 SMALL = """\

@@ -1,1 +1,4 @@
-"""Room."""
+"""What every room may use: errors, interruptions, durable files, metrics, the machine, aligned text.
+
+It knows nothing of networks, data or runs.
+"""

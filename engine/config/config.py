@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -13,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.faults import explain, nearest, show
+from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
     OWN_FILES,
     Data,
@@ -289,25 +289,6 @@ def set_value(data: dict[str, Any], origins: dict[str, str], key: str, value: An
     for stale in [known for known in origins if known.startswith(f"{key}.")]:
         del origins[stale]
     origins[key] = f"override {key}"
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the shipped recipes."""
-    files = resources.files("lenumba.configs").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-
-
-def recipe_text(name: str) -> str:
-    """Return a shipped recipe as it was written, with its comments.
-
-    Raises
-    ------
-    ConfigError
-        If there is no recipe of that name.
-    """
-    if name not in (names := recipe_names()):
-        raise ConfigError(f"no recipe {name!r}{nearest(name, names)}; the recipes are {', '.join(names)}")
-    return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def dump_config(config: Config) -> str:

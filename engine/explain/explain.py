@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.config.config import LoadedConfig, load_config, recipe_names
+from lenumba.engine.config.config import LoadedConfig, load_config
+from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.images import load_image, prepare_digit, shows_digits
 from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.explain import plain
@@ -20,7 +21,7 @@ from lenumba.engine.runs.checkpoint import load_checkpoint
 from lenumba.engine.runs.folders import find_run, load_run_config
 from lenumba.engine.runs.run import fill_parameters
 from lenumba.engine.runs.transfer import fitting, read_source
-from lenumba.engine.training.trainer import build_network, check_network
+from lenumba.engine.training.build import build_network, check_network
 from lenumba.kernels.reference.twin import interpreted
 
 Arrays = dict[str, np.ndarray]

@@ -13,8 +13,7 @@ from lenumba.engine.explain.twins import TWINS
 from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.trainer import planar
+from lenumba.engine.training.executor import Executor, planar
 from lenumba.kernels.program.plan import Plan, Tensor, packing, update_kernels
 
 IMAGES = 5  # one block of 16 lanes, not filled

@@ -1,1 +1,4 @@
-"""Room."""
+"""A trained network: predicting, evaluating, exporting, importing.
+
+It knows runs as something to load. It must not train.
+"""

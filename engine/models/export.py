@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import durable
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.download import SOURCES, cache_folder
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.models.model import Model
 from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import checksum, durable, load_checkpoint
+from lenumba.engine.runs.checkpoint import checksum, load_checkpoint
 from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.runs.run import fill_parameters
-from lenumba.engine.training.trainer import build_network, planar
-
-if TYPE_CHECKING:
-    from lenumba.engine.models.model import Model
+from lenumba.engine.training.build import build_network
+from lenumba.engine.training.executor import planar
 
 FORMATS = ("onnx", "safetensors", "npz")
 INSTALL = "install it with: pip install 'lenumba[export]'"
@@ -115,8 +115,6 @@ def export_run(
     content: Callable[[Path], Any]
     comparison = None
     if kind == "onnx":
-        from lenumba.engine.models.model import Model
-
         data, reference_only = onnx_bytes(weights)
         comparison = compare(model or Model(folder, checkpoint), data, reference_only)
         if not max(comparison.logits, comparison.probabilities) <= TOLERANCE:  # NaN fails, too
@@ -222,7 +220,7 @@ def open_session(data: bytes, reference_only: bool = False) -> Callable[[np.ndar
     return lambda images: session.run(["logits", "probabilities"], {"images": images})
 
 
-def compare(model: "Model", data: bytes, reference_only: bool) -> Comparison:
+def compare(model: Model, data: bytes, reference_only: bool) -> Comparison:
     """Run images through the compiled network and an ONNX file."""
     images, source = check_images(model)
     if reference_only:
@@ -240,7 +238,7 @@ def compare(model: "Model", data: bytes, reference_only: bool) -> Comparison:
     )
 
 
-def check_images(model: "Model") -> tuple[np.ndarray, str]:
+def check_images(model: Model) -> tuple[np.ndarray, str]:
     """Return images uint8 [N, H, W, C] to compare on: of the run's test set where that is at hand, else random ones."""
     data = model.loaded.config.data
     downloads = data.name in SOURCES and data.root is None and "LENUMBA_DATA" not in os.environ

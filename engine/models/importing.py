@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import write_json, write_text
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.npz import read_weights
@@ -21,9 +22,10 @@ from lenumba.engine.models.export import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.checkpoint import checksum, read_state, read_tensors
-from lenumba.engine.runs.folders import check_writable, locked, make_folder, portable, write_json, write_text
+from lenumba.engine.runs.folders import check_writable, locked, make_folder, portable
 from lenumba.engine.runs.run import write_checkpoints
-from lenumba.engine.training.trainer import Progress, check_network, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.trainer import Progress
 
 FACTS = ("mean", "std", "class_names")
 SHOWN = 20  # misfits that are listed; a foreign file may have thousands of tensors

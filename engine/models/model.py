@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.metrics import confusion_matrix, precision_and_recall, predicted_classes
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.images import shows_digits
@@ -16,11 +17,8 @@ from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.checkpoint import load_checkpoint
 from lenumba.engine.runs.folders import find_run, load_run_config
 from lenumba.engine.runs.run import fill_parameters
-from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.trainer import available_threads, build_network, planar
-
-if TYPE_CHECKING:
-    from lenumba.engine.models.export import Exported
+from lenumba.engine.training.build import build_network
+from lenumba.engine.training.executor import Executor, planar
 
 
 @dataclass(frozen=True)
@@ -157,19 +155,6 @@ class Model:
         precision, recall = precision_and_recall(confusion)
         accuracy = float((predicted == labels).mean())
         return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
-
-    def export(self, path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
-        """Export the network to a file; `kind` (``onnx``, ``safetensors``, ``npz``) is the path's ending unless given.
-
-        Raises
-        ------
-        ConfigError, DataError
-            As :func:`lenumba.engine.models.export.export_run` does.
-        """
-        from lenumba.engine.models.export import export_run
-
-        path = Path(path)
-        return export_run(self.folder, kind or path.suffix.lstrip("."), path, self.checkpoint, force=force, model=self)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
         """Bring images to uint8 [N, H, W, C]."""

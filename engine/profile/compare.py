@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lenumba.commands.tables import table
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import read_json
+from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.profile.report import disturbance, epoch_row
-from lenumba.engine.runs.folders import find_run, load_run_config, read_history, read_json
+from lenumba.engine.runs.folders import find_run, load_run_config, read_history
 
 LEAST_SLOWDOWN = 0.02  # of an epoch: what is below never counts as a regression, however quiet the machine
 LEAST_EPOCHS = 3  # of a run, the first one not counted: fewer tell nothing of its noise

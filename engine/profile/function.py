@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.commands.tables import table
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.text import table
 from lenumba.engine.profile.report import flush_last
 
 SECONDS = 1.0  # of warm calls

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.runs.facts import cpu_name
+from lenumba.engine.common.host import available_threads, cpu_name
 from lenumba.engine.training.executor import aligned
-from lenumba.engine.training.trainer import available_threads
 from lenumba.kernels.compile import native
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.measure import peaks

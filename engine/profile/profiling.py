@@ -14,8 +14,9 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
 from lenumba.engine.profile.machine import limits_of, machine_facts, read_counter
+from lenumba.engine.training.build import check_network
 from lenumba.engine.training.executor import Executor, address, aligned
-from lenumba.engine.training.trainer import Trainer, check_network
+from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.compile import native
 from lenumba.kernels.constants import UPDATE, WAIT
 from lenumba.kernels.measure import peaks, profiled

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.commands.tables import table
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.text import table
 
 HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
 HEAD += ["FMA peak", "bandwidth", "bound by", "code"]

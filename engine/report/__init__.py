@@ -1,1 +1,4 @@
-"""What a run folder shows to people: plots, a page to play with, TensorBoard's event files."""
+"""Pictures and the page: what a run shows to people.
+
+It knows how to draw what is found of a trained network. It must not compute what another room can tell.
+"""

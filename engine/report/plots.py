@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.report.findings import Findings, class_outputs, feature_maps, kernels
+from lenumba.engine.common.files import durable
+from lenumba.engine.report.findings import Findings, class_outputs, feature_maps, kernels, look_into
 from lenumba.engine.report.palette import COUNTS, LINES, SIGNED, SIZES
-from lenumba.engine.runs.checkpoint import durable
 from lenumba.engine.runs.extras import need
 
 MISTAKES = 24
@@ -196,3 +196,10 @@ def histograms(found: Findings) -> Any:
             axes.xaxis.get_major_locator().set_params(integer=True)
     figure.supxlabel("epoch", fontsize=8)
     return figure
+
+
+def draw_run(folder: Path, drawn: Callable[[Path, str], None] | None = None) -> None:
+    """Draw a finished run's plots into its folder ``plots``; call ``drawn(path, what)`` after each."""
+    for path, what in draw_plots(look_into(str(folder)), folder / "plots"):
+        if drawn:
+            drawn(path, what)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import read_json, write_text
 from lenumba.engine.config.config import dump_config
 from lenumba.engine.models.model import Model
 from lenumba.engine.report.findings import Findings, as_slid, window
 from lenumba.engine.report.page import document, escape, fill, json_block, web_file
-from lenumba.engine.runs.folders import read_json, write_text
 
 SCRIPTS = ("network.js", "digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page

@@ -1,56 +1,19 @@
 """Checkpoints: safetensors files with a checksum over tensors and state, written so that nothing gets lost."""
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError, one_line
+from lenumba.engine.common.files import durable
 
 FORMAT_VERSION = 1
 MAX_HEADER = 1 << 20  # bytes: names and shapes of ten thousand tensors
-
-
-@contextlib.contextmanager
-def durable(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success make it durable under that name, on failure remove it.
-
-    Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        os.close(handle)
-        yield temporary
-        sync(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable. Does nothing where there is none."""
-    if path.is_dir() and os.name != "posix":
-        return
-    with contextlib.suppress(FileNotFoundError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # file systems that cannot do it for folders
-                raise
-        finally:
-            os.close(handle)
 
 
 def checksum(tensors: Mapping[str, np.ndarray], state: str) -> str:

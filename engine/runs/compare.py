@@ -13,7 +13,9 @@ from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.transfer import Source, read_source, take_over
-from lenumba.engine.training.trainer import Trainer, check_network, planar, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.executor import planar
+from lenumba.engine.training.trainer import Trainer
 
 #: By how many pixels the test images are shifted, each to the right, left, bottom and top.
 SHIFTS = (2, 4)
@@ -115,12 +117,15 @@ class CompareHooks:
         ``done(name, result, number, count)`` after each of `count` trainings.
     download_bar
         Whether a download draws a progress bar.
+    finished
+        ``finished(folder)`` at the end of a run with ``plots: true``, where trainings have run folders.
     """
 
     compile: Callable[[str, int, int], None] | None = None
     watch: Callable[[str, int, float], None] | None = None
     done: Callable[[str, SeedFigures, int, int], None] | None = None
     download_bar: bool = False
+    finished: Callable[[Path], None] | None = None
 
 
 def compare(

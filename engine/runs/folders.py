@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import read_json, sync, write_text
 from lenumba.engine.config.config import Config, LoadedConfig, read_config
-from lenumba.engine.runs.checkpoint import durable, sync
 
 RUNS = Path("runs")
 LOCK = ".lock"
@@ -158,26 +158,6 @@ def keep_history(folder: Path, epochs: int) -> None:
     """Drop the epochs that came after the checkpoint: they are about to be repeated."""
     lines = [json.dumps(line) + "\n" for line in read_history(folder) if line["epoch"] <= epochs]
     write_text(folder / "metrics.jsonl", "".join(lines))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file durably."""
-    with durable(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file durably."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON file's object, or an empty one where it is missing or damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def portable(config: Config) -> Config:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.runs.folders import write_text
+from lenumba.engine.common.files import write_text
 from lenumba.engine.training.trainer import EpochRecord
 
 FILE = "histograms.jsonl"

@@ -21,8 +21,8 @@ class Hooks:
         ``epoch(record)`` after each epoch.
     start
         ``start(trainer, folder)`` before the first epoch.
-    plot
-        ``plot(path, what)`` after each of the plots that a run with ``plots: true`` ends with.
+    finished
+        ``finished(folder)`` at the end of a run with ``plots: true``, to draw them.
     download_bar
         Whether a download draws a progress bar.
     """
@@ -31,5 +31,5 @@ class Hooks:
     watch: Callable[[int, int, float, float], None] | None = None
     epoch: Callable[[EpochRecord], None] | None = None
     start: Callable[[Trainer, Path], None] | None = None
-    plot: Callable[[Path, str], None] | None = None
+    finished: Callable[[Path], None] | None = None
     download_bar: bool = False

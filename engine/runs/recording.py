@@ -34,16 +34,6 @@ def recording(trainer: Trainer, folder: Path) -> Iterator[Callable[[EpochRecord]
         yield record_epoch
 
 
-def draw_run(folder: Path, drawn: Callable[[Path, str], None] | None = None) -> None:
-    """Draw a finished run's plots into its folder ``plots``; call ``drawn(path, what)`` after each."""
-    from lenumba.engine.report.findings import look_into  # which loads runs, so not at the top
-    from lenumba.engine.report.plots import draw_plots
-
-    for path, what in draw_plots(look_into(str(folder)), folder / "plots"):
-        if drawn:
-            drawn(path, what)
-
-
 class GradientProbe:
     """Computes gradients at a trainer's parameters, in buffers of its own, so that training does not notice.
 

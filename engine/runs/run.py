@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError
+from lenumba.engine.common.files import read_json, sync, write_json, write_text
+from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint, sync, weights_sha256
+from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from lenumba.engine.runs.extras import check_extras
-from lenumba.engine.runs.facts import describe_run, peak_rss_mb
+from lenumba.engine.runs.facts import describe_run
 from lenumba.engine.runs.folders import (
     check_empty,
     check_overrides,
@@ -29,14 +31,12 @@ from lenumba.engine.runs.folders import (
     make_folder,
     portable,
     read_history,
-    read_json,
-    write_json,
-    write_text,
 )
 from lenumba.engine.runs.hooks import Hooks
-from lenumba.engine.runs.recording import draw_run, recording
+from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
-from lenumba.engine.training.trainer import Progress, Trainer, check_network, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.trainer import Progress, Trainer
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
@@ -215,8 +215,8 @@ def carry_on(
         "peak_rss_mb": peak_rss_mb(),
     }
     write_json(folder / "run.json", summary)
-    if trainer.config.plots:
-        draw_run(folder, hooks.plot)
+    if trainer.config.plots and hooks.finished:
+        hooks.finished(folder)
     return RunResult(folder, summary, history)
 
 

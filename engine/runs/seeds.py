@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
+from lenumba.engine.common.files import read_json, write_json
 from lenumba.engine.config.config import Config, LoadedConfig
 from lenumba.engine.runs.compare import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import (
@@ -17,8 +18,6 @@ from lenumba.engine.runs.folders import (
     make_folder,
     portable,
     read_history,
-    read_json,
-    write_json,
 )
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
@@ -88,7 +87,7 @@ def train_seeds(
     runs: list[SeedFigures] = []
     with locked(folder):
         for number, item in enumerate(items):
-            follow = Hooks(compile=hooks.compile, download_bar=hooks.download_bar)
+            follow = Hooks(compile=hooks.compile, finished=hooks.finished, download_bar=hooks.download_bar)
             follow_training(follow, hooks, item, number, seeds)
             runs.append(train_seed(item, folder, seeds, overrides, follow))
             if hooks.done:

@@ -10,7 +10,8 @@ from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import load_checkpoint
 from lenumba.engine.runs.folders import find_run
-from lenumba.engine.training.trainer import Trainer, check_network, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.trainer import Trainer
 
 LISTED = 6  # tensors that an error names; more would hide what it says
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import read_json
+from lenumba.engine.common.host import versions
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.runs.checkpoint import load_checkpoint, weights_sha256
-from lenumba.engine.runs.facts import versions
-from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history, read_json
+from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history
 from lenumba.engine.runs.run import Hooks, check_checkpoint, check_data, make_trainer
 from lenumba.engine.runs.transfer import read_source, take_over
 from lenumba.engine.training.trainer import Progress, Trainer

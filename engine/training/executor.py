@@ -292,3 +292,12 @@ class Executor:
                 job.done.wait()
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
+
+
+def planar(images: np.ndarray) -> np.ndarray:
+    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
+    planes = images.transpose(0, 3, 1, 2)
+    memory = np.zeros(planes.size + LANES, images.dtype)
+    copy = memory[: planes.size].reshape(planes.shape)
+    copy[...] = planes
+    return copy

@@ -1,58 +1,27 @@
 """Training: from a configuration and a data set to epochs, one record each. No files, no printing."""
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError, DivergedError
+from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.common.progress import EpochRecord, Progress
-from lenumba.engine.config.config import Config, LoadedConfig
-from lenumba.engine.data.dataset import Dataset, dataset_spec
-from lenumba.engine.data.selection import pixel_statistics, split, stated_classes
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.data.selection import pixel_statistics, split
 from lenumba.engine.network.layers.dropout import epoch_key
-from lenumba.engine.network.losses import outputs_misfit
-from lenumba.engine.network.network import LayerError, Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
-from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.build import check_network
+from lenumba.engine.training.executor import Executor, planar
 from lenumba.engine.training.memory import check_memory
-from lenumba.kernels.constants import LANES
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
-
-
-def available_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
-    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
-    config = loaded.config
-    layers, size = config.network.layers, config.data.batch_size
-    if config.augment.active and pixels != "uint8":
-        raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
-    try:
-        return Network(
-            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
-            augment=config.augment,
-        )  # fmt: skip
-    except LayerError as error:
-        raise loaded.error(f"network.layers.{error.index}", str(error)) from None
-
-
-def planar(images: np.ndarray) -> np.ndarray:
-    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
-    planes = images.transpose(0, 3, 1, 2)
-    memory = np.zeros(planes.size + LANES, images.dtype)
-    copy = memory[: planes.size].reshape(planes.shape)
-    copy[...] = planes
-    return copy
 
 
 class Trainer:
@@ -256,45 +225,3 @@ class Trainer:
             return self.executor.evaluate(images, labels, indices)
         finally:
             self.executor.theta[:] = last
-
-
-def stated_shape(config: Config) -> tuple[int, int, int] | None:
-    """Return (height, width, channels) of the images as far as the configuration or the data set's name tell it."""
-    return config.network.input or config.data.image_size or dataset_spec(config.data.name).image_shape
-
-
-def check_network(
-    loaded: LoadedConfig,
-    image_shape: tuple[int, int, int] | None = None,
-    classes: int | None = None,
-    pixels: str = "uint8",
-) -> Network:
-    """Return the network of a configuration for images and classes; without them, for those that are stated.
-
-    Raises
-    ------
-    ConfigError
-        Where a layer does not fit, or the input size or the outputs do not fit the data.
-    """
-    config = loaded.config
-    spec, wanted = dataset_spec(config.data.name), config.network.input
-    image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
-    if wanted is not None and image_shape is not None and wanted != image_shape:
-        raise loaded.error(
-            "network.input",
-            f"expected {describe_size(image_shape)}, the size of the images of {config.data.name}, "
-            f"found {describe_size(wanted)}; change it or data.name",
-        )
-    if (shape := image_shape or stated_shape(config)) is None:
-        raise loaded.error(
-            "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
-        )
-    network = build_network(loaded, shape, pixels)
-    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
-        raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
-    return network
-
-
-def describe_size(shape: Sequence[int]) -> str:
-    """Write (height, width, channels) as people do."""
-    return "×".join(map(str, shape))

@@ -5,62 +5,17 @@ set is read after the decision, for the winner and for trial 0.
 """
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.tuning.report import ranking, rows
-from lenumba.engine.tuning.results import metric_value, result_of
+from lenumba.engine.tuning.results import Final, metric_value, result_of
 from lenumba.engine.tuning.statistics import holm, paired_p_value
 
 if TYPE_CHECKING:
-    from lenumba.engine.tuning.study import Search
-
-SIGNIFICANT = 0.05
-
-
-@dataclass(frozen=True)
-class Final:
-    """What the finals brought.
-
-    Attributes
-    ----------
-    seeds
-        The fresh seeds.
-    values
-        By trial number, the metric for each seed.
-    accuracies
-        Likewise, the best epoch's validation accuracy.
-    excluded
-        Why finalists are out, by trial number.
-    winner
-        The trial with the best mean.
-    p_values
-        By trial number, of the paired t-test against the winner, corrected for their number by Holm's method.
-    test
-        Test accuracies by seed, of the winner and of trial 0.
-    test_p_value
-        Of the two, None where trial 0 is the winner or out.
-    tested_before
-        Other trials that the test set was read for, as they led when the study was shorter.
-    """
-
-    seeds: list[int]
-    values: dict[int, list[float]]
-    accuracies: dict[int, list[float]]
-    excluded: dict[int, str]
-    winner: int
-    p_values: dict[int, float]
-    test: dict[int, list[float]]
-    test_p_value: float | None
-    tested_before: list[int]
-
-    @property
-    def tied(self) -> list[int]:
-        """The finalists that the winner's lead over may be chance."""
-        return [slot for slot, p in self.p_values.items() if p >= SIGNIFICANT]
+    from lenumba.engine.tuning.search import Search
 
 
 def run(search: "Search") -> Final | None:

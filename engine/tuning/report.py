@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lenumba.commands.tables import table
+from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import load_yaml
@@ -17,8 +17,7 @@ from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.statistics import standard_error
 
 if TYPE_CHECKING:
-    from lenumba.engine.tuning.finals import Final
-    from lenumba.engine.tuning.study import Study
+    from lenumba.engine.tuning.results import Final, Study
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 METRICS = {

@@ -1,6 +1,8 @@
 """What a training's epochs are worth to a study."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lenumba.engine.config.tune import Tune
@@ -37,3 +39,77 @@ def result_of(tune: Tune, curves: Sequence[Curve]) -> dict[str, Any]:
         "images": sum(epoch["images"] for curve in curves for epoch in curve),
         "curves": [[progress_value(tune, epoch) for epoch in curve] for curve in curves],
     }
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the finals brought.
+
+    Attributes
+    ----------
+    seeds
+        The fresh seeds.
+    values
+        By trial number, the metric for each seed.
+    accuracies
+        Likewise, the best epoch's validation accuracy.
+    excluded
+        Why finalists are out, by trial number.
+    winner
+        The trial with the best mean.
+    p_values
+        By trial number, of the paired t-test against the winner, corrected for their number by Holm's method.
+    test
+        Test accuracies by seed, of the winner and of trial 0.
+    test_p_value
+        Of the two, None where trial 0 is the winner or out.
+    tested_before
+        Other trials that the test set was read for, as they led when the study was shorter.
+    """
+
+    seeds: list[int]
+    values: dict[int, list[float]]
+    accuracies: dict[int, list[float]]
+    excluded: dict[int, str]
+    winner: int
+    p_values: dict[int, float]
+    test: dict[int, list[float]]
+    test_p_value: float | None
+    tested_before: list[int]
+
+    @property
+    def tied(self) -> list[int]:
+        """The finalists that the winner's lead over may be chance."""
+        return [slot for slot, p in self.p_values.items() if p >= SIGNIFICANT]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study has found.
+
+    Attributes
+    ----------
+    path
+        Its folder: `best.yaml`, `trials.csv`, plots, `study.json`.
+    summary
+        The contents of ``study.json``: counts, the best trial, the finals with p values, test accuracies.
+    trials
+        One dict per trial: number, state, value, values per seed, what was tried, reason, seconds, …
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    trials: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The trial that ``best.yaml`` holds; None while none has finished."""
+        return next((row for row in self.trials if row["trial"] == self.summary["best"]), None)
+
+    @property
+    def best_config(self) -> Path:
+        """The path of ``best.yaml``."""
+        return self.path / "best.yaml"
+
+
+SIGNIFICANT = 0.05

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.training.trainer import available_threads
+from lenumba.engine.common.host import available_threads
 from lenumba.engine.tuning import report
 from lenumba.engine.tuning.ledger import Claim, Ledger
 from lenumba.engine.tuning.pool import Pool

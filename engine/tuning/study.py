@@ -5,54 +5,27 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
+from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config, read_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.folders import locked, portable, read_json, write_json, write_text
+from lenumba.engine.runs.folders import locked, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
-from lenumba.engine.training.trainer import check_network, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.tuning import finals, report
 from lenumba.engine.tuning.ledger import Ledger, fingerprint
+from lenumba.engine.tuning.results import Study
 from lenumba.engine.tuning.search import Hooks, Search
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.storage import JOURNAL, hide_password, mend_journal, need_optuna, open_storage
 
 STUDIES = Path("studies")
 RESUMABLE = ("data.root", "train.threads", "tune.trials", "tune.finalists", "tune.final_seeds")
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study has found.
-
-    Attributes
-    ----------
-    path
-        Its folder: `best.yaml`, `trials.csv`, plots, `study.json`.
-    summary
-        The contents of ``study.json``: counts, the best trial, the finals with p values, test accuracies.
-    trials
-        One dict per trial: number, state, value, values per seed, what was tried, reason, seconds, …
-    """
-
-    path: Path
-    summary: dict[str, Any]
-    trials: list[dict[str, Any]] = field(repr=False)
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The trial that ``best.yaml`` holds; None while none has finished."""
-        return next((row for row in self.trials if row["trial"] == self.summary["best"]), None)
-
-    @property
-    def best_config(self) -> Path:
-        """The path of ``best.yaml``."""
-        return self.path / "best.yaml"
 
 
 class InterruptedStudyError(LenumbaError):

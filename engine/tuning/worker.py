@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import DivergedError, LenumbaError
+from lenumba.engine.common.files import durable
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.checkpoint import durable
 from lenumba.engine.runs.transfer import read_source, take_over
-from lenumba.engine.training.trainer import Trainer, check_network, stated_shape
+from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.trainer import Trainer
 from lenumba.engine.tuning.space import apply
 
 

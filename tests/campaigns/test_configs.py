@@ -21,7 +21,9 @@ from lenumba.engine.data.dataset import load_dataset, split_validation
 from lenumba.engine.explain import plain as twins
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
-from lenumba.engine.training.trainer import Trainer, check_network, planar
+from lenumba.engine.training.build import check_network
+from lenumba.engine.training.executor import planar
+from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.reference import steps as reference_steps
 
 CONV = {"type": "conv", "channels": 2, "kernel_size": 3, "activation": "relu"}

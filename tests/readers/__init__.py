@@ -7,7 +7,7 @@ its content is damaged is a finding; for those without one, what was read must b
 import gzip
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.config.config import recipe_names, recipe_text
+from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.data.idx import read_idx
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.models.importing import read_content

@@ -1,0 +1,25 @@
+"""The recipes that are shipped."""
+
+from importlib import resources
+
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.faults import nearest
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    files = resources.files("lenumba.configs").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """Return a shipped recipe as it was written, with its comments.
+
+    Raises
+    ------
+    ConfigError
+        If there is no recipe of that name.
+    """
+    if name not in (names := recipe_names()):
+        raise ConfigError(f"no recipe {name!r}{nearest(name, names)}; the recipes are {', '.join(names)}")
+    return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,66 @@
+"""The network of a configuration, checked against its data."""
+
+from collections.abc import Sequence
+
+from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.data.dataset import dataset_spec
+from lenumba.engine.data.selection import stated_classes
+from lenumba.engine.network.losses import outputs_misfit
+from lenumba.engine.network.network import LayerError, Network
+
+
+def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
+    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
+    config = loaded.config
+    layers, size = config.network.layers, config.data.batch_size
+    if config.augment.active and pixels != "uint8":
+        raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
+    try:
+        return Network(
+            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
+            augment=config.augment,
+        )  # fmt: skip
+    except LayerError as error:
+        raise loaded.error(f"network.layers.{error.index}", str(error)) from None
+
+
+def stated_shape(config: Config) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of the images as far as the configuration or the data set's name tell it."""
+    return config.network.input or config.data.image_size or dataset_spec(config.data.name).image_shape
+
+
+def check_network(
+    loaded: LoadedConfig,
+    image_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    pixels: str = "uint8",
+) -> Network:
+    """Return the network of a configuration for images and classes; without them, for those that are stated.
+
+    Raises
+    ------
+    ConfigError
+        Where a layer does not fit, or the input size or the outputs do not fit the data.
+    """
+    config = loaded.config
+    spec, wanted = dataset_spec(config.data.name), config.network.input
+    image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
+    if wanted is not None and image_shape is not None and wanted != image_shape:
+        raise loaded.error(
+            "network.input",
+            f"expected {describe_size(image_shape)}, the size of the images of {config.data.name}, "
+            f"found {describe_size(wanted)}; change it or data.name",
+        )
+    if (shape := image_shape or stated_shape(config)) is None:
+        raise loaded.error(
+            "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
+        )
+    network = build_network(loaded, shape, pixels)
+    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
+        raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
+    return network
+
+
+def describe_size(shape: Sequence[int]) -> str:
+    """Write (height, width, channels) as people do."""
+    return "×".join(map(str, shape))

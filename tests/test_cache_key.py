@@ -1,0 +1,80 @@
+"""The program cache's key: it covers every file that reaches machine code, and no other."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from harness import STILL, make_network
+
+from lenumba.kernels.compile import native
+from lenumba.kernels.measure.peaks import fma_source
+from lenumba.kernels.measure.profiled import profiled_plan
+from lenumba.kernels.program.plan import program_source
+
+LAYERS = [
+    {"type": "conv", "channels": 2, "kernel_size": 3, "activation": "relu"},
+    {"type": "max_pool", "size": 2},
+    {"type": "dropout", "rate": 0.5},
+    {"type": "flatten"},
+    {"type": "dense", "units": 2, "activation": "softmax"},
+]
+# Runs the program text on its stdin, then names every module that has a file.
+MODULES = """
+import sys
+exec(sys.stdin.read(), {})
+print(*(name for name, module in sys.modules.items() if hasattr(module, "__file__")))
+"""
+
+
+def sources() -> dict[str, native.Source]:
+    blocks = make_network(LAYERS, (6, 6, 1))
+    single = make_network([layer for layer in LAYERS if layer["type"] != "dropout"], (6, 6, 1), batch_size=1)
+    return {
+        "blocks": program_source(blocks.plan(STILL)),
+        "single": program_source(single.plan(STILL)),
+        "profiled": program_source(profiled_plan(blocks.plan(STILL), 0)),
+        "peaks": fma_source()[0],
+    }
+
+
+@pytest.fixture
+def kernels(tmp_path, monkeypatch):
+    """A copy of the kernels' folder, which the key is made from meanwhile."""
+    shutil.copytree(native.KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(native, "KERNELS", tmp_path / "kernels")
+    return tmp_path / "kernels"
+
+
+@pytest.mark.parametrize("name", ["blocks", "single", "profiled", "peaks"])
+def test_every_module_that_a_program_imports_is_in_its_key(name):
+    """Python itself says which: in a process that does nothing but import what the program imports."""
+    source = sources()[name]
+    result = subprocess.run(
+        [sys.executable, "-c", MODULES], input=source.text, capture_output=True, text=True, check=True
+    )
+    packages = {f"lenumba.kernels.{path.name}" for path in native.KERNELS.iterdir()} | {"lenumba.kernels"}
+    found = {module for module in result.stdout.split() if module.startswith("lenumba.kernels")}
+    assert "lenumba.kernels.compile.jit" in found
+    assert found - packages <= native.kernel_files(source.text)
+
+
+def test_a_change_of_a_file_changes_the_key_of_the_programs_that_it_reaches(kernels):
+    before = {name: native.program_folder(source) for name, source in sources().items()}
+    reached = {}
+    for path in sorted(kernels.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text + "\n# changed\n", encoding="utf-8")
+        names = {name for name, source in sources().items() if native.program_folder(source) != before[name]}
+        reached[path.relative_to(kernels).as_posix()] = names
+        path.write_text(text, encoding="utf-8")
+    networks, everything = {"blocks", "single", "profiled"}, {"blocks", "single", "profiled", "peaks"}
+    for name in ("compile/jit.py", "constants.py", "vector/simd.py", "vector/tile.py"):
+        assert reached[name] == everything, name
+    for name in ("program/loop.py", "layers/conv.py", "layers/activation.py", "layers/update.py", "vector/bits.py"):
+        assert reached[name] >= networks, name
+    assert reached["measure/clock.py"] == {"profiled"}
+    assert "single" in reached["layers/pixels.py"]
+    for name in ("measure/remarks.py", "measure/inspection.py", "reference/layers.py", "program/catalogue.py"):
+        assert reached[name] == set(), name
+    assert {name for name in reached if name.startswith("layers/") and not reached[name]} <= {"layers/augmentation.py"}

@@ -99,6 +99,26 @@ def draw_valid(rng: Rng, layers: list[dict] | None = None, name: str | None = No
     return {"data": plain(data), "network": network | {"layers": plain(layers)}} | kept
 
 
+def draw_every_option(rng: Rng) -> dict[str, Any]:
+    """Draw a configuration without faults that also clips, averages, distorts and drops out, each in half of them."""
+
+    def some(**options: Any) -> dict[str, Any]:
+        return {key: value for key, value in options.items() if rng.random() < 0.5}
+
+    drawn = draw_valid(rng)
+    optimizer = drawn.setdefault("optimizer", {})
+    optimizer |= some(max_norm=pick(rng, 0.01, 0.3, 3.0), average=pick(rng, 0.5, 0.99), weight_decay=0.01)
+    drawn["augment"] = some(shift=1.0, rotation=10.0, scale=0.1, shear=0.1) if rng.random() < 0.5 else {}
+    if drawn["augment"]:
+        drawn["augment"] |= some(elastic=1.0, erasing=0.3, noise=0.1, brightness=0.2)
+    layers = drawn["network"]["layers"]
+    if rng.random() < 0.5:
+        layers.insert(len(layers) - 1, {"type": "dropout", "rate": pick(rng, 0.1, 0.5)})
+    if rng.random() < 0.3:
+        drawn["data"]["batch_size"] = int(rng.integers(1, 9))  # images one by one
+    return drawn
+
+
 def draw_layers(rng: Rng, name: str) -> list[dict]:
     """Draw layers that fit the data set's images, each until it fits."""
 

@@ -183,7 +183,12 @@ def fraction_of(context, a):
 
 
 def lane_sum(builder, value):
-    """Add the lanes pairwise: (lane k + lane k+8), then 4, 2, 1. One fixed order on every CPU."""
+    """Add the lanes pairwise: (lane k + lane k+8), then 4, 2, 1. One fixed order on every CPU.
+
+    The fence keeps LLVM from contracting a product with the first addition, as it does where a vector fills two
+    registers, and only there.
+    """
+    value = call_llvm(builder, "llvm.arithmetic.fence", value)
     undefined = ir.Constant(VECTOR, ir.Undefined)
     for step in (8, 4, 2, 1):
         mask = ir.Constant(INT_VECTOR, [(lane + step) % LANES for lane in range(LANES)])

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from drawn_configs import draw_every_option, write
 
 CHANGES = ["data.samples=1500", "train.epochs=2", "data.batch_size=128"]
 TRAIN = """
@@ -20,6 +22,23 @@ for threads in sys.argv[1].split(","):
     keys = ("weights_sha256", "best_weights_sha256", "test_loss")
     bits = json.dumps([metrics, [result.summary[key] for key in keys]])
     print(json.dumps({"bits": bits, "compiled": result.summary["compiled"], "threads": result.summary["threads"]}))
+"""
+
+
+TRAIN_DRAWN = """
+import hashlib, sys
+from pathlib import Path
+from lenumba.engine.config.config import read_config
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.training.trainer import Trainer
+for path in sorted(Path(sys.argv[1]).glob("*.yaml")):
+    loaded = read_config(path, path.name, ["train.threads=2"])
+    trainer = Trainer(loaded, load_dataset(loaded.config.data.name))
+    digest = hashlib.sha256()
+    for record in trainer.epochs():
+        digest.update(repr((record.train_loss, record.val_loss)).encode())
+    digest.update(trainer.executor.theta.tobytes() + trainer.executor.state.tobytes())
+    print(path.stem, digest.hexdigest(), flush=True)
 """
 
 
@@ -79,3 +98,33 @@ def test_vector_width_never_changes_a_bit(place, tmp_path, campaign):
     assert narrow[0]["compiled"]
     assert len({run["bits"] for run in wide + narrow}) == 1
     campaign.note(f"same bits: AVX-512 against AVX2, {len(wide)} trainings each, all the same")
+
+
+def train_drawn(folder: Path, **environment: str) -> dict[str, str]:
+    """Train every configuration in a folder, in a process of its own; return a SHA-256 of each one's results."""
+    command = [sys.executable, "-c", TRAIN_DRAWN, str(folder)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is x86's")
+def test_vector_width_never_changes_a_bit_of_a_drawn_configuration(tmp_path, campaign):
+    """Each has a random network, loss, optimiser and schedule; half of them clip, average, distort or drop out."""
+    import llvmlite.binding as llvm
+
+    if not llvm.get_host_cpu_features().get("avx512f"):
+        pytest.skip("this CPU has no AVX-512 to compare with")
+    count, clipping = campaign.size(2, 60), 0
+    for number in range(count):
+        drawn = draw_every_option(np.random.default_rng((29, number)))
+        if number < 2:
+            drawn["optimizer"]["max_norm"] = 0.05
+        drawn["train"] = drawn.get("train", {}) | {"epochs": 2}
+        drawn["schedule"] = {"name": drawn.get("schedule", {}).get("name", "constant")}
+        clipping += "max_norm" in drawn["optimizer"]
+        (tmp_path / f"drawn-{number:03}.yaml").write_text(write(drawn)[0])
+    wide, narrow = train_drawn(tmp_path), train_drawn(tmp_path, **avx2())
+    assert len(wide) == count
+    assert [name for name in wide if wide[name] != narrow[name]] == []
+    campaign.note(f"same bits: AVX-512 against AVX2, {count} drawn configurations, {clipping} with clipping, all same")

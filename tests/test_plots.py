@@ -14,8 +14,10 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.explain.plain import loss_and_gradients
 from lenumba.engine.models.model import load
 from lenumba.engine.report.findings import feature_maps, kernels, look_into
+from lenumba.engine.report.plots import draw_run
 from lenumba.engine.runs import extras
 from lenumba.engine.runs.histograms import BINS, count, read_histograms, rebin
+from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.recording import IMAGES, GradientProbe
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
@@ -41,7 +43,8 @@ def plain_run(tmp_path_factory) -> Path:
 def rich_run(tmp_path_factory) -> Path:
     """The same training with everything recorded."""
     loaded = read_config(CONV, "bars.yaml", {"plots": True, "log": "tensorboard"})
-    return start_run(loaded, out=tmp_path_factory.mktemp("bars") / "rich").path
+    out = tmp_path_factory.mktemp("bars") / "rich"
+    return start_run(loaded, out=out, hooks=Hooks(finished=draw_run)).path
 
 
 def test_recording_changes_no_bit_of_the_training(plain_run, rich_run):
@@ -152,7 +155,7 @@ def test_rebinning_keeps_counts_where_they_were():
 
 def test_a_resumed_run_records_every_epoch_once(tmp_path):
     loaded = read_config(CONV, "bars.yaml", {"plots": True, "log": "tensorboard", "train.epochs": 2})
-    run = start_run(loaded, out=tmp_path / "run").path
+    run = start_run(loaded, out=tmp_path / "run", hooks=Hooks(finished=draw_run)).path
     with (run / "histograms.jsonl").open("a") as file:  # as after a crash: an epoch too many, and half a line
         file.write('{"epoch": 3, "tensors": {}}\n{"epo')
     resume_run(run, ["train.epochs=4"])

@@ -254,7 +254,7 @@ def test_reading_something_else_as_a_profile_is_refused(tmp_path):
 def test_a_planted_slow_kernel_is_named_first_with_the_reason(monkeypatch):
     import planted
 
-    monkeypatch.setitem(sys.modules, "lenumba.kernels.planted", planted)
+    monkeypatch.setitem(sys.modules, "lenumba.kernels.layers.planted", planted)
     monkeypatch.setitem(program.KERNEL_MODULES, "planted", ("plain_conv_forward",))
     monkeypatch.setitem(CATALOGUE, "plain_conv_forward", CATALOGUE["conv_forward"])
     text = SMALLER.replace("threads: 2", "threads: 1")

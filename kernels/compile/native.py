@@ -103,22 +103,24 @@ def kernel_files(text: str, known: frozenset[str] = frozenset()) -> set[str]:
     found: set[str] = set()
     for name, members in IMPORTS.findall(text):
         names = [f"{name}.{member.split()[0]}" for member in members.strip("()").split(",") if member.split()]
-        found |= {module for module in (name, *names) if module_path(module).is_file()}
+        found |= {module for module in (name, *names) if module_text(module) is not None}
     for module in sorted(found - known):
-        found |= kernel_files(module_path(module).read_text(encoding="utf-8"), known | found)
+        found |= kernel_files(module_text(module) or "", known | found)
     return found
 
 
-def module_path(module: str) -> Path:
-    """Return the file of a module of `lenumba.kernels`."""
-    return KERNELS.joinpath(*module.split(".")[2:]).with_suffix(".py")
+@functools.cache
+def module_text(module: str) -> str | None:
+    """Return the source of a module of `lenumba.kernels`, None where there is no such file."""
+    path = KERNELS.joinpath(*module.split(".")[2:]).with_suffix(".py")
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def source_digest(source: Source) -> str:
     """Return a SHA-256 over a program's text and every file of kernels that can reach its machine code."""
     digest = hashlib.sha256(repr(source).encode())
     for module in sorted(kernel_files(source.text)):
-        digest.update(module.encode() + module_path(module).read_bytes())
+        digest.update(f"{module}\n{module_text(module)}".encode())
     return digest.hexdigest()
 
 

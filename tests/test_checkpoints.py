@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.models.importing import read_content
 from lenumba.engine.network import network
 from lenumba.engine.runs import checkpoint
-from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 
 COMMANDS = [("evaluate", "best.safetensors"), ("train --resume", "last.safetensors")]
 
@@ -22,28 +23,32 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
     return {"a.kernel": np.random.default_rng(seed).random((3, 4), np.float32), "a.bias": np.zeros(3, np.float32)}
 
 
+def bits(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
 def test_checkpoint_reads_back_bit_for_bit(tmp_path):
-    save_checkpoint(tmp_path / "x", tensors(), {"progress": {"epoch": 3}, "mean": [0.1]})
-    found, state = load_checkpoint(tmp_path / "x")
-    assert {name: array.tobytes() for name, array in found.items()} == {k: v.tobytes() for k, v in tensors().items()}
-    assert state == {"format_version": checkpoint.FORMAT_VERSION, "progress": {"epoch": 3}, "mean": [0.1]}
+    Checkpoint(tmp_path / "x", tensors(), {"progress": {"epoch": 3}, "mean": [0.1]}).write()
+    found = Checkpoint.read(tmp_path / "x")
+    assert bits(found.tensors) == bits(tensors())
+    assert found.state == {"format_version": checkpoint.FORMAT_VERSION, "progress": {"epoch": 3}, "mean": [0.1]}
 
 
 def test_every_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "x"
-    save_checkpoint(path, tensors(), {"progress": {"epoch": 3}})
+    Checkpoint(path, tensors(), {"progress": {"epoch": 3}}).write()
     content, refused = path.read_bytes(), 0
     for place in range(len(content)):
         for mask in (1, 128):
             path.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
             try:
-                found, state = load_checkpoint(path)
+                found = Checkpoint.read(path)
             except DataError:
                 refused += 1
                 continue
             # Spaces around the JSON of the header carry nothing: all that may pass unnoticed.
-            assert state["progress"] == {"epoch": 3}
-            assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in tensors().items()}
+            assert found.state["progress"] == {"epoch": 3}
+            assert bits(found.tensors) == bits(tensors())
     assert refused > 1.9 * len(content)
 
 
@@ -51,16 +56,16 @@ def test_every_flipped_byte_is_noticed(tmp_path):
 def test_state_that_is_none_is_refused(tmp_path, text):
     """Even where its checksum is right."""
     save_file(tensors(), tmp_path / "x", {"state": text, "sha256": checkpoint.checksum(tensors(), text)})
-    for read in (load_checkpoint, read_content):
+    for read in (Checkpoint.read, read_content):
         with pytest.raises(DataError) as caught:
             read(tmp_path / "x")
         assert "\n" not in str(caught.value)
 
 
 def test_state_says_what_it_has_not(tmp_path):
-    save_checkpoint(tmp_path / "x", tensors(), {"mean": [0.1]})
+    Checkpoint(tmp_path / "x", tensors(), {"mean": [0.1]}).write()
     with pytest.raises(DataError, match="expected 'class_names' in the checkpoint's state"):
-        load_checkpoint(tmp_path / "x")[1]["class_names"]
+        Checkpoint.read(tmp_path / "x").state["class_names"]
 
 
 @pytest.mark.parametrize(("command", "name"), COMMANDS)
@@ -94,12 +99,12 @@ def test_foreign_safetensors_exit_with_3(refused, run, command, name):
 
 @pytest.mark.parametrize(("command", "name"), COMMANDS)
 def test_newer_format_says_which(refused, run, monkeypatch, command, name):
-    found, state = load_checkpoint(run / name)
-    del state["format_version"]
+    found = Checkpoint.read(run / name)
+    del found.state["format_version"]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT_VERSION", 7)
         patch.setattr(checkpoint, "checksum", lambda *_: "made in another way")
-        save_checkpoint(run / name, found, state)
+        found.write()
     assert "written by format 7, this version reads 1; update lenumba" in refused(3, *command.split(), run)
 
 
@@ -123,18 +128,18 @@ def test_run_on_other_data_is_not_resumed(refused, lenumba, write_dataset, place
 def test_write_that_fails_leaves_the_one_before(tmp_path):
     resource = pytest.importorskip("resource")
     path = tmp_path / "x"
-    save_checkpoint(path, tensors(), {"number": 1})
+    Checkpoint(path, tensors(), {"number": 1}).write()
     text = f"""
 import resource
 from pathlib import Path
 import numpy as np
-from lenumba.engine.runs.checkpoint import save_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, {resource.RLIM_INFINITY}))
-save_checkpoint(Path({str(path)!r}), {{"large": np.zeros(100_000, np.float32)}}, {{"number": 2}})
+Checkpoint(Path({str(path)!r}), {{"large": np.zeros(100_000, np.float32)}}, {{"number": 2}}).write()
 """
     result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert re.search(r"DataError: .*cannot write the checkpoint .*; this or the one before is intact", result.stderr)
-    assert load_checkpoint(path)[1]["number"] == 1
+    assert Checkpoint.read(path).state["number"] == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 

@@ -15,7 +15,7 @@ from lenumba.engine.common.errors import InterruptedRunError
 from lenumba.engine.common.interrupts import Graceful, Terminated
 from lenumba.engine.config.config import load_config
 from lenumba.engine.runs import run as runs
-from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
 from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
@@ -52,7 +52,7 @@ def leave(process, number: int) -> tuple[str, str]:
 
 def assert_same_as_uninterrupted(run: Path, changes: list[str]) -> None:
     """Resume a run for a few epochs more than it has, and compare it with one that never stopped."""
-    epochs = load_checkpoint(run / "last.safetensors")[1]["progress"]["epoch"] + 3
+    epochs = Checkpoint.read(run / "last.safetensors").progress.epoch + 3
     resume_run(run, [f"train.epochs={epochs}"])
     whole = start_run(load_config("tiny.yaml", [*changes, f"train.epochs={epochs}"]))
     assert results(run) == results(whole.path)
@@ -82,7 +82,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoc
     process.kill()
     process.wait()
     run = place / "runs" / "tiny-001"
-    assert load_checkpoint(run / "last.safetensors")[1]["progress"]["epoch"] >= 3
+    assert Checkpoint.read(run / "last.safetensors").progress.epoch >= 3
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 9999, "train_lo')  # as a kill in the middle of a line leaves it
     (run / ".last.safetensors.x1y2").write_text("half a checkpoint")
@@ -104,7 +104,7 @@ def test_interruption_in_the_very_first_epoch(place, monkeypatch):
         start_run(load_config("tiny.yaml", LONG), hooks=Hooks(watch=interrupt))
     assert caught.value.exit_code == 130
     run = caught.value.folder
-    progress = load_checkpoint(run / "last.safetensors")[1]["progress"]
+    progress = Checkpoint.read(run / "last.safetensors").state["progress"]
     assert progress["epoch"] == 0
     assert 0 < progress["batch"] < (12_000 - 128) / 2
     assert (run / "metrics.jsonl").read_text() == ""
@@ -142,7 +142,7 @@ def test_signal_between_two_epochs_is_not_lost(place, monkeypatch):
     monkeypatch.setattr(Trainer, "epoch_order", between)
     with pytest.raises(InterruptedRunError) as caught:
         start_run(load_config("tiny.yaml"))
-    progress = load_checkpoint(caught.value.folder / "last.safetensors")[1]["progress"]
+    progress = Checkpoint.read(caught.value.folder / "last.safetensors").state["progress"]
     assert (progress["epoch"], progress["batch"]) == (1, 1)
 
 

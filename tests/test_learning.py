@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from compiled import leaves_of
+from safetensors.numpy import load_file
 from torch.optim.swa_utils import AveragedModel
 
 from lenumba.engine.common.errors import ConfigError
@@ -11,11 +12,15 @@ from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import read_config
 from lenumba.engine.config.sections import Optimizer
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.explain.explain import Sample, explain, find_subject
+from lenumba.engine.models.export import export_run
+from lenumba.engine.models.importing import import_weights
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.layers import Dense, Flatten
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
+from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
@@ -109,6 +114,7 @@ def test_bits_do_not_depend_on_threads():
     assert len({executor.theta.tobytes() + executor.state.tobytes() for executor in found}) == 1
 
 
+PARAMETERS = ("dense1.kernel", "dense1.bias")
 TEXT = """
 data: {name: bars, batch_size: 20, samples: 200, validation: 50}
 augment: {shift: 1, noise: 0.05}
@@ -123,9 +129,9 @@ def test_resumed_run_equals_uninterrupted_one_and_keeps_the_average(tmp_path):
     half = start_run(read_config(TEXT, "half", ["train.epochs=2"]), out=tmp_path / "half")
     again = resume_run(half.path, ["train.epochs=4"])
     for name in ("best", "last"):
-        (a, _), (b, _) = (load_checkpoint(run.path / f"{name}.safetensors") for run in (whole, again))
+        a, b = (Checkpoint.read(run.path / f"{name}.safetensors").tensors for run in (whole, again))
         assert {key: value.tobytes() for key, value in a.items()} == {key: value.tobytes() for key, value in b.items()}
-    last, _ = load_checkpoint(whole.path / "last.safetensors")
+    last = Checkpoint.read(whole.path / "last.safetensors").tensors
     model = Model(whole.path, "last", threads=1)
     found = model.network.views(model.executor.theta)["dense1.kernel"]
     np.testing.assert_array_equal(found, last["optimizer.2.dense1.kernel"])  # after Adam's two states
@@ -133,6 +139,41 @@ def test_resumed_run_equals_uninterrupted_one_and_keeps_the_average(tmp_path):
     if whole.summary["best_epoch"] == 4:
         np.testing.assert_array_equal(last["best.dense1.kernel"], found)
     assert model.evaluate().accuracy == Model(whole.path, "last", threads=2).evaluate().accuracy
+
+
+def views(model):
+    return model.network.views(model.executor.theta)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the file tells", "the configuration tells"])
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_averages_are_what_every_command_takes_of_a_checkpoint(tmp_path, name, told):
+    """Also of runs whose checkpoints do not say yet which tensors count."""
+    run = start_run(read_config(TEXT, "run", ["augment.noise=0"]), out=tmp_path / "run").path
+    checkpoint = Checkpoint.read(run / f"{name}.safetensors")
+    if not told:
+        del checkpoint.state["judged"]
+        checkpoint.write()
+    averages = {key: checkpoint.tensors[f"optimizer.2.{key}" if name == "last" else key] for key in PARAMETERS}
+    model, subject = Model(run, name, threads=1), find_subject(str(run), [], name)
+    exported = np.load(export_run(run, "npz", tmp_path / "x.npz", name).path)
+    torch_like = load_file(export_run(run, "safetensors", tmp_path / "x.safetensors", name).path)
+    again = Model(import_weights(checkpoint.path, model.loaded, tmp_path / "imported").path, threads=1)
+    for key, average in averages.items():
+        for found in (
+            *(views(model)[key], views(again)[key], subject.parameters[key]),
+            *(exported[key], torch_like[key.replace("kernel", "weight")]),
+        ):
+            np.testing.assert_array_equal(found, average)
+    image = load_data(model.loaded).test_images[:1]
+    explained = explain(subject, Sample(image[0], "", None)).outputs
+    np.testing.assert_allclose(explained, model.predict_proba(image)[0], atol=1e-6)
+
+
+def test_network_that_has_not_begun_has_no_averages_yet(tmp_path):
+    run = start_run(read_config(TEXT, "run"), out=tmp_path / "run").path
+    made = import_weights(run / "best.safetensors", load_run_config(run), tmp_path / "imported").path
+    np.testing.assert_array_equal(Model(made, "last").executor.theta, Model(run).executor.theta)
 
 
 def test_best_parameters_are_the_validated_average(tmp_path):

@@ -15,9 +15,10 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import load_config, read_config
 from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.runs import run as runs
-from lenumba.engine.runs.checkpoint import load_checkpoint, weights_sha256
+from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import locked
 from lenumba.engine.runs.run import resume_run, start_run
+from lenumba.engine.runs.tensor_file import weights_sha256
 
 FILES = ["best.safetensors", "config.yaml", "last.safetensors", "metrics.jsonl", "run.json"]
 METRICS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
@@ -64,10 +65,10 @@ def test_record_of_a_run_is_complete_and_true(place):
     assert record["parameters"] == 7 * 7 * 10 + 10
     assert record["data_sha256"] == load_dataset("digits").sha256
     assert record["versions"]["numba"] == version("numba")
-    tensors, _ = load_checkpoint(result.path / "last.safetensors")
+    tensors = Checkpoint.read(result.path / "last.safetensors").tensors
     own = {name: tensor for name, tensor in tensors.items() if name in ("dense1.kernel", "dense1.bias")}
     assert record["weights_sha256"] == weights_sha256(own)
-    assert record["best_weights_sha256"] == weights_sha256(load_checkpoint(result.path / "best.safetensors")[0])
+    assert record["best_weights_sha256"] == weights_sha256(Checkpoint.read(result.path / "best.safetensors").tensors)
 
 
 def test_library_trains_and_loads_as_the_command_line_does(place, run):
@@ -116,13 +117,13 @@ def test_seed_changes_the_weights(place, run):
 
 
 def test_resuming_a_finished_run_changes_nothing(run):
-    before, weights = bits(run), load_checkpoint(run / "last.safetensors")
+    before, weights = bits(run), Checkpoint.read(run / "last.safetensors")
     started = json.loads((run / "run.json").read_text())["started"]
     resume_run(run)
     assert bits(run) == before
-    after = load_checkpoint(run / "last.safetensors")
-    assert after[1] == weights[1]
-    assert all((after[0][name] == tensor).all() for name, tensor in weights[0].items())
+    after = Checkpoint.read(run / "last.safetensors")
+    assert after.state == weights.state
+    assert all((after.tensors[name] == tensor).all() for name, tensor in weights.tensors.items())
     assert json.loads((run / "run.json").read_text())["started"] == started
     assert names(run) == FILES
 
@@ -221,7 +222,7 @@ def test_huge_learning_rate_exits_with_4_and_keeps_a_finite_checkpoint(place, le
         assert part in result.stderr
     run = place / "runs" / "tiny-001"
     for name in ("last.safetensors", "best.safetensors"):
-        tensors, _ = load_checkpoint(run / name)
+        tensors = Checkpoint.read(run / name).tensors
         assert all(np.isfinite(tensor).all() for tensor in tensors.values())
     assert json.loads((run / "run.json").read_text())["status"] == "diverged"
     assert lenumba("evaluate", "latest").exit_code == 0

@@ -12,7 +12,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import load_config, read_config
 from lenumba.engine.data.dataset import dataset_from_arrays, load_dataset
 from lenumba.engine.data.selection import load_data, select
-from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.build import check_network
 from lenumba.engine.training.trainer import Trainer
@@ -47,7 +47,7 @@ def source(tmp_path_factory) -> Path:
 
 
 def tensors(folder: Path, name: str = "best") -> dict[str, np.ndarray]:
-    return load_checkpoint(folder / f"{name}.safetensors")[0]
+    return Checkpoint.read(folder / f"{name}.safetensors").tensors
 
 
 # What is taken
@@ -89,7 +89,7 @@ def test_pixels_are_normalised_by_the_new_images(place, source):
     loaded = small(f"init_from={source}", "train.epochs=1")
     result = start_run(loaded)
     trainer = Trainer(loaded, load_data(loaded))
-    found, before = (load_checkpoint(path / "best.safetensors")[1] for path in (result.path, source))
+    found, before = (Checkpoint.read(path / "best.safetensors").state for path in (result.path, source))
     assert found["mean"] == trainer.mean.tolist() != before["mean"]
 
 

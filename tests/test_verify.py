@@ -8,7 +8,7 @@ import pytest
 
 from lenumba.engine.common.errors import InterruptedRunError
 from lenumba.engine.config.config import load_config
-from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import locked
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
 from lenumba.engine.runs.verify import verify_run
@@ -19,12 +19,11 @@ COSINE = ["schedule.name=cosine"]
 
 def change(run: Path, name: str, tensor: str, **progress) -> None:
     """Change one bit of one value of a checkpoint, whose checksum is right again, or its progress."""
-    path = run / f"{name}.safetensors"
-    tensors, state = load_checkpoint(path)
+    checkpoint = Checkpoint.read(run / f"{name}.safetensors")
     if tensor:
-        tensors[tensor].view(np.uint32).flat[3] ^= 1
-    state["progress"] |= progress
-    save_checkpoint(path, tensors, state)
+        checkpoint.tensors[tensor].view(np.uint32).flat[3] ^= 1
+    checkpoint.state["progress"] |= progress
+    checkpoint.write()
 
 
 def contents(folder: Path) -> dict:

@@ -17,11 +17,10 @@ from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.explain import plain
 from lenumba.engine.explain.equations import EQUATIONS, Equations, loss_equations, update_equation
 from lenumba.engine.network.network import Network, Unit
-from lenumba.engine.runs.checkpoint import load_checkpoint
-from lenumba.engine.runs.folders import find_run, load_run_config
-from lenumba.engine.runs.run import fill_parameters
+from lenumba.engine.runs.folders import find_run
+from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.runs.transfer import fitting, read_source
-from lenumba.engine.training.build import build_network, check_network
+from lenumba.engine.training.build import check_network
 from lenumba.kernels.reference.twin import interpreted
 
 Arrays = dict[str, np.ndarray]
@@ -168,14 +167,10 @@ def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
 
 def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
     """Return a run's network with its trained parameters."""
-    loaded = load_run_config(folder, overrides)
-    tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
-    network = build_network(loaded, tuple(state["image_shape"]))
-    theta = network.views(np.zeros(network.size, np.float32))
-    fill_parameters(theta, tensors, folder)
-    mean, deviation = np.array(state["mean"]), np.array(state["deviation"])
-    names = tuple(state["class_names"])
-    return Subject(loaded, f"{folder} ({checkpoint})", network, exact(theta), mean, deviation, names)
+    trained = read_trained(folder, checkpoint, overrides)
+    origin, parameters = f"{folder} ({checkpoint})", exact(trained.parameters)
+    loaded, network = trained.loaded, trained.network
+    return Subject(loaded, origin, network, parameters, trained.mean, trained.deviation, trained.class_names)
 
 
 def exact(views: Arrays) -> Arrays:

@@ -13,41 +13,18 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.metrics import predicted_classes
-from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.download import SOURCES, cache_folder
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import checksum, load_checkpoint
-from lenumba.engine.runs.folders import load_run_config
-from lenumba.engine.runs.run import fill_parameters
-from lenumba.engine.training.build import build_network
+from lenumba.engine.runs.tensor_file import checksum
+from lenumba.engine.runs.trained import Trained, read_trained
 from lenumba.engine.training.executor import planar
 
 FORMATS = ("onnx", "safetensors", "npz")
 INSTALL = "install it with: pip install 'lenumba[export]'"
 CHECKED_IMAGES = 1000
 TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a checkpoint holds for other programs.
-
-    Attributes
-    ----------
-    parameters
-        Arrays by lenumba's names, such as ``conv1.kernel``, in the configured orientation.
-    mean, deviation
-        float64 [C] each: pixels become (value / 255 − mean) / deviation.
-    """
-
-    loaded: LoadedConfig
-    network: Network
-    parameters: dict[str, np.ndarray]
-    mean: np.ndarray
-    deviation: np.ndarray
-    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -111,18 +88,18 @@ def export_run(
         raise ConfigError(f"format: expected {', '.join(FORMATS)}, found {kind!r}; choose one of these")
     out = Path(f"{folder.resolve().name}.{kind}") if out is None else out
     check_free(out, force)
-    weights = read_weights(folder, checkpoint)
+    trained = model.trained if model else read_trained(folder, checkpoint)
     content: Callable[[Path], Any]
     comparison = None
     if kind == "onnx":
-        data, reference_only = onnx_bytes(weights)
+        data, reference_only = onnx_bytes(trained)
         comparison = compare(model or Model(folder, checkpoint), data, reference_only)
         if not max(comparison.logits, comparison.probabilities) <= TOLERANCE:  # NaN fails, too
             raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {comparison}")
         content = lambda path: path.write_bytes(data)  # noqa: E731
     else:
         writer = {"safetensors": write_safetensors, "npz": write_npz}[kind]
-        content = lambda path: writer(path, weights)  # noqa: E731
+        content = lambda path: writer(path, trained)  # noqa: E731
     with durable(out) as temporary:
         content(temporary)
     return Exported(out, comparison=comparison)
@@ -136,18 +113,6 @@ def check_free(out: Path, force: bool) -> None:
         raise ConfigError(f"--out {out}: the file exists; choose another, or replace it with --force")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
-
-
-def read_weights(folder: Path, checkpoint: str = "best") -> Weights:
-    """Read a checkpoint without compiling anything; raises ConfigError or DataError as loading a model does."""
-    loaded = load_run_config(folder)
-    tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
-    network = build_network(loaded, tuple(state["image_shape"]))
-    views = network.views(np.zeros(network.size, np.float32))
-    fill_parameters(views, tensors, folder)
-    parameters = {name: np.ascontiguousarray(view) for name, view in views.items()}
-    mean, deviation = np.array(state["mean"]), np.array(state["deviation"])
-    return Weights(loaded, network, parameters, mean, deviation, tuple(state["class_names"]))
 
 
 # ----------------------------------------------------------------------------------------- names and plain tensors
@@ -166,32 +131,32 @@ def torch_tensors(network: Network, parameters: Mapping[str, np.ndarray]) -> dic
     }
 
 
-def write_safetensors(path: Path, weights: Weights) -> None:
+def write_safetensors(path: Path, trained: Trained) -> None:
     """Write the parameters under PyTorch's names; a module with submodules of the layers' names loads them."""
     from safetensors.numpy import save_file
 
-    tensors = torch_tensors(weights.network, weights.parameters)
+    tensors = torch_tensors(trained.network, trained.parameters)
     facts = {
-        "mean": weights.mean.tolist(),
-        "std": weights.deviation.tolist(),
-        "class_names": list(weights.class_names),
+        "mean": trained.mean.tolist(),
+        "std": trained.deviation.tolist(),
+        "class_names": list(trained.class_names),
         "version": version("lenumba"),
     }
     text = json.dumps(facts, sort_keys=True)
     save_file(tensors, path, {"format": "pt", "lenumba": text, "sha256": checksum(tensors, text)})
 
 
-def write_npz(path: Path, weights: Weights) -> None:
+def write_npz(path: Path, trained: Trained) -> None:
     """Write the parameters under lenumba's names, and the arrays mean, std and class_names."""
-    facts = {"mean": weights.mean, "std": weights.deviation, "class_names": np.array(weights.class_names)}
+    facts = {"mean": trained.mean, "std": trained.deviation, "class_names": np.array(trained.class_names)}
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **weights.parameters, **facts)
+        np.savez(file, allow_pickle=False, **trained.parameters, **facts)
 
 
 # ---------------------------------------------------------------------------------------------------------- ONNX
 
 
-def onnx_bytes(weights: Weights) -> tuple[bytes, bool]:
+def onnx_bytes(trained: Trained) -> tuple[bytes, bool]:
     """Return an ONNX file's content, and whether onnx itself must check it as there is no onnxruntime."""
     from importlib.util import find_spec
 
@@ -199,9 +164,9 @@ def onnx_bytes(weights: Weights) -> tuple[bytes, bool]:
         raise DataError(f"export to ONNX: expected the package onnx, found none; {INSTALL}")
     from lenumba.engine.models.onnx_graph import onnx_model
 
-    tensors = torch_tensors(weights.network, weights.parameters)
+    tensors = torch_tensors(trained.network, trained.parameters)
     model = onnx_model(
-        weights.network, tensors, weights.mean, weights.deviation, weights.class_names, version("lenumba")
+        trained.network, tensors, trained.mean, trained.deviation, trained.class_names, version("lenumba")
     )
     return model.SerializeToString(), find_spec("onnxruntime") is None
 

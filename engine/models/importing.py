@@ -6,7 +6,7 @@ import re
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import write_json, write_text
+from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.npz import read_weights
@@ -21,11 +22,10 @@ from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.models.export import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.runs.checkpoint import checksum, read_state, read_tensors
+from lenumba.engine.runs.checkpoint import Checkpoint, make_checkpoints, make_state, read_state
 from lenumba.engine.runs.folders import check_writable, locked, make_folder, portable
-from lenumba.engine.runs.run import write_checkpoints
+from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network, stated_shape
-from lenumba.engine.training.trainer import Progress
 
 FACTS = ("mean", "std", "class_names")
 SHOWN = 20  # misfits that are listed; a foreign file may have thousands of tensors
@@ -84,18 +84,12 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
         turned = network.parameters[name].flipped and not sources[name].endswith("kernel")
         view[...] = array[..., ::-1, ::-1] if turned else array
     mean, deviation = normalization(file, loaded, content.facts, dataset, shape[2])
-    folder_state = {
-        "progress": asdict(Progress()),
-        "seed": config.train.seed,
-        "mean": mean.tolist(),
-        "deviation": deviation.tolist(),
-        "data_sha256": None,  # it may go on with any data
-        "class_names": list(names),
-        "image_shape": list(shape),
-    }
-    optimizer_state = np.zeros(make_optimizer(config.optimizer).states * network.size, np.float32)
+    state = make_state(Progress(), config.train.seed, mean, deviation, names, shape, data_sha256=None)
+    optimizer = make_optimizer(config.optimizer)
+    slots = np.zeros(optimizer.states * network.size, np.float32)
     with locked(folder := make_folder(out, loaded.name)):
-        write_checkpoints(folder, network, theta, theta, optimizer_state, folder_state)
+        for checkpoint in make_checkpoints(folder, network, optimizer, theta, theta, slots, state):
+            checkpoint.write()
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         facts = {"status": "imported", "recipe": loaded.name, "epochs": 0, "seed": config.train.seed}
         write_json(folder / "run.json", {**facts, "started": started, "imported": file.name})
@@ -135,9 +129,8 @@ def read_safetensors(file: Path) -> Content:
             f"found: {error}; save it again"
         ) from None
     if "state" in metadata:
-        state = read_state(file, tensors, metadata)
-        kept = {name: array for name, array in tensors.items() if not name.startswith(("optimizer.", "best."))}
-        return Content(kept, {**state, "std": state["deviation"]})
+        checkpoint = Checkpoint(file, tensors, read_state(file, tensors, metadata))
+        return Content(checkpoint.parameters, {**checkpoint.state, "std": checkpoint.state["deviation"]})
     text = metadata.get("lenumba")
     if text is None:
         return Content(tensors, {})

@@ -10,14 +10,11 @@ import numpy as np
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.metrics import confusion_matrix, precision_and_recall, predicted_classes
-from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.images import shows_digits
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.runs.checkpoint import load_checkpoint
-from lenumba.engine.runs.folders import find_run, load_run_config
-from lenumba.engine.runs.run import fill_parameters
-from lenumba.engine.training.build import build_network
+from lenumba.engine.runs.folders import find_run
+from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.executor import Executor, planar
 
 
@@ -80,29 +77,21 @@ class Model:
         overrides: Sequence[str] = (),
     ) -> None:
         self.folder, self.checkpoint = folder, checkpoint
-        self.loaded: LoadedConfig = load_run_config(folder, overrides)
-        tensors, state = load_checkpoint(folder / f"{checkpoint}.safetensors")
+        self.trained = trained = read_trained(folder, checkpoint, overrides)  # a misfit shows before it is compiled
+        self.loaded, self.network = trained.loaded, trained.network
+        self.class_names, self.image_shape = trained.class_names, trained.image_shape
         config = self.loaded.config
-        self.class_names = tuple(state["class_names"])
-        self.image_shape: tuple[int, int, int] = tuple(state["image_shape"])  # type: ignore[assignment]
-        self.network = build_network(self.loaded, self.image_shape)
-        parameters = np.zeros(self.network.size, np.float32)
         optimizer = make_optimizer(config.optimizer)
-        begun = state["progress"]["epoch"] or state["progress"]["batch"]  # else there is no average yet
-        # The best checkpoint holds the average alone.
-        averaged = checkpoint == "last" and optimizer.average and begun
-        prefix = f"optimizer.{optimizer.states - 1}." if averaged else ""
-        fill_parameters(self.network.views(parameters), tensors, folder, prefix)  # before a misfit is compiled for
         self.executor = Executor(
             self.network,
             self.network.compile(optimizer),
             optimizer,
-            mean=np.array(state["mean"]),
-            deviation=np.array(state["deviation"]),
+            mean=trained.mean,
+            deviation=trained.deviation,
             threads=threads or available_threads(),
             smoothing=config.loss.label_smoothing,
         )
-        self.executor.theta[:] = parameters
+        self.executor.theta[:] = trained.theta
 
     @property
     def shows_digits(self) -> bool:

@@ -1,56 +1,33 @@
-"""Checkpoints: safetensors files with a checksum over tensors and state, written so that nothing gets lost."""
+"""Checkpoints: safetensors files with a checksum over tensors and state, written so that nothing gets lost.
+
+Of a run, ``best.safetensors`` holds the best epoch's parameters, and ``last.safetensors`` what training goes on with:
+the parameters in training, each number that the optimiser keeps for them (``optimizer.0.conv1.kernel``) and the best
+ones (``best.conv1.kernel``). Nothing else knows these names, nor which parameters a network answers with.
+"""
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError, one_line
-from lenumba.engine.common.files import durable
+from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import durable, sync
+from lenumba.engine.common.progress import Progress
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import Optimizer, make_optimizer
+from lenumba.engine.runs.folders import load_run_config
+from lenumba.engine.runs.tensor_file import checksum, read_tensors
+from lenumba.engine.training.build import check_network
+from lenumba.engine.training.trainer import Trainer
 
 FORMAT_VERSION = 1
-MAX_HEADER = 1 << 20  # bytes: names and shapes of ten thousand tensors
-
-
-def checksum(tensors: Mapping[str, np.ndarray], state: str) -> str:
-    """Return the SHA-256 over names, shapes and bytes of the tensors and the state's text."""
-    digest = hashlib.sha256(state.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name}{tensors[name].shape}{tensors[name].dtype}".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
-
-
-def weights_sha256(parameters: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 over a network's parameters: equal for bit-identical weights."""
-    return checksum(parameters, "")
-
-
-def save_checkpoint(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state; the file before stays intact until the new one is durable.
-
-    Raises
-    ------
-    DataError
-        Where the disk is full or fails.
-    """
-    from safetensors.numpy import save_file
-
-    text = json.dumps({"format_version": FORMAT_VERSION, **state}, sort_keys=True)
-    copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    try:
-        with durable(path) as temporary:
-            save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
-    except Exception as error:
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise DataError(
-                f"{path}: cannot write the checkpoint ({error}); this or the one before is intact"
-            ) from None
-        raise
+BEST, LAST = "best.safetensors", "last.safetensors"
+BEST_PREFIX, SLOT_PREFIX = "best.", "optimizer."  # of what `last` holds besides the parameters in training
 
 
 class State(dict[str, Any]):
@@ -62,49 +39,6 @@ class State(dict[str, Any]):
 
     def __missing__(self, key: str) -> NoReturn:
         raise DataError(f"{self.path}: expected {key!r} in the checkpoint's state, found none; use another checkpoint")
-
-
-def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the tensors and the state of a checkpoint.
-
-    Raises
-    ------
-    DataError
-        Where the file is missing, damaged, of a newer format or no checkpoint of lenumba; also on asking for
-        something that the state does not have.
-    """
-    try:
-        tensors, metadata = read_tensors(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
-    except ValueError as error:
-        raise DataError(f"{path}: damaged or no safetensors file ({error}); use another checkpoint") from None
-    return tensors, read_state(path, tensors, metadata)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return a safetensors file's tensors and metadata.
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is none.
-    ValueError
-        With one line, where it is damaged, no safetensors file, or has tensors of a type that NumPy does not know.
-    """
-    from safetensors import safe_open
-
-    try:
-        with path.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-        if MAX_HEADER < length <= path.stat().st_size:
-            raise ValueError(f"a header of {length} bytes, more than {MAX_HEADER}")
-        with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no dict)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # damaged files make safetensors and NumPy raise nearly anything
-        raise ValueError(one_line(error)) from None
 
 
 def read_state(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> State:
@@ -121,3 +55,217 @@ def read_state(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[
     if not isinstance(state, dict) or checksum(tensors, text) != metadata.get("sha256"):
         raise DataError(f"{path}: damaged (its SHA-256 does not match); use another checkpoint")
     return State(path, state)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint: its file, its tensors by name, and a state that JSON can hold (see :func:`make_state`)."""
+
+    path: Path
+    tensors: Mapping[str, np.ndarray]
+    state: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """Read a file, and make sure that it is whole.
+
+        Raises
+        ------
+        DataError
+            Where the file is missing, damaged, of a newer format or no checkpoint of lenumba; also on asking for
+            something that the state does not have.
+        """
+        try:
+            tensors, metadata = read_tensors(path)
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such checkpoint; is this a run folder?") from None
+        except ValueError as error:
+            raise DataError(f"{path}: damaged or no safetensors file ({error}); use another checkpoint") from None
+        return cls(path, tensors, read_state(path, tensors, metadata))
+
+    def write(self) -> None:
+        """Write the file; the one before stays intact until the new one is durable.
+
+        Raises
+        ------
+        DataError
+            Where the disk is full or fails.
+        """
+        from safetensors.numpy import save_file
+
+        text = json.dumps({"format_version": FORMAT_VERSION, **self.state}, sort_keys=True)
+        copies = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
+        try:
+            with durable(self.path) as temporary:
+                save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+                raise DataError(
+                    f"{self.path}: cannot write the checkpoint ({error}); this or the one before is intact"
+                ) from None
+            raise
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stood."""
+        return Progress(**self.state["progress"])
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float64 [C]: pixels become (value / 255 − mean) / deviation."""
+        return np.array(self.state["mean"])
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """float64 [C], see :attr:`mean`."""
+        return np.array(self.state["deviation"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the network tells apart."""
+        return tuple(self.state["class_names"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images."""
+        height, width, channels = self.state["image_shape"]
+        return height, width, channels
+
+    @property
+    def judged(self) -> str:
+        """What the names begin with of the tensors that the network is validated and answers with."""
+        if "judged" in self.state:
+            return str(self.state["judged"])
+        # Written before states told it: then the configuration beside the file does.
+        if self.path.name != LAST or not (self.path.parent / "config.yaml").is_file():
+            return ""
+        return judged_prefix(make_optimizer(load_run_config(self.path.parent).config.optimizer), self.progress)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The tensors that the network answers with, by the names of its parameters."""
+        if prefix := self.judged:
+            return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return {key: value for key, value in self.tensors.items() if not key.startswith((SLOT_PREFIX, BEST_PREFIX))}
+
+    def fill(self, network: Network, theta: np.ndarray, prefix: str) -> None:
+        """Copy the tensors whose names begin with `prefix` into a network's parameters, float32 [network.size].
+
+        Raises
+        ------
+        ConfigError
+            Listing what does not fit.
+        """
+        wrong = []
+        for name, view in network.views(theta).items():
+            found = self.tensors.get(prefix + name)
+            if found is None or found.shape != view.shape:
+                shape = "nothing" if found is None else "×".join(map(str, found.shape))
+                wrong.append(f"{prefix}{name} expected {'×'.join(map(str, view.shape))}, found {shape}")
+            else:
+                view[...] = found
+        if wrong:
+            raise ConfigError(f"{self.path.parent}: the checkpoint is of another network: {'; '.join(wrong)}")
+
+    def check(self, loaded: LoadedConfig) -> None:
+        """Raise ConfigError where the checkpoint does not fit its run's configuration, before anything is compiled."""
+        network = check_network(loaded, self.image_shape, len(self.class_names))
+        self.fill(network, np.zeros(network.size, np.float32), "")
+        epochs, done = loaded.config.train.epochs, self.progress.epoch
+        if epochs < done:
+            raise loaded.error(
+                "train.epochs", f"expected at least the {done} epochs that {self.path.parent} has done, found {epochs}"
+            )
+
+    def check_data(self, trainer: Trainer) -> None:
+        """Raise DataError where the checkpoint was trained on other data than the trainer has."""
+        # None: imported, so trained on no data yet.
+        if self.state["data_sha256"] not in (None, trainer.dataset.sha256):
+            raise DataError(
+                f"{self.path.parent}: was trained on other data than {trainer.dataset.name} now is; restore them"
+            )
+
+    def restore(self, trainer: Trainer) -> None:
+        """Put tensors and position of a ``last.safetensors`` into a trainer."""
+        network, executor = trainer.network, trainer.executor
+        self.fill(network, executor.theta, "")
+        self.fill(network, trainer.best_theta, BEST_PREFIX)
+        for number, slot in enumerate(executor.state.reshape(-1, network.size)):
+            self.fill(network, slot, slot_prefix(number))
+        trainer.progress = self.progress
+        # Of an imported network they are not the data's own.
+        trainer.mean, trainer.deviation = self.mean, self.deviation
+        executor.normalize(trainer.mean, trainer.deviation)
+
+
+def slot_prefix(number: int) -> str:
+    """Return what the names of the optimiser's state `number` begin with."""
+    return f"{SLOT_PREFIX}{number}."
+
+
+def judged_prefix(optimizer: Optimizer, progress: Progress) -> str:
+    """Return what the names begin with, in ``last.safetensors``, of the parameters that a network answers with."""
+    averaged = optimizer.average and (progress.epoch or progress.batch)  # before the first step there is no average
+    return slot_prefix(optimizer.states - 1) if averaged else ""
+
+
+def make_state(
+    progress: Progress,
+    seed: int,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    class_names: Sequence[str],
+    image_shape: Sequence[int],
+    data_sha256: str | None,
+) -> dict[str, Any]:
+    """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data."""
+    return {
+        "progress": asdict(progress),
+        "seed": seed,
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "data_sha256": data_sha256,
+        "class_names": list(class_names),
+        "image_shape": list(image_shape),
+    }
+
+
+def make_checkpoints(
+    folder: Path,
+    network: Network,
+    optimizer: Optimizer,
+    theta: np.ndarray,
+    best_theta: np.ndarray,
+    optimizer_state: np.ndarray,
+    state: Mapping[str, Any],
+) -> tuple[Checkpoint, Checkpoint]:
+    """Return best and last checkpoint of float32 [network.size] parameters, and as many for each optimiser's state."""
+    best = network.views(best_theta)
+    tensors = network.views(theta)
+    for number, slot in enumerate(optimizer_state.reshape(-1, network.size)):
+        tensors |= {slot_prefix(number) + name: view for name, view in network.views(slot).items()}
+    tensors |= {BEST_PREFIX + name: view for name, view in best.items()}
+    judged = judged_prefix(optimizer, Progress(**state["progress"]))
+    return (
+        Checkpoint(folder / BEST, best, {**state, "judged": ""}),
+        Checkpoint(folder / LAST, tensors, {**state, "judged": judged}),
+    )
+
+
+def checkpoints_of(trainer: Trainer, folder: Path) -> tuple[Checkpoint, Checkpoint]:
+    """Return a trainer's best and last checkpoint, with views of its parameters."""
+    dataset, executor = trainer.dataset, trainer.executor
+    state = make_state(
+        trainer.progress, trainer.config.train.seed, trainer.mean, trainer.deviation,
+        dataset.class_names, dataset.image_shape, dataset.sha256,
+    )  # fmt: skip
+    return make_checkpoints(
+        folder, trainer.network, trainer.optimizer, executor.theta, trainer.best_theta, executor.state, state
+    )
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write `best.safetensors` and `last.safetensors`, once the record of their epochs is durable."""
+    sync(folder / "metrics.jsonl")
+    for checkpoint in checkpoints_of(trainer, folder):
+        checkpoint.write()

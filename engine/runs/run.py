@@ -2,23 +2,20 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError
-from lenumba.engine.common.files import read_json, sync, write_json, write_text
+from lenumba.engine.common.errors import DivergedError, InterruptedRunError
+from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
+from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.facts import describe_run
 from lenumba.engine.runs.folders import (
@@ -34,9 +31,10 @@ from lenumba.engine.runs.folders import (
 )
 from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.recording import recording
+from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
-from lenumba.engine.training.trainer import Progress, Trainer
+from lenumba.engine.training.trainer import Trainer
 
 RESUMABLE = ("train.epochs", "train.threads", "data.root")
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
@@ -126,11 +124,11 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     check_overrides(overrides, RESUMABLE)
     loaded = load_run_config(folder, overrides)
     with locked(folder):
-        tensors, state = load_checkpoint(folder / "last.safetensors")
-        check_checkpoint(loaded, tensors, state, folder)
+        last = Checkpoint.read(folder / LAST)
+        last.check(loaded)
         trainer = make_trainer(loaded, hooks)
-        check_data(trainer, state, folder)
-        restore(trainer, tensors, state, folder)
+        last.check_data(trainer)
+        last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
         before = read_json(folder / "run.json")
         if (planned := load_run_config(folder).config.train.epochs) != loaded.config.train.epochs:
@@ -146,12 +144,6 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         started -= before.get("wall_s", 0.0)
         with Graceful(trainer.stop) as interruption:
             return carry_on(trainer, folder, facts, started, hooks, interruption)
-
-
-def check_data(trainer: Trainer, state: Mapping[str, Any], folder: Path) -> None:
-    """Raise DataError where a checkpoint was trained on other data than the trainer has."""
-    if state["data_sha256"] not in (None, trainer.dataset.sha256):  # None: imported, so trained on no data yet
-        raise DataError(f"{folder}: was trained on other data than {trainer.dataset.name} now is; restore them")
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
@@ -193,7 +185,7 @@ def carry_on(
             save(trainer, folder)
     except DivergedError as error:
         write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
-        raise DivergedError(f"{error}; the last finite checkpoint is {folder / 'last.safetensors'}") from None
+        raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
     if interruption.signal is None:
         test_loss, outputs = trainer.test()
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
@@ -218,84 +210,3 @@ def carry_on(
     if trainer.config.plots and hooks.finished:
         hooks.finished(folder)
     return RunResult(folder, summary, history)
-
-
-# ------------------------------------------------------------------------------------------- checkpoints of a run
-
-
-def save(trainer: Trainer, folder: Path) -> None:
-    """Write `best.safetensors` and `last.safetensors`, once the record of their epochs is durable."""
-    sync(folder / "metrics.jsonl")
-    state = {
-        "progress": asdict(trainer.progress),
-        "seed": trainer.config.train.seed,
-        "mean": trainer.mean.tolist(),
-        "deviation": trainer.deviation.tolist(),
-        "data_sha256": trainer.dataset.sha256,
-        "class_names": list(trainer.dataset.class_names),
-        "image_shape": list(trainer.dataset.image_shape),
-    }
-    write_checkpoints(
-        folder, trainer.network, trainer.executor.theta, trainer.best_theta, trainer.executor.state, state
-    )
-
-
-def write_checkpoints(
-    folder: Path,
-    network: Network,
-    theta: np.ndarray,
-    best_theta: np.ndarray,
-    optimizer_state: np.ndarray,
-    state: Mapping[str, Any],
-) -> None:
-    """Write both checkpoints: float32 [network.size] parameters, and as much for each number the optimiser keeps."""
-    best = {name: view.copy() for name, view in network.views(best_theta).items()}
-    save_checkpoint(folder / "best.safetensors", best, state)
-    tensors = {name: view.copy() for name, view in network.views(theta).items()}
-    for number, slot in enumerate(optimizer_state.reshape(-1, network.size)):
-        tensors |= {f"optimizer.{number}.{name}": view.copy() for name, view in network.views(slot).items()}
-    tensors |= {f"best.{name}": view for name, view in best.items()}
-    save_checkpoint(folder / "last.safetensors", tensors, state)
-
-
-def check_checkpoint(
-    loaded: LoadedConfig, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path
-) -> None:
-    """Raise ConfigError where a checkpoint does not fit its run's configuration, before anything is compiled."""
-    network = check_network(loaded, tuple(state["image_shape"]), len(state["class_names"]))
-    fill_parameters(network.views(np.zeros(network.size, np.float32)), tensors, folder)
-    epochs, done = loaded.config.train.epochs, state["progress"]["epoch"]
-    if epochs < done:
-        raise loaded.error(
-            "train.epochs", f"expected at least the {done} epochs that {folder} has done, found {epochs}"
-        )
-
-
-def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], folder: Path) -> None:
-    """Put a checkpoint's tensors and position into a trainer."""
-    network, executor = trainer.network, trainer.executor
-    fill_parameters(network.views(executor.theta), tensors, folder)
-    fill_parameters(network.views(trainer.best_theta), tensors, folder, "best.")
-    for number in range(trainer.optimizer.states):
-        slot = executor.state[number * network.size : (number + 1) * network.size]
-        fill_parameters(network.views(slot), tensors, folder, f"optimizer.{number}.")
-    trainer.progress = Progress(**state["progress"])
-    # Of an imported network they are not the data's own.
-    trainer.mean, trainer.deviation = np.array(state["mean"]), np.array(state["deviation"])
-    executor.normalize(trainer.mean, trainer.deviation)
-
-
-def fill_parameters(
-    views: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray], where: Path, prefix: str = ""
-) -> None:
-    """Copy tensors into views of the same names and shapes, or raise ConfigError listing what does not fit."""
-    wrong = []
-    for name, view in views.items():
-        found = tensors.get(prefix + name)
-        if found is None or found.shape != view.shape:
-            shape = "nothing" if found is None else "×".join(map(str, found.shape))
-            wrong.append(f"{prefix}{name} expected {'×'.join(map(str, view.shape))}, found {shape}")
-        else:
-            view[...] = found
-    if wrong:
-        raise ConfigError(f"{where}: the checkpoint is of another network: {'; '.join(wrong)}")

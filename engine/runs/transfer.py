@@ -8,7 +8,7 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import BEST, Checkpoint
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
@@ -53,8 +53,7 @@ def read_source(loaded: LoadedConfig) -> Source | None:
     """
     if (path := absolute_source(loaded).config.init_from) is None:
         return None
-    tensors, _ = load_checkpoint(Path(path) / "best.safetensors")
-    source = Source(Path(path), tensors)
+    source = Source(Path(path), Checkpoint.read(Path(path) / BEST).parameters)
     if stated_shape(loaded.config) is not None:  # so that a misfit shows before anything is loaded or compiled
         fitting(source, check_network(loaded), loaded)
     return source

@@ -11,9 +11,10 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.host import versions
 from lenumba.engine.common.metrics import predicted_classes
-from lenumba.engine.runs.checkpoint import load_checkpoint, weights_sha256
+from lenumba.engine.runs.checkpoint import BEST, LAST, Checkpoint, checkpoints_of
 from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history
-from lenumba.engine.runs.run import Hooks, check_checkpoint, check_data, make_trainer
+from lenumba.engine.runs.run import Hooks, make_trainer
+from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import read_source, take_over
 from lenumba.engine.training.trainer import Progress, Trainer
 
@@ -79,19 +80,19 @@ def verify_run(
     check_overrides(overrides, ALLOWED)
     loaded = load_run_config(folder, overrides)
     check_free(folder)
-    files = {name: load_checkpoint(folder / f"{name}.safetensors") for name in ("last", "best")}
-    record, state = read_json(folder / "run.json"), files["last"][1]
+    files = {name: Checkpoint.read(folder / name) for name in (LAST, BEST)}
+    record, last = read_json(folder / "run.json"), files[LAST]
     if "imported" in record:
         raise DataError(
             f"{folder}: its first parameters were imported and are not kept; only a trained run is replayed"
         )
-    check_checkpoint(loaded, *files["last"], folder)
-    done = Progress(**state["progress"])
+    last.check(loaded)
+    done = last.progress
     if epoch is not None and not 1 <= epoch <= done.epoch:
         raise ConfigError(f"--epoch: expected 1 to {done.epoch}, the epochs that {folder} has done, found {epoch}")
     source = read_source(loaded)
     trainer = make_trainer(loaded, hooks)
-    check_data(trainer, state, folder)
+    last.check_data(trainer)
     take_over(trainer, source)
     end = (done.epoch, done.batch) if epoch is None else (epoch, 0)
     if hooks.start:
@@ -103,17 +104,14 @@ def verify_run(
         difference = difference or compare_values(f"epoch {found['epoch']}", history.get(found["epoch"]), found)
     if end[0]:
         compared.append(f"metrics of {end[0]} epoch{'s' * (end[0] != 1)}")
-    for name, (tensors, held) in files.items():
-        if (what := comparable(name, Progress(**held["progress"]), end)) is None:
+    mine = {checkpoint.path.name: checkpoint for checkpoint in checkpoints_of(trainer, folder)}
+    for name, held in files.items():
+        if (what := comparable(name, held.progress, end)) is None:
             continue
-        compared.append(f"{name}.safetensors ({what})")
-        mine = tensors_of(trainer, name, what)
-        difference = difference or compare_tensors(f"{name}.safetensors", tensors, mine)
+        compared.append(f"{name} ({what})")
+        difference = difference or compare_tensors(name, held.tensors, mine[name].tensors)
         if what == "all":
-            expected = {**held["progress"], "mean": held["mean"], "deviation": held["deviation"]}
-            mine_too = {**asdict(trainer.progress), "mean": trainer.mean.tolist()}
-            mine_too["deviation"] = trainer.deviation.tolist()
-            difference = difference or compare_values(f"{name}.safetensors", expected, mine_too)
+            difference = difference or compare_values(name, position(held), position(mine[name]))
     if record.get("status") == "finished" and end == (done.epoch, 0) and record.get("epochs") == done.epoch:
         compared.append("run.json")
         difference = difference or compare_values("run.json", record, results(trainer))
@@ -169,20 +167,15 @@ def ending_after(trainer: Trainer, batch: int, train: Callable) -> Callable:
 
 def comparable(name: str, progress: Progress, end: Position) -> str | None:
     """Return what of a checkpoint can be compared with a replay that ends at `end`: "all", "weights" or nothing."""
-    if name == "last":
+    if name == LAST:
         return "all" if (progress.epoch, progress.batch) == end else None
     return "all" if (progress.epoch, progress.batch) == end else "weights" if (progress.best_epoch, 0) == end else None
 
 
-def tensors_of(trainer: Trainer, name: str, what: str) -> dict[str, np.ndarray]:
-    """Return the tensors that a checkpoint of the trainer would hold."""
-    network, executor = trainer.network, trainer.executor
-    if name == "best":
-        return network.views(trainer.best_theta)
-    tensors = dict(network.views(executor.theta))
-    for number, slot in enumerate(executor.state.reshape(-1, network.size)):
-        tensors |= {f"optimizer.{number}.{key}": view for key, view in network.views(slot).items()}
-    return tensors | {f"best.{key}": view for key, view in network.views(trainer.best_theta).items()}
+def position(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return where a checkpoint stands, and its normalisation."""
+    names = ("mean", "deviation")
+    return {**checkpoint.state["progress"], **{name: checkpoint.state[name] for name in names}}
 
 
 def results(trainer: Trainer) -> dict[str, Any]:

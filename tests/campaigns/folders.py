@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lenumba.engine.runs.checkpoint import load_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 
 FILES = ["best.safetensors", "config.yaml", "last.safetensors", "metrics.jsonl", "run.json"]
 TIMES = ("seconds", "images_per_second")
@@ -20,8 +20,8 @@ def contents(folder: Path) -> dict:
     """Return all of a finished run that training decides: weights, optimiser, progress, metrics and results."""
     found = {}
     for name in ("last", "best"):
-        tensors, state = load_checkpoint(folder / f"{name}.safetensors")
-        found[name] = {key: tensor.tobytes() for key, tensor in tensors.items()}, state
+        checkpoint = Checkpoint.read(folder / f"{name}.safetensors")
+        found[name] = {key: tensor.tobytes() for key, tensor in checkpoint.tensors.items()}, checkpoint.state
     record = json.loads((folder / "run.json").read_text())
     return {**found, "metrics": epochs_of(folder), "results": {key: record[key] for key in RESULTS}}
 
@@ -37,7 +37,7 @@ def assert_sound(folder: Path, interval: float = 1) -> int:
     """Check a run that was killed: both checkpoints load, and what is lost is at most `interval` epochs; return it."""
     done = {}
     for name in ("last", "best"):
-        done[name] = load_checkpoint(folder / f"{name}.safetensors")[1]["progress"]["epoch"]
+        done[name] = Checkpoint.read(folder / f"{name}.safetensors").progress.epoch
     assert 0 <= done["best"] - done["last"] <= interval  # the best is written first
     lost = 0
     if (folder / "metrics.jsonl").exists():

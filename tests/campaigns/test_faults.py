@@ -20,8 +20,8 @@ from campaigns.folders import assert_same_run
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.config.config import load_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.checkpoint import load_checkpoint
-from lenumba.engine.runs.run import resume_run, save, start_run
+from lenumba.engine.runs.checkpoint import Checkpoint, save
+from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
@@ -75,7 +75,7 @@ class Case:
 
     def check(self, run: Path) -> int:
         """Check that the checkpoints load, and that resuming gives the undisturbed run; return the epoch of `last`."""
-        best, last = (load_checkpoint(run / f"{name}.safetensors")[1]["progress"]["epoch"] for name in ("best", "last"))
+        best, last = (Checkpoint.read(run / f"{name}.safetensors").progress.epoch for name in ("best", "last"))
         assert BEFORE <= last <= best <= AFTER
         resume_run(run)
         assert_same_run(run, self.whole)
@@ -134,7 +134,7 @@ import sys
 from pathlib import Path
 import safetensors.numpy  # or the files of Python's modules would be among the calls
 from lenumba.engine.config.config import load_config
-from lenumba.engine.runs.run import save
+from lenumba.engine.runs.checkpoint import save
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.training.trainer import Trainer
 loaded = load_config("whole/config.yaml")

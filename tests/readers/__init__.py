@@ -11,7 +11,6 @@ from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.data.idx import read_idx
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.models.importing import read_content
-from lenumba.engine.runs.checkpoint import load_checkpoint
 
 from .archives import hostile_idx, hostile_npz, idx_plain, informed_idx, informed_npz, npz_seeds, says_idx, says_npz
 from .base import Reader, same
@@ -22,6 +21,7 @@ from .tensors import (
     hostile_safetensors,
     import_seeds,
     informed_safetensors,
+    read_checkpoint,
     says_checkpoint,
     says_content,
 )
@@ -52,7 +52,7 @@ READERS = {
             tokens=(b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\x93NUMPY", b"train_images.npy"),
         ),
         Reader(
-            *("checkpoint", ".safetensors", load_checkpoint, says_checkpoint, checkpoint_seeds),
+            *("checkpoint", ".safetensors", read_checkpoint, says_checkpoint, checkpoint_seeds),
             *(informed_safetensors, hostile_safetensors),
             tokens=(b'"F32"', b'"F16"', b'"shape":[', b'"__metadata__"', b'"data_offsets"', b"null", b'"', b"{", b"}"),
         ),

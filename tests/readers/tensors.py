@@ -6,13 +6,14 @@ import json
 import struct
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
-from lenumba.engine.runs.checkpoint import save_checkpoint
+from lenumba.engine.runs.checkpoint import Checkpoint
 
 from .base import Rng
 from .damage import damaged
@@ -32,7 +33,7 @@ def checkpoint_seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for seed in range(3):
-            save_checkpoint(Path(folder, "x"), checkpoint_tensors(seed), checkpoint_state(seed))
+            Checkpoint(Path(folder, "x"), checkpoint_tensors(seed), checkpoint_state(seed)).write()
             files.append(Path(folder, "x").read_bytes())
         return files
 
@@ -59,6 +60,11 @@ def says_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]
         first, last = entry["data_offsets"]
         tensors[name] = np.frombuffer(data[first:last], kinds[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
+
+
+def read_checkpoint(path: Path) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
+    found = Checkpoint.read(path)
+    return found.tensors, found.state
 
 
 def says_checkpoint(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -72,30 +72,32 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
     from lenumba.kernels.program import plan as program
 
     plan = network.plan(optimizer)
-    homes = {name: module for module, names in program.KERNEL_MODULES.items() for name in names}
+    homes = {name: row.home for name, row in plan.kernels.items()}
     block = program.block_function("train_block", plan, "training")
     pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss[0].kernel))
     pixels = int(np.prod(network.input_shape))
-    pieces = [Piece("pack", [pack], {"lanes:pack"}, bytes=16 * pixels * (1 + 4))]
+    pieces = [Piece("pack", [pack], {f"{homes['pack']}:pack"}, bytes=16 * pixels * (1 + 4))]
     forward = [step for step in plan.forward if step.only in ("", "training")]
     for step in [*forward, *plan.backward]:
         for kernel, group in groupby(step.calls, key=lambda call: call.kernel):
             calls = list(group)
-            used = {word for call in calls for word in re.findall(r"\w+", str(call)) if word in homes}
+            used = set().union(*(call.functions(homes) for call in calls))
             piece = Piece(
-                f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[word]}:{word}" for word in used}
+                f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[name]}:{name}" for name in used}
             )
             piece.flops, piece.bytes = work_of(network, step.name, kernel, calls)
             pieces.append(piece)
         if step is forward[-1]:
             sizes = 16 * 4 * network.outputs * 3
-            pieces.append(Piece(plan.loss[0].kernel, [loss], {f"loss:{plan.loss[0].kernel}"}, bytes=sizes))
+            pieces.append(
+                Piece(plan.loss[0].kernel, [loss], {f"{homes[plan.loss[0].kernel]}:{plan.loss[0].kernel}"}, bytes=sizes)
+            )
     flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
     blocks, vectors = BATCH // 16, network.size // 16
     line = f"{plan.update}(theta, state, gradient, decay, hyper, {blocks}, {vectors}, 0, {vectors}{flags})"
     # Each shard's gradient is read and cleared; parameters and state are read and written.
     moved = 4 * network.size * (2 * blocks + 2 + 2 * optimizer.states)
-    pieces.append(Piece("update", [line], {f"update:{plan.update}"}, bytes=moved, per_block=1 / blocks))
+    pieces.append(Piece("update", [line], {f"{homes[plan.update]}:{plan.update}"}, bytes=moved, per_block=1 / blocks))
     return pieces
 
 
@@ -126,10 +128,7 @@ def source_of(piece: Piece) -> Any:
     """Return a program that runs one piece `repeats` times."""
     from lenumba.kernels.compile.native import Source
 
-    imports = [
-        f"from lenumba.kernels.layers.{item.split(':')[0]} import {item.split(':')[1]}"
-        for item in sorted(piece.imports)
-    ]
+    imports = [f"from {item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)]
     text = ["from lenumba.kernels.compile.jit import kernel", "from lenumba.kernels.vector.parallel import atomic_load"]
     text += ["from lenumba.kernels.vector.simd import at", *imports, "", "", "@kernel"]
     text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]

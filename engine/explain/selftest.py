@@ -14,7 +14,7 @@ from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, 
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.executor import Executor, planar
-from lenumba.kernels.program.plan import Plan, Tensor, packing, update_kernels
+from lenumba.kernels.program.plan import Tensor, called
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
@@ -125,7 +125,7 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
         gradients = comparison.backward(before, normalized, outputs, labels, smoothing, totals)
         comparison.update(before, gradients)
         comparison.evaluation(before, normalized, labels, smoothing, evaluated)
-    return Outcome(case, called(network.plan(optimizer)), program.cached, comparison.fault, comparison.error)
+    return Outcome(case, frozenset(called(network.plan(optimizer))), program.cached, comparison.fault, comparison.error)
 
 
 class Comparison:
@@ -149,7 +149,7 @@ class Comparison:
     def kernels(self, *steps: str) -> list[str]:
         """Return the kernels of the steps of these names."""
         found = [step for step in (*self.plan.forward, *self.plan.backward) if step.name in steps]
-        return [name for step in found for name in sorted(kernels_of(step.calls))]
+        return [name for step in found for call in step.calls for name in sorted(call.functions(self.plan.kernels))]
 
     def evaluation(self, parameters: Any, images: Any, labels: Any, smoothing: float, found: Any) -> None:
         """Compare the outputs and the loss of an evaluation."""
@@ -236,20 +236,6 @@ def values(work: np.ndarray, tensor: Tensor, count: int) -> np.ndarray:
     block = block.reshape(tensor.channels, tensor.rows, tensor.row, tensor.unit)
     inside = block[:, tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width, :count]
     return np.ascontiguousarray(inside.transpose(3, 0, 1, 2), np.float64)
-
-
-def kernels_of(calls: Any) -> set[str]:
-    """Return the kernels that calls name, functions that they are given included."""
-    from lenumba.kernels.program.catalogue import CATALOGUE
-
-    named = {str(pointer) for call in calls for pointer in call.pointers if isinstance(pointer, str)}
-    return {call.kernel for call in calls} | (named & CATALOGUE.keys())
-
-
-def called(plan: Plan) -> frozenset[str]:
-    """Return all kernels of a program."""
-    found = kernels_of([call for step in (*plan.forward, *plan.backward) for call in step.calls] + list(plan.loss))
-    return frozenset(found | {packing(plan), *update_kernels(plan)})
 
 
 def plain_moves() -> Any:

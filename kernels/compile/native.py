@@ -20,13 +20,13 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger("lenumba")
 
-KERNELS = Path(__file__).parents[1]
-IMPORTS = re.compile(r"^\s*from (lenumba\.kernels[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+IMPORTS = re.compile(r"^\s*(?:from (\.*[\w.]*) )?import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 CTYPES = {"i64": ctypes.c_int64, "f32": ctypes.c_float, "f64": ctypes.c_double}
 
 
@@ -98,26 +98,46 @@ def environment_digest() -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def kernel_files(text: str, known: frozenset[str] = frozenset()) -> set[str]:
-    """Return the modules of `lenumba.kernels` that a source text imports, and those that they import."""
-    found: set[str] = set()
-    for name, members in IMPORTS.findall(text):
-        names = [f"{name}.{member.split()[0]}" for member in members.strip("()").split(",") if member.split()]
-        found |= {module for module in (name, *names) if module_text(module) is not None}
-    for module in sorted(found - known):
-        found |= kernel_files(module_text(module) or "", known | found)
+def kernel_files(text: str) -> set[str]:
+    """Return the modules that a program's text imports, and those of the same packages that they import."""
+    waiting, found = imported(text, ""), set[str]()
+    packages = {name.partition(".")[0] for name in waiting}
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name.partition(".")[0] in packages and (source := module_text(name)) is not None:
+            found.add(name)
+            waiting |= imported(source, name.rpartition(".")[0])
     return found
+
+
+def imported(text: str, package: str) -> set[str]:
+    """Return what a module of `package` imports: modules, and members as ``module.member``, which may be modules."""
+    names = set()
+    for origin, members in IMPORTS.findall(text):
+        listed = [member.split()[0] for member in members.strip("()").split(",") if member.split()]
+        if origin.startswith("."):
+            origin = resolve_name(origin, package) if package else origin[1:]
+        names |= {origin, *(f"{origin}.{member}" for member in listed)} if origin else set(listed)
+    return names
 
 
 @functools.cache
 def module_text(module: str) -> str | None:
-    """Return the source of a module of `lenumba.kernels`, None where there is no such file."""
-    path = KERNELS.joinpath(*module.split(".")[2:]).with_suffix(".py")
+    """Return the source of a module, None where there is no such file."""
+    root, *rest = module.split(".")
+    path = root_file(root).parent.joinpath(*rest).with_suffix(".py") if rest else root_file(root)
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
+def root_file(name: str) -> Path:
+    """Return the file of a top-level module or package, without importing it."""
+    loaded = sys.modules.get(name)
+    spec = None if loaded else find_spec(name)
+    return Path(getattr(loaded, "__file__", None) or getattr(spec, "origin", None) or "")
+
+
 def source_digest(source: Source) -> str:
-    """Return a SHA-256 over a program's text and every file of kernels that can reach its machine code."""
+    """Return a SHA-256 over a program's text and every file that can reach its machine code."""
     digest = hashlib.sha256(repr(source).encode())
     for module in sorted(kernel_files(source.text)):
         digest.update(f"{module}\n{module_text(module)}".encode())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lenumba.kernels.constants import UPDATE, WAIT
-from lenumba.kernels.program.plan import KERNEL_MODULES, Call, Plan, Step, packing
+from lenumba.kernels.program.plan import Call, Plan, Step, packing
 
 # The clock: counter at the start and at the last lap, events noted and room for them; (calls, cycles) of each slot;
 # the events (slot, counter at its end).
@@ -75,7 +75,7 @@ def profile_rows(plan: Plan) -> list[Row]:
     loss = UPDATE + 2 + len(forward)
     pack = plan.augment.kernel if plan.augment else packing(plan)
     rows.insert(0, Row(UPDATE + 1, pack, pack, pack))
-    [call] = (call for call in plan.loss if call.kernel in KERNEL_MODULES["loss"])  # others only move what it needs
+    [call] = (call for call in plan.loss if "K" in call.shapes)  # others only move what it needs
     rows.append(Row(loss, call.kernel, call.kernel, call.kernel, calls=[call]))
     rows += [row_of(step, slot) for slot, step in enumerate(plan.backward, loss + 1)]
     rows.append(Row(UPDATE, f"update · {plan.update}", plan.update, plan.update))

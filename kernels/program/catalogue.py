@@ -7,11 +7,13 @@ small, a block is one image (UNIT = 1) and the long rows of its convolutions als
 layer's own multiply-adds count.
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import resolve_name
+from typing import Any
 
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import KERNEL_MODULES, Call
 
 VECTOR, WEIGHT = 4 * LANES, 4
 Shapes = Mapping[str, int]
@@ -30,8 +32,8 @@ class Kernel:
     Attributes
     ----------
     module, twin
-        The module of `lenumba.kernels.layers` that holds it, and the plain-loop twin, ``module.function`` in
-        `lenumba.kernels.reference`.
+        The module that holds it, and the plain-loop twin, ``module.function``. Names that begin with a dot are those
+        of `lenumba.kernels.layers` and of `lenumba.kernels.reference`; a kernel may lie anywhere Python can import it.
     multiply_adds
         Of one call, per lane (image), as a function of the call's shapes.
     shared, own
@@ -43,6 +45,17 @@ class Kernel:
     multiply_adds: Count = nothing
     shared: Count = nothing
     own: Count = nothing
+
+    @property
+    def home(self) -> str:
+        """The module's full name."""
+        return resolve_name(self.module, "lenumba.kernels.layers")
+
+
+def find_twin(name: str) -> Any:
+    """Return a plain-loop twin by its name in the catalogue."""
+    module, _, function = resolve_name(name, "lenumba.kernels.reference").rpartition(".")
+    return getattr(importlib.import_module(module), function)
 
 
 def value(s: Shapes) -> int:
@@ -97,119 +110,119 @@ def dense_part(s: Shapes) -> int:
 
 
 CATALOGUE: dict[str, Kernel] = {
-    "pack": Kernel("lanes", "moves.pack", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
-    "pack_floats": Kernel("lanes", "moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
-    "augment": Kernel("augmentation", "moves.augment", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
+    "pack": Kernel(".lanes", ".moves.pack", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
+    "pack_floats": Kernel(".lanes", ".moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
+    "augment": Kernel(".augmentation", ".moves.augment", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
     "conv_forward": Kernel(
-        "conv",
-        "layers.conv_forward",
+        ".conv",
+        ".layers.conv_forward",
         multiply_adds=lambda s: maps(s) * columns(s) * s["OH"] * filter_size(s),
         shared=planes("C", "X_PLANE"),
         own=lambda s: VECTOR * maps(s) * columns(s) * s["OH"] + WEIGHT * maps(s) * filter_size(s),
     ),
     "conv_weight_gradient": Kernel(
-        "conv",
-        "layers.conv_weight_gradient",
+        ".conv",
+        ".layers.conv_weight_gradient",
         multiply_adds=lambda s: maps(s) * s["C"] * s["KH"] * (s["V_TO"] - s["V_FROM"]) * s["OH"] * s["OW"],
         shared=planes("C", "X_PLANE"),
         own=lambda s: VECTOR * maps(s) * s["OH"] * s["OW"] + 2 * WEIGHT * maps(s) * filter_size(s),
     ),
     "conv_bias_gradient": Kernel(
-        "conv", "layers.conv_bias_gradient", own=lambda s: VECTOR * s["M"] * s["OH"] * s["OW"]
+        ".conv", ".layers.conv_bias_gradient", own=lambda s: VECTOR * s["M"] * s["OH"] * s["OW"]
     ),
     "conv_input_gradient": Kernel(
-        "conv",
-        "layers.conv_input_gradient",
+        ".conv",
+        ".layers.conv_input_gradient",
         multiply_adds=lambda s: s["M"] * s["OH"] * s["KH"] * s["KW"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
         shared=lambda s: VECTOR * s["C"] * s["X_PLANE"] * (1 if s["FIRST"] else 2) + WEIGHT * s["M"] * filter_size(s),
         own=lambda s: VECTOR * s["M"] * s["OH"] * columns(s),
     ),
     "dense_forward": Kernel(
-        "dense",
-        "layers.dense_forward",
+        ".dense",
+        ".layers.dense_forward",
         multiply_adds=lambda s: maps(s) * s["N"],
         shared=lambda s: VECTOR * s["N"],
         own=lambda s: VECTOR * maps(s) + WEIGHT * maps(s) * s["N"],
     ),
     "dense_weight_gradient": Kernel(
-        "dense",
-        "layers.dense_weight_gradient",
+        ".dense",
+        ".layers.dense_weight_gradient",
         multiply_adds=dense_part,
         shared=lambda s: value(s) * s["ROW"],
         own=lambda s: value(s) * maps(s) + 2 * WEIGHT * dense_part(s),
     ),
-    "dense_bias_gradient": Kernel("dense", "layers.dense_bias_gradient", own=lambda s: VECTOR * s["M"]),
+    "dense_bias_gradient": Kernel(".dense", ".layers.dense_bias_gradient", own=lambda s: VECTOR * s["M"]),
     "dense_input_gradient": Kernel(
-        "dense",
-        "layers.dense_input_gradient",
+        ".dense",
+        ".layers.dense_input_gradient",
         multiply_adds=lambda s: s["M"] * (s["N_TO"] - s["N_FROM"]),
         shared=lambda s: VECTOR * s["M"],
         own=lambda s: (VECTOR + WEIGHT * s["M"]) * (s["N_TO"] - s["N_FROM"]),
     ),
-    "pack_image": Kernel("pixels", "moves.pack", shared=lambda s: s["SIZE"] * (1 + WEIGHT)),
-    "copy_strided": Kernel("pixels", "moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
-    "clear_tail": Kernel("pixels", "moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
+    "pack_image": Kernel(".pixels", ".moves.pack", shared=lambda s: s["SIZE"] * (1 + WEIGHT)),
+    "copy_strided": Kernel(".pixels", ".moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
+    "clear_tail": Kernel(".pixels", ".moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
     "conv_input_gradient_pixels": Kernel(
-        "pixels",
-        "layers.conv_input_gradient",
+        ".pixels",
+        ".layers.conv_input_gradient",
         multiply_adds=lambda s: s["M"] * filter_size(s) // s["C"] * columns(s) * (s["C_TO"] - s["C_FROM"]),
         shared=lambda s: WEIGHT * s["M"] * (s["Y_PLANE"] + filter_size(s)),
         own=lambda s: VECTOR * columns(s) * (s["C_TO"] - s["C_FROM"]),
     ),
     "dense_forward_pixels": Kernel(
-        "pixels",
-        "layers.dense_forward",
+        ".pixels",
+        ".layers.dense_forward",
         multiply_adds=lambda s: s["M"] * s["N"],
         own=lambda s: WEIGHT * (s["N"] + s["M"] + s["M"] * s["N"]),
     ),
     "dense_input_gradient_pixels": Kernel(
-        "pixels",
-        "layers.dense_input_gradient",
+        ".pixels",
+        ".layers.dense_input_gradient",
         multiply_adds=lambda s: s["M"] * LANES * (s["V_TO"] - s["V_FROM"]),
         shared=lambda s: WEIGHT * s["M"],
         own=lambda s: VECTOR * (s["M"] + 1) * (s["V_TO"] - s["V_FROM"]),
     ),
-    "dense_bias_gradient_pixels": Kernel("pixels", "layers.dense_bias_gradient", own=lambda s: 3 * WEIGHT * s["M"]),
-    "average_pool_forward_pixels": Kernel("pixels", "layers.average_pool_forward", own=pooling_pixels(1, 1)),
-    "average_pool_backward_pixels": Kernel("pixels", "layers.average_pool_backward", own=pooling_pixels(2, 1)),
-    "max_pool_forward_pixels": Kernel("pixels", "layers.max_pool_forward", own=pooling_pixels(1, 1)),
-    "max_pool_backward_pixels": Kernel("pixels", "layers.max_pool_backward", own=pooling_pixels(3, 2)),
-    "transpose_lanes": Kernel("dense", "moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
-    "average_pool_forward": Kernel("pool", "layers.average_pool_forward", own=pooling(1, 1)),
-    "average_pool_backward": Kernel("pool", "layers.average_pool_backward", own=pooling(2, 1)),
-    "max_pool_forward": Kernel("pool", "layers.max_pool_forward", own=pooling(1, 1)),
-    "max_pool_backward": Kernel("pool", "layers.max_pool_backward", own=pooling(2, 2)),
-    "clear": Kernel("pool", "moves.clear", own=lambda s: VECTOR * s["SIZE"]),
-    "dropout_forward": Kernel("dropout", "moves.dropout_forward", own=elementwise(3)),
-    "dropout_backward": Kernel("dropout", "moves.dropout_backward", own=elementwise(3)),
-    "copy": Kernel("dropout", "moves.copy", own=elementwise(2)),
-    "activation_forward": Kernel("activation", "steps.activation_forward", own=elementwise(2)),
-    "activation_backward": Kernel("activation", "steps.activation_backward", own=elementwise(3)),
+    "dense_bias_gradient_pixels": Kernel(".pixels", ".layers.dense_bias_gradient", own=lambda s: 3 * WEIGHT * s["M"]),
+    "average_pool_forward_pixels": Kernel(".pixels", ".layers.average_pool_forward", own=pooling_pixels(1, 1)),
+    "average_pool_backward_pixels": Kernel(".pixels", ".layers.average_pool_backward", own=pooling_pixels(2, 1)),
+    "max_pool_forward_pixels": Kernel(".pixels", ".layers.max_pool_forward", own=pooling_pixels(1, 1)),
+    "max_pool_backward_pixels": Kernel(".pixels", ".layers.max_pool_backward", own=pooling_pixels(3, 2)),
+    "transpose_lanes": Kernel(".dense", ".moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
+    "average_pool_forward": Kernel(".pool", ".layers.average_pool_forward", own=pooling(1, 1)),
+    "average_pool_backward": Kernel(".pool", ".layers.average_pool_backward", own=pooling(2, 1)),
+    "max_pool_forward": Kernel(".pool", ".layers.max_pool_forward", own=pooling(1, 1)),
+    "max_pool_backward": Kernel(".pool", ".layers.max_pool_backward", own=pooling(2, 2)),
+    "clear": Kernel(".pool", ".moves.clear", own=lambda s: VECTOR * s["SIZE"]),
+    "dropout_forward": Kernel(".dropout", ".moves.dropout_forward", own=elementwise(3)),
+    "dropout_backward": Kernel(".dropout", ".moves.dropout_backward", own=elementwise(3)),
+    "copy": Kernel(".dropout", ".moves.copy", own=elementwise(2)),
+    "activation_forward": Kernel(".activation", ".steps.activation_forward", own=elementwise(2)),
+    "activation_backward": Kernel(".activation", ".steps.activation_backward", own=elementwise(3)),
     **{
-        f"{name}{end}": Kernel("activation", f"steps.{name}{end}")
+        f"{name}{end}": Kernel(".activation", f".steps.{name}{end}")
         for name in ("none", "relu", "leaky_relu", "tanh", "sigmoid")
         for end in ("", "_derivative")
     },
     **{
-        name: Kernel("loss", f"steps.{name}", own=lambda s: 3 * VECTOR * s["K"])
+        name: Kernel(".loss", f".steps.{name}", own=lambda s: 3 * VECTOR * s["K"])
         for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error")
     },
     # Each shard's gradient is read and cleared; parameters and the optimiser's state are read and written.
     **{
         name: Kernel(
-            "update",
-            f"steps.{name}",
+            ".update",
+            f".steps.{name}",
             own=lambda s: WEIGHT * s["SIZE"] * (2 * s["SHARDS"] + 2 + 2 * s["STATES"]),
         )
         for name in ("sgd", "adamw")
     },
-    "add_shards": Kernel("update", "steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
-    "clip_gradient": Kernel("update", "steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),
-    "average_weights": Kernel("update", "steps.average_weights", own=lambda s: WEIGHT * 3 * s["SIZE"]),
+    "add_shards": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
+    "clip_gradient": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),
+    "average_weights": Kernel(".update", ".steps.average_weights", own=lambda s: WEIGHT * 3 * s["SIZE"]),
 }
 
 
-def work_of(kernel: str, calls: Sequence[Call]) -> tuple[int, int] | None:
+def work_of(kernel: str, calls: Sequence[Any]) -> tuple[int, int] | None:
     """Return the floating-point operations (two a multiply-add) and the bytes of a step's calls for a block.
 
     None where the catalogue has no row for the kernel, or the calls lack the shapes that its row counts by.
@@ -223,8 +236,3 @@ def work_of(kernel: str, calls: Sequence[Call]) -> tuple[int, int] | None:
         return 2 * LANES * multiply_adds, row.shared(shapes[0]) + sum(row.own(s) for s in shapes)
     except KeyError:
         return None
-
-
-def listed_kernels() -> set[str]:
-    """Return the kernels that generated programs import, by the program printer's own table."""
-    return {name for names in KERNEL_MODULES.values() for name in names}

@@ -5,41 +5,13 @@ written out. :func:`program_source` prints it as a Python module; :mod:`lenumba.
 caches it. Nothing here imports Numba.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lenumba.kernels.compile.native import Source
 from lenumba.kernels.constants import LANES, UPDATE, WAIT
-
-KERNEL_MODULES = {
-    "loss": ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"),
-    "pixels": (
-        "copy_strided",
-        "conv_input_gradient_pixels",
-        "clear_tail",
-        "dense_forward_pixels",
-        "dense_input_gradient_pixels",
-        "dense_bias_gradient_pixels",
-        *(f"{kind}_pool_{way}_pixels" for kind in ("average", "max") for way in ("forward", "backward")),
-    ),
-    "conv": ("conv_forward", "conv_weight_gradient", "conv_bias_gradient", "conv_input_gradient"),
-    "dense": (
-        "dense_forward",
-        "dense_input_gradient",
-        "dense_weight_gradient",
-        "dense_bias_gradient",
-        "transpose_lanes",
-    ),
-    "pool": ("average_pool_forward", "average_pool_backward", "max_pool_forward", "max_pool_backward", "clear"),
-    "augmentation": ("augment",),
-    "dropout": ("dropout_forward", "dropout_backward", "copy"),
-    "activation": (
-        "activation_forward",
-        "activation_backward",
-        *(f"{name}{end}" for name in ("none", "relu", "leaky_relu", "tanh", "sigmoid") for end in ("", "_derivative")),
-    ),
-}
+from lenumba.kernels.program.catalogue import CATALOGUE, Kernel
 
 # The arguments of a compiled program, in order: name and type.
 RUN_ARGUMENTS = {
@@ -159,6 +131,10 @@ class Call:
         arguments += [f"{name}={int(value)}" for name, value in self.shapes.items()]
         return f"{self.kernel}({', '.join(arguments)})"
 
+    def functions(self, known: Container[str]) -> set[str]:
+        """Return the kernel and those of the `known` ones that it is given as functions."""
+        return {self.kernel, *(pointer for pointer in self.pointers if isinstance(pointer, str) and pointer in known)}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -190,6 +166,7 @@ class Plan:
     gradient_size: int = 0
     pixels: str = "uint8"  # a key of PIXELS
     augment: Call | None = None  # what packs training images instead of `pack`
+    kernels: Mapping[str, Kernel] = field(default_factory=lambda: CATALOGUE)  # where those that it names are found
     clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
 
     def lap(self, slot: int) -> list[str]:
@@ -222,23 +199,23 @@ def program_source(plan: Plan) -> Source:
 
 def imports(plan: Plan) -> list[str]:
     """Import what the plan's calls name, and the loops around them."""
-    calls = [*(call for step in [*plan.forward, *plan.backward] for call in step.calls), *plan.loss]
-    calls += [plan.augment] if plan.augment else []
-    used = " ".join(str(call) for call in calls)
-    words = set(used.replace("(", " ").replace(",", " ").split())
-    lines = [
-        "from lenumba.kernels.compile.jit import kernel",
-        f"from lenumba.kernels.layers.{'lanes' if plan.input.unit > 1 else 'pixels'} import {packing(plan)}",
-        "from lenumba.kernels.program.loop import evaluate_loop, train_loop",
-        "from lenumba.kernels.vector.simd import at",
-        f"from lenumba.kernels.layers.update import {', '.join(sorted(update_kernels(plan)))}",
-    ]
+    members = {
+        "lenumba.kernels.compile.jit": {"kernel"},
+        "lenumba.kernels.program.loop": {"evaluate_loop", "train_loop"},
+        "lenumba.kernels.vector.simd": {"at"},
+    }
     if plan.clock >= 0:
-        lines.append("from lenumba.kernels.measure.clock import lap, start_clock")
-    for module, names in KERNEL_MODULES.items():
-        if wanted := [name for name in names if name in words]:
-            lines.append(f"from lenumba.kernels.layers.{module} import {', '.join(wanted)}")
-    return sorted(lines)
+        members["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
+    for name in called(plan):
+        members.setdefault(plan.kernels[name].home, set()).add(name)
+    return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(members.items())]
+
+
+def called(plan: Plan) -> set[str]:
+    """Return the kernels of a program, functions that they are given included."""
+    calls = [*(call for step in (*plan.forward, *plan.backward) for call in step.calls), *plan.loss]
+    calls += [plan.augment] if plan.augment else []
+    return {packing(plan), *update_kernels(plan)}.union(*(call.functions(plan.kernels) for call in calls))
 
 
 def packing(plan: Plan) -> str:

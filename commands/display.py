@@ -8,9 +8,10 @@ from typing import Self
 
 from tqdm import tqdm
 
+from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.runs.compare import CompareHooks, SeedFigures
 from lenumba.engine.runs.run import Hooks
-from lenumba.engine.training.trainer import EpochRecord, Trainer
+from lenumba.engine.training.trainer import Trainer
 
 COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
 

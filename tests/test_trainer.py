@@ -1,6 +1,7 @@
 """Training: schedules, the order of the images, splits, metrics, and whether anything is learnt."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -200,3 +201,27 @@ def test_history_has_the_schedules_rates(place):
     result = start_run(read_config(text, "tiny.yaml"))
     expected = learning_rates(Schedule(name="cosine", warmup_epochs=1), 0.1, 0, 48, 16, 3)
     assert [line["learning_rate"] for line in result.history] == expected[15::16].tolist()
+
+
+def test_training_in_pieces_is_training_at_once():
+    """Whole epochs and parts of one, the last of which is the whole epoch but for its validation."""
+    loaded = load_config("quickstart", ["data.samples=640", "train.epochs=3", "schedule.name=cosine"])
+    whole, pieces = (Trainer(loaded, load_dataset("digits")) for _ in range(2))
+    expected = list(whole.epochs())
+    found = []
+    for until in [(0, 3), (1, 0), (1, 5), (1, 5), (2, whole.steps_per_epoch)]:
+        found += pieces.epochs(until=until)
+        assert (pieces.progress.epoch, pieces.progress.batch) == until
+    assert len(found) == 2
+    found += pieces.epochs(planned=3)
+    assert pieces.progress == whole.progress
+    assert pieces.executor.theta.tobytes() == whole.executor.theta.tobytes()
+    for one, other in zip(found, expected, strict=True):
+        assert replace(one, seconds=0, images_per_second=0) == replace(other, seconds=0, images_per_second=0)
+    whole.restart(whole.executor)
+    assert len(list(whole.epochs(planned=2))) == 2
+    short = Trainer(
+        load_config("quickstart", ["data.samples=640", "train.epochs=2", "schedule.name=cosine"]), whole.dataset
+    )
+    list(short.epochs())
+    assert short.executor.theta.tobytes() == whole.executor.theta.tobytes()

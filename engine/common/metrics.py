@@ -10,6 +10,11 @@ def predicted_classes(probabilities: np.ndarray) -> np.ndarray:
     return probabilities.argmax(axis=1)
 
 
+def accuracy_of(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of rows of float32 [N, outputs] whose most probable class is that of int64 [N] labels."""
+    return float((predicted_classes(probabilities) == labels).mean())
+
+
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return int64 [classes, classes]: images of class i (row) that were taken for class j (column)."""
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads
-from lenumba.engine.common.metrics import confusion_matrix, precision_and_recall, predicted_classes
+from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, precision_and_recall, predicted_classes
 from lenumba.engine.data.images import shows_digits
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.optimizers import make_optimizer
@@ -139,11 +139,9 @@ class Model:
         if labels.min() < 0 or labels.max() >= classes:
             raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
-        predicted = predicted_classes(outputs)
-        confusion = confusion_matrix(labels, predicted, classes)
-        precision, recall = precision_and_recall(confusion)
-        accuracy = float((predicted == labels).mean())
-        return Evaluation(accuracy, loss, len(images), confusion, precision, recall, self.class_names)
+        confusion = confusion_matrix(labels, predicted_classes(outputs), classes)
+        figures = (confusion, *precision_and_recall(confusion), self.class_names)
+        return Evaluation(accuracy_of(outputs, labels), loss, len(images), *figures)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
         """Bring images to uint8 [N, H, W, C]."""

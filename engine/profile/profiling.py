@@ -15,7 +15,7 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
 from lenumba.engine.profile.machine import limits_of, machine_facts, read_counter
 from lenumba.engine.training.build import check_network
-from lenumba.engine.training.executor import Executor, address, aligned
+from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.compile import native
 from lenumba.kernels.constants import UPDATE, WAIT
@@ -42,20 +42,12 @@ class Epoch:
     spans: np.ndarray
 
 
-class ProfiledExecutor(Executor):
-    """An executor whose workers' memory ends in a clock."""
+class Clocks:
+    """The clocks that a profiled program keeps behind its workers' memory, in an executor that has room for them."""
 
-    def __init__(self, network: Network, program: native.Native, optimizer: Optimizer, **options: Any) -> None:
-        super().__init__(network, program, optimizer, **options)
-        self.memory = [aligned(network.layout.size + 2 * profiled.CLOCK_SIZE) for _ in range(self.threads)]
-        for work in self.memory:
-            network.layout.fill(work[: network.layout.size])
-        self.works = [address(work) for work in self.memory]
-
-    @property
-    def clocks(self) -> list[np.ndarray]:
-        """Each worker's clock, int64 [CLOCK_SIZE]."""
-        return [work[self.network.layout.size :].view(np.int64) for work in self.memory]
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.clocks = [work[executor.network.layout.size :].view(np.int64) for work in executor.memory]  # [CLOCK_SIZE]
 
     def reset(self, events: int = 0) -> None:
         """Set the clocks to zero, with room for so many events."""
@@ -81,18 +73,13 @@ class ProfiledExecutor(Executor):
         return threads
 
 
-class ProfiledTrainer(Trainer):
-    """A trainer that repeats its first epoch with one or the other program."""
-
-    def time_epoch(self, executor: Executor) -> float:
-        """Train for the first epoch, from the initial parameters; return its seconds."""
-        executor.theta[:], executor.state[:] = self.network.initial_parameters(self.config.train.seed), 0
-        self.executor, progress = executor, self.progress
-        progress.epoch = progress.batch = 0
-        progress.loss_sum = progress.correct = 0.0
-        start = time.perf_counter()
-        self._train_epoch(None)
-        return time.perf_counter() - start
+def time_epoch(trainer: Trainer, executor: Executor) -> float:
+    """Train for the first epoch, from the initial parameters; return its seconds."""
+    trainer.restart(executor)
+    start = time.perf_counter()
+    for _ in trainer.epochs(until=(0, trainer.steps_per_epoch)):  # without its validation
+        raise AssertionError("no epoch is complete before its validation")
+    return time.perf_counter() - start
 
 
 def profiled_source(network: Network, optimizer: Optimizer, change: Callable[[Plan], Plan] | None = None):
@@ -138,17 +125,14 @@ def profile_training(
     extra = [row.function for row in rows if not row.layer and row.kernel]
     # Before the usual program, which shares its kernels: so what compiling costs is each kernel's own.
     program, report = get_inspected(source, extra, progress)
-    trainer = ProfiledTrainer(loaded, dataset, progress)
+    trainer = Trainer(loaded, dataset, progress)
     usual = trainer.executor
-    executor = ProfiledExecutor(
-        network, program, optimizer, mean=trainer.mean, deviation=trainer.deviation, threads=usual.threads,
-        smoothing=loaded.config.loss.label_smoothing,
-    )  # fmt: skip
+    clocks = Clocks(trainer.make_executor(program, usual.threads, 2 * profiled.CLOCK_SIZE))
     machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002, progress)
-    plain, epochs, ghz = alternate(trainer, usual, executor, seconds, progress or (lambda *_: None))
+    plain, epochs, ghz = alternate(trainer, usual, clocks, seconds, progress or (lambda *_: None))
     chosen = sorted(epochs, key=lambda epoch: epoch.seconds)[len(epochs) // 2]
-    executor.reset(profiled.MAX_EVENTS)
-    trainer.time_epoch(executor)
+    clocks.reset(profiled.MAX_EVENTS)
+    time_epoch(trainer, clocks.executor)
     images, batches = len(trainer.train_indices), trainer.steps_per_epoch
     shards = min(-(-loaded.config.data.batch_size // network.unit), usual.max_shards)
     update = {"SIZE": network.size, "SHARDS": shards, "STATES": optimizer.states}
@@ -189,30 +173,30 @@ def profile_training(
         "threads_wait_ms": [float(epoch_ms) for epoch_ms in chosen.ticks[:, WAIT, 1] / ghz / 1e6],
         "machine": machine | {"counter_ghz": ghz},
         "compile": compile_report(report, trainer, loading),
-        "trace": trace_events(executor, rows, ghz),
+        "trace": trace_events(clocks, rows, ghz),
         "listings": report["folder"],
     }
 
 
 def alternate(
-    trainer: ProfiledTrainer, usual: Executor, executor: ProfiledExecutor, seconds: float, progress: Progress
+    trainer: Trainer, usual: Executor, clocks: Clocks, seconds: float, progress: Progress
 ) -> tuple[list[float], list[Epoch], float]:
     """Run epochs of both programs in turn; return the usual ones' seconds, the profiled ones, and the counter's GHz."""
     ticks = native.get_program(peaks.counter_source())
-    for each in (usual, executor):
-        trainer.time_epoch(each)
+    for each in (usual, clocks.executor):
+        time_epoch(trainer, each)
     plain: list[float] = []
     epochs: list[Epoch] = []
     start, first = time.perf_counter_ns(), read_counter(ticks)
     while len(plain) < ROUNDS[0] or (len(plain) < ROUNDS[1] and (time.perf_counter_ns() - start) < 1e9 * seconds):
         progress("measuring epochs", len(plain), ROUNDS[1])
-        for each in (usual, executor) if len(plain) % 2 == 0 else (executor, usual):
-            executor.reset()
-            took = trainer.time_epoch(each)
+        for each in (usual, clocks.executor)[:: 1 if len(plain) % 2 == 0 else -1]:
+            clocks.reset()
+            took = time_epoch(trainer, each)
             if each is usual:
                 plain.append(took)
             else:
-                epochs.append(executor.read(took))
+                epochs.append(clocks.read(took))
     return plain, epochs, (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
 
 
@@ -264,10 +248,10 @@ def compile_report(report: dict[str, Any], trainer: Trainer, loading: float) -> 
     }
 
 
-def trace_events(executor: ProfiledExecutor, rows: Sequence[profiled.Row], ghz: float) -> list[dict[str, Any]]:
+def trace_events(clocks: Clocks, rows: Sequence[profiled.Row], ghz: float) -> list[dict[str, Any]]:
     """Return the first events of an epoch: thread, name, category, begin and duration in µs."""
     names = {row.slot: row for row in rows}
-    threads = executor.events()
+    threads = clocks.events()
     origin = min((events[0][1] for events in threads if events), default=0)
     return [
         {

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DivergedError
-from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.transfer import Source, read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
-from lenumba.engine.training.executor import planar
 from lenumba.engine.training.trainer import Trainer
 
 #: By how many pixels the test images are shifted, each to the right, left, bottom and top.
@@ -209,24 +207,16 @@ def train_once(
         seconds = sum(record.seconds for record in trainer.epochs(watch))
     except DivergedError as error:
         raise DivergedError(f"{name}, seed {seed}: {error}") from None
-    trainer.executor.theta[:] = trainer.best_theta
-    test = accuracy_on(trainer, planar(dataset.test_images), dataset.test_labels)
-    train = accuracy_on(trainer, trainer.images, dataset.train_labels, trainer.train_indices)
+    _, test = trainer.test()
+    _, train = trainer.evaluate(trainer.best_theta, trainer.images, dataset.train_labels, trainer.train_indices)
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
     return trainer, SeedResult(seed, seconds, test, train, train - test, shifted)
-
-
-def accuracy_on(trainer: Trainer, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> float:
-    """Return the share of right answers on uint8 [N, C, H, W] (see `planar`) with labels int64 [N]."""
-    indices = np.arange(len(labels)) if indices is None else indices
-    _, outputs = trainer.executor.evaluate(images, labels, indices)
-    return float((predicted_classes(outputs) == labels[indices]).mean())
 
 
 def shifted_accuracy(trainer: Trainer, dataset: Dataset, distance: int) -> float:
     """Return the mean accuracy on the test set shifted by `distance` pixels in each of the four directions."""
     images = (shift(dataset.test_images, dx, dy) for dx, dy in shifts(distance))
-    return float(np.mean([accuracy_on(trainer, planar(moved), dataset.test_labels) for moved in images]))
+    return float(np.mean([trainer.test(moved)[1] for moved in images]))
 
 
 def shifts(distance: int) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.training.trainer import EpochRecord
+from lenumba.engine.common.progress import EpochRecord
 
 FOLDER = "tensorboard"
 TAGS = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import write_text
-from lenumba.engine.training.trainer import EpochRecord
+from lenumba.engine.common.progress import EpochRecord
 
 FILE = "histograms.jsonl"
 BINS = 40

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenumba.engine.training.trainer import EpochRecord, Trainer
+from lenumba.engine.common.progress import EpochRecord
+from lenumba.engine.training.trainer import Trainer
 
 
 @dataclass

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.runs.event_file import EventFile
 from lenumba.engine.runs.histograms import HistogramFile
-from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.trainer import EpochRecord, Trainer
+from lenumba.engine.training.trainer import Trainer
 
 IMAGES = 256  # for the gradient
 
@@ -44,15 +44,7 @@ class GradientProbe:
         self.trainer = trainer
         self.order = trainer.train_indices[:IMAGES]
         self.hyper = trainer.optimizer.hyper(np.zeros(1), 1)  # of rate 0
-        self.executor = Executor(
-            trainer.network,
-            trainer.executor.program,
-            trainer.optimizer,
-            mean=trainer.mean,
-            deviation=trainer.deviation,
-            threads=1,
-            smoothing=trainer.config.loss.label_smoothing,
-        )
+        self.executor = trainer.make_executor(trainer.executor.program, threads=1)
         self.executor.decay[:] = 0
 
     def gradients(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from lenumba.engine.common.errors import DivergedError, InterruptedRunError
 from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
-from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
@@ -187,7 +186,7 @@ def carry_on(
         write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
     if interruption.signal is None:
-        test_loss, outputs = trainer.test()
+        test_loss, test_accuracy = trainer.test()
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
         write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
@@ -195,7 +194,7 @@ def carry_on(
     best = trainer.network.views(trainer.best_theta)
     summary = {
         "status": "finished",
-        "test_accuracy": float((predicted_classes(outputs) == trainer.dataset.test_labels).mean()),
+        "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,

@@ -1,6 +1,6 @@
 """Replaying a run from its beginning, and comparing it bit for bit with what its folder holds."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.host import versions
-from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.common.progress import Progress
 from lenumba.engine.runs.checkpoint import BEST, LAST, Checkpoint, checkpoints_of
 from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history
-from lenumba.engine.runs.run import Hooks, make_trainer
+from lenumba.engine.runs.hooks import Hooks
+from lenumba.engine.runs.run import make_trainer
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import read_source, take_over
-from lenumba.engine.training.trainer import Progress, Trainer
+from lenumba.engine.training.trainer import Trainer
 
 ALLOWED = ("train.threads", "data.root")
 TIMES = ("seconds", "images_per_second")  # what no two trainings have in common
@@ -115,7 +116,7 @@ def verify_run(
     if record.get("status") == "finished" and end == (done.epoch, 0) and record.get("epochs") == done.epoch:
         compared.append("run.json")
         difference = difference or compare_values("run.json", record, results(trainer))
-    note = explain(record) if difference else ""
+    note = other_versions(record) if difference else ""
     return Verdict(folder, *end, compared, difference, note)
 
 
@@ -134,32 +135,11 @@ def pieces(record: Mapping[str, Any], epochs: int, end: Position) -> Iterator[tu
 
 def replay(trainer: Trainer, plan: Iterator[tuple[int, Position]], hooks: Hooks) -> Iterator[dict[str, Any]]:
     """Train piece by piece, yielding a dict for each whole epoch."""
-    whole = trainer.executor.train
-    for epochs, (epoch, batch) in plan:
-        train = trainer.config.train.model_copy(update={"epochs": epochs})
-        trainer.config = trainer.config.model_copy(update={"train": train})
-        if trainer.progress.epoch < epoch:
-            for record in trainer.epochs(hooks.watch):
-                if hooks.epoch:
-                    hooks.epoch(record)
-                yield record.as_dict()
-                if record.epoch == epoch:
-                    break
-        if batch:
-            trainer.executor.train = ending_after(trainer, batch, whole)  # type: ignore[method-assign]
-            for _ in trainer.epochs(hooks.watch):
-                raise AssertionError("the epoch should have ended early")
-            trainer.executor.train, trainer.stopped = whole, False  # type: ignore[method-assign]
-
-
-def ending_after(trainer: Trainer, batch: int, train: Callable) -> Callable:
-    """Return `train` cut off after `batch` batches of an epoch, as if a signal had come during the last one."""
-
-    def part(images: Any, labels: Any, order: np.ndarray, size: int, hyper: np.ndarray, **options: Any) -> Any:
-        trainer.stopped = True
-        return train(images, labels, order[: batch * size], size, hyper[:batch], **options)
-
-    return part
+    for planned, until in plan:
+        for record in trainer.epochs(hooks.watch, planned=planned, until=until):
+            if hooks.epoch:
+                hooks.epoch(record)
+            yield record.as_dict()
 
 
 # ------------------------------------------------------------------------------------------------------ comparing
@@ -180,12 +160,12 @@ def position(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def results(trainer: Trainer) -> dict[str, Any]:
     """Return those results of a finished run that depend on nothing but its training."""
-    loss, outputs = trainer.test()
+    loss, accuracy = trainer.test()
     return {
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
         "best_epoch": trainer.progress.best_epoch,
-        "test_accuracy": float((predicted_classes(outputs) == trainer.dataset.test_labels).mean()),
+        "test_accuracy": accuracy,
         "test_loss": loss,
     }
 
@@ -214,7 +194,7 @@ def compare_tensors(where: str, held: Mapping[str, np.ndarray], found: Mapping[s
     return None
 
 
-def explain(record: Mapping[str, Any]) -> str:
+def other_versions(record: Mapping[str, Any]) -> str:
     """Say what differs between the run's software and that of the replay; nothing where nothing does."""
     then, now = record.get("versions", {}), versions()
     changed = [

@@ -78,6 +78,8 @@ class Executor:
         float64 [C] each: pixels become (value / 255 − mean) / deviation.
     threads
         Worker threads; the results do not depend on their number.
+    spare
+        Floats behind each worker's memory, for a program that keeps more there than the network's layout has.
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class Executor:
         deviation: np.ndarray,
         threads: int,
         smoothing: float = 0.0,
+        spare: int = 0,
     ) -> None:
         self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
         self.theta = aligned(network.size)
@@ -112,9 +115,9 @@ class Executor:
         self.shift = aligned(network.input_shape[0])
         self.normalize(mean, deviation)
         self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
-        self.memory = [aligned(network.layout.size) for _ in range(threads)]
+        self.memory = [aligned(network.layout.size + spare) for _ in range(threads)]
         for work in self.memory:
-            network.layout.fill(work)
+            network.layout.fill(work[: network.layout.size])
         self.works = [address(work) for work in self.memory]
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
         fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
@@ -145,6 +148,7 @@ class Executor:
         *,
         key: int = 0,
         first_batch: int = 0,
+        last_batch: int | None = None,
         totals: np.ndarray | None = None,
         watch: Callable[[int, float, float], None] | None = None,
     ) -> tuple[int, np.ndarray]:
@@ -161,6 +165,8 @@ class Executor:
             (:func:`lenumba.engine.network.layers.dropout.epoch_key`).
         first_batch, totals
             Where an interrupted epoch goes on, and its sums so far.
+        last_batch
+            Where it is to end; None: after all batches.
         watch
             Called about 20 times a second as ``watch(batches_done, loss_sum, correct)``.
 
@@ -172,6 +178,7 @@ class Executor:
         """
         totals = np.zeros(2) if totals is None else totals
         batches = -(-len(order) // batch_size)
+        last_batch = batches if last_batch is None else last_batch
         shards = min(-(-batch_size // self.network.unit), self.max_shards)
         if len(self.gradients) < shards * self.network.size:
             self.gradients = aligned(shards * self.network.size)
@@ -184,7 +191,7 @@ class Executor:
             min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
             training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
-            last_batch=batches, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
+            last_batch=last_batch, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
             totals=totals, key=key,
         )  # fmt: skip
         return self.done, totals

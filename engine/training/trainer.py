@@ -9,7 +9,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError, DivergedError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
-from lenumba.engine.common.metrics import predicted_classes
+from lenumba.engine.common.metrics import accuracy_of
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
@@ -20,6 +20,7 @@ from lenumba.engine.network.schedules import learning_rates
 from lenumba.engine.training.build import check_network
 from lenumba.engine.training.executor import Executor, planar
 from lenumba.engine.training.memory import check_memory
+from lenumba.kernels.compile.native import Native
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
 
@@ -81,18 +82,7 @@ class Trainer:
         with Unmissed():
             program = self.network.compile(self.optimizer, on_compile)
         self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
-        self.executor = Executor(
-            self.network,
-            program,
-            self.optimizer,
-            mean=self.mean,
-            deviation=self.deviation,
-            threads=threads,
-            smoothing=self.config.loss.label_smoothing,
-        )
-        self.executor.theta[:] = self.network.initial_parameters(train.seed)
-        self.best_theta = self.executor.theta.copy()
-        self.progress = Progress()
+        self.restart(self.make_executor(program, threads))
         self.images = planar(dataset.train_images)
         self.init_from: dict[str, Any] | None = None
         self.stopped = False
@@ -101,6 +91,26 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
         return -(-len(self.train_indices) // self.config.data.batch_size)
+
+    def make_executor(self, program: Native, threads: int, spare: int = 0) -> Executor:
+        """Return an executor of the trainer's network, with a program for its optimiser (`spare`: see Executor)."""
+        return Executor(
+            self.network,
+            program,
+            self.optimizer,
+            mean=self.mean,
+            deviation=self.deviation,
+            threads=threads,
+            smoothing=self.config.loss.label_smoothing,
+            spare=spare,
+        )
+
+    def restart(self, executor: Executor) -> None:
+        """Begin anew, from the initial parameters, in an executor of :meth:`make_executor`."""
+        self.executor = executor
+        executor.theta[:], executor.state[:] = self.network.initial_parameters(self.config.train.seed), 0
+        self.best_theta = executor.theta.copy()
+        self.progress = Progress()
 
     def stop(self) -> None:
         """End :meth:`epochs` after the running batch; what is done so far stays in `progress` and the executor."""
@@ -112,24 +122,39 @@ class Trainer:
         philox = np.random.Philox(key=np.array([self.config.train.seed, ORDER_KEY + epoch], np.uint64))
         return self.train_indices[np.argsort(philox.random_raw(len(self.train_indices)), kind="stable")]
 
-    def epochs(self, watch: Callable[[int, int, float, float], None] | None = None) -> Iterator[EpochRecord]:
+    def epochs(
+        self,
+        watch: Callable[[int, int, float, float], None] | None = None,
+        *,
+        planned: int | None = None,
+        until: tuple[int, int] | None = None,
+    ) -> Iterator[EpochRecord]:
         """Train from where the run stands, yielding a record after each epoch.
 
         Parameters
         ----------
         watch
             Called about 20 times a second as ``watch(epoch, images_done, mean_loss, accuracy)``.
+        planned
+            The epochs that the learning rates are planned for; None: the configuration's.
+        until
+            How far to train, as whole epochs and batches of the next one, which is not validated; None: all epochs
+            that are planned.
 
         Raises
         ------
         DivergedError
             When the loss or a parameter is not finite any more; it names epoch and step.
         """
-        train = self.config.train
-        while self.progress.epoch < train.epochs and not self.stopped and not self.progress.stalled(train.patience):
+        planned = planned or self.config.train.epochs
+        until, progress = until or (planned, 0), self.progress
+        while (progress.epoch, progress.batch) < until and not self.stopped:
+            if progress.stalled(self.config.train.patience):
+                return
+            part = until[1] if progress.epoch == until[0] else None
             start = time.perf_counter()
-            already = self.progress.batch
-            if not self._train_epoch(watch):
+            already = progress.batch
+            if not self._train_epoch(watch, planned, part) or part is not None:
                 return
             seconds = time.perf_counter() - start
             record = self._finish_epoch(seconds, len(self.train_indices) - already * self.config.data.batch_size)
@@ -137,8 +162,10 @@ class Trainer:
                 return
             yield record
 
-    def _train_epoch(self, watch: Callable[[int, int, float, float], None] | None) -> bool:
-        """Train on the rest of the current epoch; False if :meth:`stop` ended it early."""
+    def _train_epoch(
+        self, watch: Callable[[int, int, float, float], None] | None, planned: int, part: int | None
+    ) -> bool:
+        """Train on the rest of the current epoch, or up to `part` batches of it; False where some are left."""
         progress, steps, size = self.progress, self.steps_per_epoch, self.config.data.batch_size
         first = progress.epoch * steps
         rates = learning_rates(
@@ -147,7 +174,7 @@ class Trainer:
             first,
             first + steps,
             steps,
-            self.config.train.epochs,
+            planned,
         )
         self.learning_rate = float(rates[-1])
 
@@ -163,6 +190,7 @@ class Trainer:
             size,
             self.optimizer.hyper(rates, first + 1),
             first_batch=progress.batch,
+            last_batch=part,
             totals=np.array([progress.loss_sum, progress.correct]),
             watch=report,
             key=epoch_key(self.config.train.seed, progress.epoch),
@@ -181,9 +209,7 @@ class Trainer:
         val_loss, val_accuracy = None, None
         if len(self.val_indices):
             judged, labels = self.executor.judged, self.dataset.train_labels
-            val_loss, outputs = self.evaluate(judged, self.images, labels, self.val_indices)
-            right = predicted_classes(outputs) == self.dataset.train_labels[self.val_indices]
-            val_accuracy = float(right.mean())
+            val_loss, val_accuracy = self.evaluate(judged, self.images, labels, self.val_indices)
         if self.stopped:
             return None
         if val_loss is not None and not np.isfinite(val_loss):
@@ -210,18 +236,22 @@ class Trainer:
         progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
         return record
 
-    def test(self) -> tuple[float, np.ndarray]:
-        """Return the best parameters' mean loss on the test set and float32 [N, outputs]."""
-        images, labels = planar(self.dataset.test_images), self.dataset.test_labels
-        return self.evaluate(self.best_theta, images, labels, np.arange(len(labels)))
+    def test(self, images: np.ndarray | None = None) -> tuple[float, float]:
+        """Return the best parameters' mean loss and accuracy on the test set; `images`: in place of the set's own."""
+        images, labels = self.dataset.test_images if images is None else images, self.dataset.test_labels
+        return self.evaluate(self.best_theta, planar(images), labels, np.arange(len(labels)))
 
     def evaluate(
         self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Evaluate with other parameters, float32 [network.size], than those in training: see Executor.evaluate."""
+    ) -> tuple[float, float]:
+        """Return loss and accuracy of other parameters, float32 [network.size], than those in training.
+
+        Images, labels and indices are as :meth:`Executor.evaluate` takes them.
+        """
         last = self.executor.theta.copy()
         self.executor.theta[:] = theta
         try:
-            return self.executor.evaluate(images, labels, indices)
+            loss, outputs = self.executor.evaluate(images, labels, indices)
+            return loss, accuracy_of(outputs, labels[indices])
         finally:
             self.executor.theta[:] = last

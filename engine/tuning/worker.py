@@ -20,7 +20,6 @@ import numpy as np
 
 from lenumba.engine.common.errors import DivergedError, LenumbaError
 from lenumba.engine.common.files import durable
-from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
@@ -125,9 +124,8 @@ class Worker:
         """Read the test set with the weights that an earlier job has left."""
         trainer = self.trainer(job, job["seeds"][0])
         trainer.best_theta[:] = np.load(job["weights"])
-        loss, outputs = trainer.test()
-        right = predicted_classes(outputs) == trainer.dataset.test_labels
-        return {"test_accuracy": float(right.mean()), "test_loss": loss}
+        loss, accuracy = trainer.test()
+        return {"test_accuracy": accuracy, "test_loss": loss}
 
 
 def main() -> None:

@@ -65,10 +65,9 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 def runs(as_json: bool) -> None:
     """List the runs in ./runs."""
     from lenumba.commands.tables import runs_table
-    from lenumba.engine.common.files import read_json
-    from lenumba.engine.runs.folders import RUNS, list_runs
+    from lenumba.engine.runs.folders import RUNS, list_runs, read_record
 
-    found = [(path.relative_to(RUNS).as_posix(), read_json(path / "run.json")) for path in list_runs()]
+    found = [(path.relative_to(RUNS).as_posix(), read_record(path)) for path in list_runs()]
     if as_json:
         click.echo(json.dumps([{"run": name, **run} for name, run in found], ensure_ascii=False))
     else:

@@ -158,7 +158,7 @@ def test_run_with_a_damaged_record_can_be_resumed(lenumba, run, content):
 
 
 def test_killed_writers_leftovers_go_on_resuming(lenumba, run):
-    for name in (".last.safetensors.ab12", ".run.json.x", ".tmpHjB2fE"):
+    for name in (".last.safetensors.1a2b3c4d.part", ".run.json.00000000.part"):
         (run / name).write_text("half")
     (run / ".notes.txt").write_text("mine")
     assert lenumba("train", "--resume", run).exit_code == 0

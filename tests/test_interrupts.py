@@ -85,7 +85,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoc
     assert Checkpoint.read(run / "last.safetensors").progress.epoch >= 3
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 9999, "train_lo')  # as a kill in the middle of a line leaves it
-    (run / ".last.safetensors.x1y2").write_text("half a checkpoint")
+    (run / ".last.safetensors.0123abcd.part").write_text("half a checkpoint")
     assert_same_as_uninterrupted(run, [])
 
 
@@ -148,10 +148,10 @@ def test_signal_between_two_epochs_is_not_lost(place, monkeypatch):
 
 @pytest.mark.parametrize("step", ["save", "write_text", "describe_run"])
 def test_signal_while_the_folder_is_made_leaves_a_run_that_can_be_resumed(place, monkeypatch, step):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         monkeypatch.setattr(runs, step, real)
         signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     real = getattr(runs, step)
     monkeypatch.setattr(runs, step, interrupted)

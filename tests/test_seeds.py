@@ -91,3 +91,26 @@ Trainer._finish_epoch = interrupted
 def test_what_does_not_fit_is_refused(refused, trained, arguments, message):
     config = [] if "--resume" in arguments else ["tiny.yaml", "train.seed=5"]
     assert message in refused(2, "train", *config, "--seeds", 3, *arguments)
+
+
+@pytest.mark.parametrize("way", ["kill", "error"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_seeds_killed_at_the_start_of_one_go_on(lenumba, spawn, place, at, way):
+    fault = {"kill": "os.kill(os.getpid(), 9)", "error": "raise OSError(28, os.strerror(28))"}[way]
+    patch = f"""
+import os
+real, calls = os.replace, []
+def replace(*names):
+    calls.append(names)
+    if len(calls) == {at}:
+        {fault}
+    real(*names)
+os.replace = replace
+"""
+    _, errors = spawn("train", "tiny.yaml", "--seeds", 2, "--out", "seeds", "-q", patch=patch).communicate(timeout=120)
+    name = ["run.json", "best.safetensors", "last.safetensors", "config.yaml"][at - 1]
+    assert way == "kill" or (f"seeds/seed-0/{name}: " in errors and errors.count("\n") == 1), errors
+    result = lenumba("train", "tiny.yaml", "--seeds", 2, "--out", "seeds", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    assert sorted(path.name for path in (place / "seeds").iterdir()) == ["seed-0", "seed-1", "seeds.json"]
+    assert len(list((place / "seeds" / "seed-0").iterdir())) == 5

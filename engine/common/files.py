@@ -1,13 +1,15 @@
-"""Files written so that nothing gets lost: at every instant the old or the new content is there, whole."""
+"""Files written so that nothing gets lost, and nothing is left over."""
 
 import contextlib
 import errno
+import glob
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+SUFFIX = ".part"  # of temporary files
 
 
 def write_text(path: Path, text: str) -> None:
@@ -21,6 +23,12 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
+def append(path: Path, text: str) -> None:
+    """Append to a text file; at once, but not durably."""
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON file's object, or an empty one where it is missing or damaged."""
     try:
@@ -30,31 +38,88 @@ def read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+#: What this process must not leave behind: temporary files, locks. Whoever ends it in a hurry removes them.
+unfinished: set[Path] = set()
+
+
 @contextlib.contextmanager
 def durable(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success make it durable under that name, on failure remove it.
 
-    Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole.
+    Write, fsync, rename, fsync the folder: at every instant the old or the new content is there, whole. The temporary
+    file is locked while its writer lives: those of killed ones are removed when the same file is written again.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        os.close(handle)
+    remove_leftovers(path.parent, path.name)
+    with naming(path), open_temporary(path) as temporary:
         yield temporary
         sync(temporary)
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def open_temporary(path: Path) -> Iterator[Path]:
+    """Create a file beside `path`, locked, and remove it in the end, if it is still there under this name."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}{SUFFIX}")
+    unfinished.add(temporary)
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # without locks, what is left of killed writers stays
+                lock(handle)
+            yield temporary
+        finally:
+            os.close(handle)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        unfinished.discard(temporary)
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files that killed processes left while they wrote the file `name`, or any in the folder."""
+    pattern = f".{name if name == '*' else glob.escape(name)}.????????{SUFFIX}"
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            if lock(file.fileno()):
+                path.unlink()
+
+
+def lock(handle: int, *, shared: bool = False) -> bool:
+    """Lock an open file, until it is closed or its process ends; return False where another process has it.
+
+    Raises
+    ------
+    OSError
+        Where the system or the file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """See to it that an OSError names the file: those of writing and of temporary files do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(SUFFIX):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def sync(path: Path) -> None:
     """Make a file's content, or the names in a folder, durable. Does nothing where there is none."""
     if path.is_dir() and os.name != "posix":
         return
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError), naming(path):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

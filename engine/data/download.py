@@ -7,13 +7,13 @@ in front.
 """
 
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.files import durable
 from lenumba.engine.data.idx import idx_sha256, read_idx
 
 _TIMEOUT = (10, 30)  # seconds to connect, and between two packets
@@ -238,23 +238,18 @@ def _download(mirror: str, file: IdxFile, folder: Path, progress: bool) -> None:
     import pooch
 
     # Under another name until it is verified: whatever interrupts this, half a file is never taken for one.
-    temporary = folder / f".{file.name}.{secrets.token_hex(4)}.part"
-    try:
+    with durable(folder / file.name) as temporary:
         with _BoundedFile(temporary, file) as output:
             transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT)
             transfer(f"{mirror.rstrip('/')}/{file.name}", output, None)
-            output.sync()
         _verify(temporary, file)
-        os.replace(temporary, folder / file.name)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _BoundedFile:
     """A new file that takes no more bytes than the data and some overhead: a mirror might never stop."""
 
     def __init__(self, path: Path, file: IdxFile):
-        self._output = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._output = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by __exit__)
         self._name = file.name
         self._room = int(np.prod(file.shape)) + (1 << 16)
 
@@ -272,9 +267,6 @@ class _BoundedFile:
 
     def flush(self) -> None:
         """Do nothing: the file is not buffered."""
-
-    def sync(self) -> None:
-        os.fsync(self._output.fileno())
 
 
 def _verify(path: Path, file: IdxFile) -> None:

@@ -133,7 +133,7 @@ def torch_tensors(network: Network, parameters: Mapping[str, np.ndarray]) -> dic
 
 def write_safetensors(path: Path, trained: Trained) -> None:
     """Write the parameters under PyTorch's names; a module with submodules of the layers' names loads them."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = torch_tensors(trained.network, trained.parameters)
     facts = {
@@ -143,7 +143,7 @@ def write_safetensors(path: Path, trained: Trained) -> None:
         "version": version("lenumba"),
     }
     text = json.dumps(facts, sort_keys=True)
-    save_file(tensors, path, {"format": "pt", "lenumba": text, "sha256": checksum(tensors, text)})
+    path.write_bytes(save(tensors, {"format": "pt", "lenumba": text, "sha256": checksum(tensors, text)}))
 
 
 def write_npz(path: Path, trained: Trained) -> None:

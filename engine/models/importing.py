@@ -23,7 +23,7 @@ from lenumba.engine.models.export import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.checkpoint import Checkpoint, make_checkpoints, make_state, read_state
-from lenumba.engine.runs.folders import check_writable, locked, make_folder, portable
+from lenumba.engine.runs.folders import check_new, check_writable, new_folder, portable
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network, stated_shape
 
@@ -87,13 +87,16 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
     state = make_state(Progress(), config.train.seed, mean, deviation, names, shape, data_sha256=None)
     optimizer = make_optimizer(config.optimizer)
     slots = np.zeros(optimizer.states * network.size, np.float32)
-    with locked(folder := make_folder(out, loaded.name)):
+    with new_folder(out, loaded.name) as (folder, _):
+        check_new(folder)
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        facts = {"recipe": loaded.name, "epochs": 0, "seed": config.train.seed}
+        facts |= {"started": started, "imported": file.name}
+        write_json(folder / "run.json", {"status": "starting", **facts})
         for checkpoint in make_checkpoints(folder, network, optimizer, theta, theta, slots, state):
             checkpoint.write()
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        facts = {"status": "imported", "recipe": loaded.name, "epochs": 0, "seed": config.train.seed}
-        write_json(folder / "run.json", {**facts, "started": started, "imported": file.name})
         write_text(folder / "config.yaml", dump_config(portable(config)))  # last, as it makes the folder a run
+        write_json(folder / "run.json", {"status": "imported", **facts})
     return Imported(folder, notes)
 
 

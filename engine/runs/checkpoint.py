@@ -91,19 +91,17 @@ class Checkpoint:
         DataError
             Where the disk is full or fails.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         text = json.dumps({"format_version": FORMAT_VERSION, **self.state}, sort_keys=True)
         copies = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
         try:
             with durable(self.path) as temporary:
-                save_file(copies, temporary, {"state": text, "sha256": checksum(copies, text)})
-        except Exception as error:
-            if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-                raise DataError(
-                    f"{self.path}: cannot write the checkpoint ({error}); this or the one before is intact"
-                ) from None
-            raise
+                temporary.write_bytes(save(copies, {"state": text, "sha256": checksum(copies, text)}))
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: cannot write the checkpoint ({error.strerror}); this or the one before is intact"
+            ) from None
 
     @property
     def progress(self) -> Progress:

@@ -9,8 +9,8 @@ from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.training.trainer import Trainer
 
 
-def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what run.json tells beside the results."""
+def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str], *, locks: bool) -> dict[str, Any]:
+    """Return what run.json tells beside the results; `locks`: whether the folder's file system has them."""
     return {
         "recipe": loaded.name,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -25,6 +25,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "data_sha256": trainer.dataset.sha256,
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
+        **({} if locks else {"locked": False}),
         "versions": versions(),
         "cpu": cpu_name(),
     }

@@ -1,18 +1,23 @@
 """Run folders on disk: making, finding, locking and reading them."""
 
 import contextlib
+import itertools
 import json
+import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import read_json, sync, write_text
+from lenumba.engine.common.files import SUFFIX, lock, read_json, remove_leftovers, sync, unfinished, write_text
 from lenumba.engine.config.config import Config, LoadedConfig, read_config
 
 RUNS = Path("runs")
 LOCK = ".lock"
+BEGINNING = {"run.json", "best.safetensors", "last.safetensors"}  # what a run has before it has its config.yaml
+log = logging.getLogger("lenumba")
 
 
 def check_writable(out: Path | None) -> None:
@@ -24,66 +29,115 @@ def check_writable(out: Path | None) -> None:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise DataError(f"{path}: cannot write there; choose another folder with --out")
     if out is not None:
-        check_empty(out)
+        check_new(out)
 
 
-def check_empty(out: Path) -> None:
-    """Raise ConfigError where a folder has files other than the lock that its new run holds."""
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+def check_new(out: Path) -> None:
+    """Raise ConfigError where a folder has other files than those of a run that never began."""
+    if not never_began(out):
         raise ConfigError(f"--out {out}: the folder is not empty, and runs are never overwritten; choose a new one")
 
 
-def make_folder(out: Path | None, name: str) -> Path:
-    """Make the run folder: `out`, or the first free ``runs/<name>-NNN``."""
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        sync(out.parent)
-        return out
-    RUNS.mkdir(exist_ok=True)
-    numbers = [path.name.removeprefix(f"{name}-") for path in RUNS.glob(f"{name}-*")]
-    number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
-    while True:
-        with contextlib.suppress(FileExistsError):
-            (folder := RUNS / f"{name}-{number:03d}").mkdir()
-            sync(RUNS)
-            return folder
-        number += 1
+def never_began(folder: Path) -> bool:
+    """Return whether a folder is empty, or has only what is written before `config.yaml` makes it a run."""
+    if not folder.is_dir():
+        return True
+    names = {path.name for path in folder.iterdir() if path.name != LOCK and path.suffix != SUFFIX}
+    return names <= BEGINNING and (not names or read_json(folder / "run.json").get("status") == "starting")
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock, which dies with its holder; raise DataError where another process has it."""
-    path = folder / LOCK
-    try:
-        file = path.open("w")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot write there ({error.strerror}); make the folder writable") from None
-    with file:
-        with contextlib.suppress(ImportError):
-            import fcntl
+def new_folder(out: Path | None, name: str) -> Iterator[tuple[Path, bool]]:
+    """Make a folder, `out` or the first free ``runs/<name>-NNN``, and hold its lock; yield it and what `locked` does.
 
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                taken = not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except OSError:
-                taken = True
-            if taken:  # also where the holder removed the file while we opened it: it guards nothing any more
-                raise DataError(f"{folder}: another process is training in it; wait for it or stop it")
+    Raises
+    ------
+    DataError
+        Where another process has `out`.
+    """
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            for folder in free_folders(name):
+                make_folder(folder)
+                with contextlib.suppress(InUseError):
+                    available = stack.enter_context(locked(folder))
+                    if never_began(folder):
+                        break
+                    stack.close()  # another process was quicker
+        else:
+            make_folder(folder := out)
+            available = stack.enter_context(locked(folder))
+        yield folder, available
+
+
+def free_folders(name: str) -> Iterator[Path]:
+    """Yield ``runs/<name>-NNN`` with the numbers after that of the last one that began."""
+    numbers = [path.name.removeprefix(f"{name}-") for path in RUNS.glob(f"{name}-*")]
+    taken = sorted({int(text) for text in numbers if text.isdecimal()})
+    while taken and never_began(RUNS / f"{name}-{taken[-1]:03d}"):
+        taken.pop()
+    for number in itertools.count(taken[-1] + 1 if taken else 1):
+        yield RUNS / f"{name}-{number:03d}"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there, and its parents, durably."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sync(folder.parent)
+
+
+class InUseError(DataError):
+    """Another process has a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder}: another process is training in it; wait for it or stop it")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which dies with its holder; yield whether there are locks on its file system.
+
+    Raises
+    ------
+    DataError
+        Where another process has it, or the folder cannot be written.
+    """
+    path = folder / LOCK
+    file, available = open_lock(path)
+    with file:
+        unfinished.add(path)
         try:
             remove_leftovers(folder)
-            yield
+            yield available
         finally:
             path.unlink(missing_ok=True)
+            unfinished.discard(path)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed while it wrote; the caller holds the lock."""
-    own = [
-        f".{name}.*" for name in ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors")
-    ]
-    for pattern in (*own, ".tmp??????"):  # the last is how safetensors calls what it is writing
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+def open_lock(path: Path) -> tuple[TextIO, bool]:
+    """Open and lock a folder's lock; return it and whether there are locks on its file system."""
+    for wait in (0.05, 0.1, 0.2, None):  # who only looks whether it is held has it for a moment, too
+        try:
+            file = path.open("w")
+        except OSError as error:
+            raise DataError(f"{path.parent}: cannot write there ({error.strerror}); make it writable") from None
+        try:
+            if lock(file.fileno()) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file, True  # else its holder removed the file while we opened it: it guards nothing any more
+        except OSError as error:
+            log.warning("%s: locks are not available (%s); nothing else must train there", path.parent, error.strerror)
+            return file, False
+        file.close()
+        if wait:
+            time.sleep(wait)
+    raise InUseError(path.parent)
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether another process holds a folder's lock, without writing there; where there are no locks, no."""
+    with contextlib.suppress(OSError), (folder / LOCK).open() as file:
+        return not lock(file.fileno(), shared=True)
+    return False
 
 
 def find_run(name: str) -> Path:
@@ -128,14 +182,16 @@ def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:
 
 def check_free(folder: Path) -> None:
     """Raise DataError where another process trains in a run folder, without writing there."""
-    with contextlib.suppress(ImportError, FileNotFoundError):
-        import fcntl
+    if in_use(folder):
+        raise InUseError(folder)
 
-        with (folder / LOCK).open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(f"{folder}: another process is training in it; wait for it or stop it") from None
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return a run's ``run.json``; the status of one that was killed, which could not say so, is "killed"."""
+    record = read_json(folder / "run.json")
+    if record.get("status") in ("starting", "running") and not in_use(folder):
+        record["status"] = "killed"
+    return record
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.common.files import write_text
+from lenumba.engine.common.files import append, write_text
 from lenumba.engine.common.progress import EpochRecord
 
 FILE = "histograms.jsonl"
@@ -44,18 +44,16 @@ class HistogramFile:
 
     def __init__(self, folder: Path, epochs: int) -> None:
         kept = [dump_line(line) for line in read_lines(folder) if line["epoch"] <= epochs]
-        write_text(folder / FILE, "".join(kept))
-        self.file: TextIO = (folder / FILE).open("a", encoding="utf-8")
+        self.path = folder / FILE
+        write_text(self.path, "".join(kept))
 
     def epoch(self, record: EpochRecord, tensors: Mapping[str, np.ndarray]) -> None:
         """Write an epoch's histograms."""
         counted = {name: count(tensor) for name, tensor in tensors.items() if np.isfinite(tensor).all()}
-        self.file.write(dump_line({"epoch": record.epoch, "tensors": counted}))
-        self.file.flush()
+        append(self.path, dump_line({"epoch": record.epoch, "tensors": counted}))
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Do nothing: it is closed after each epoch."""
 
 
 def dump_line(values: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Runs: training into a run folder, resuming there, and the record of it."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from lenumba.engine.common.errors import DivergedError, InterruptedRunError
-from lenumba.engine.common.files import read_json, write_json, write_text
+from lenumba.engine.common.files import append, read_json, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
@@ -18,13 +19,13 @@ from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.facts import describe_run
 from lenumba.engine.runs.folders import (
-    check_empty,
+    check_new,
     check_overrides,
     check_writable,
     keep_history,
     load_run_config,
     locked,
-    make_folder,
+    new_folder,
     portable,
     read_history,
 )
@@ -96,9 +97,10 @@ def start_run(
     source = read_source(loaded)
     trainer = make_trainer(loaded, hooks)
     take_over(trainer, source)
-    with Graceful(trainer.stop) as interruption, locked(folder := make_folder(out, loaded.name)):
-        check_empty(folder)  # again: another process may have been quicker while this one compiled
-        facts = describe_run(trainer, loaded, overrides)
+    with Graceful(trainer.stop) as interruption, new_folder(out, loaded.name) as (folder, locks):
+        check_new(folder)  # again: another process may have been quicker while this one compiled
+        facts = describe_run(trainer, loaded, overrides, locks=locks)
+        write_json(folder / "run.json", {"status": "starting", **facts})
         save(trainer, folder)
         # Last, as it makes the folder a run: whatever interrupts this, each run has a checkpoint to resume from.
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
@@ -122,7 +124,7 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     started = time.monotonic()
     check_overrides(overrides, RESUMABLE)
     loaded = load_run_config(folder, overrides)
-    with locked(folder):
+    with locked(folder) as locks:
         last = Checkpoint.read(folder / LAST)
         last.check(loaded)
         trainer = make_trainer(loaded, hooks)
@@ -135,10 +137,11 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
             progress = {"epoch": trainer.progress.epoch, "batch": trainer.progress.batch}
             before["extended"] = [*before.get("extended", []), {**progress, "epochs": planned}]
             write_json(folder / "run.json", before)
+        os.utime(folder / "config.yaml")  # the run that was started or resumed last is the latest
         if overrides:
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         trainer.init_from = before.get("init_from")
-        facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides])
+        facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides], locks=locks)
         facts |= {name: before[name] for name in KEPT if name in before}
         started -= before.get("wall_s", 0.0)
         with Graceful(trainer.stop) as interruption:
@@ -168,13 +171,10 @@ def carry_on(
     if hooks.start:
         hooks.start(trainer, folder)
     try:
-        with (
-            (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics,
-            recording(trainer, folder) as record_epoch,
-        ):
+        append(folder / "metrics.jsonl", "")
+        with recording(trainer, folder) as record_epoch:
             for record in trainer.epochs(hooks.watch):
-                metrics.write(json.dumps(record.as_dict()) + "\n")
-                metrics.flush()
+                append(folder / "metrics.jsonl", json.dumps(record.as_dict()) + "\n")
                 record_epoch(record)
                 if hooks.epoch:
                     hooks.epoch(record)

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
-from lenumba.engine.common.files import read_json, write_json
+from lenumba.engine.common.files import SUFFIX, read_json, write_json
 from lenumba.engine.config.config import Config, LoadedConfig
 from lenumba.engine.runs.compare import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import (
     LOCK,
     check_writable,
     load_run_config,
-    locked,
-    make_folder,
+    never_began,
+    new_folder,
     portable,
     read_history,
 )
@@ -83,9 +83,8 @@ def train_seeds(
         check_seeds(out, items)
     else:
         check_writable(out)
-    folder = make_folder(out, loaded.name)
     runs: list[SeedFigures] = []
-    with locked(folder):
+    with new_folder(out, loaded.name) as (folder, _):
         for number, item in enumerate(items):
             follow = Hooks(compile=hooks.compile, finished=hooks.finished, download_bar=hooks.download_bar)
             follow_training(follow, hooks, item, number, seeds)
@@ -141,7 +140,10 @@ def follow_training(follow: Hooks, hooks: CompareHooks, item: LoadedConfig, numb
 
 def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:
     """Raise ConfigError where a folder holds anything but seeds of this configuration."""
-    others = [path.name for path in out.iterdir() if path.name not in (LOCK, SUMMARY) and not is_seed(path)]
+    known = (LOCK, SUMMARY)
+    others = [
+        path.name for path in out.iterdir() if path.name not in known and path.suffix != SUFFIX and not is_seed(path)
+    ]
     if others:
         raise ConfigError(f"--out {out}: expected a new folder or one of --seeds, found {others[0]}; choose another")
     for item in items:
@@ -155,8 +157,9 @@ def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:
 
 
 def is_seed(path: Path) -> bool:
-    """Return whether a folder is one of a seed: a run's, or one that an interruption left empty."""
-    return path.name.startswith("seed-") and ((path / "config.yaml").is_file() or not any(path.iterdir()))
+    """Return whether a folder is one of a seed: a run's, or one that was killed before it began."""
+    begun = (path / "config.yaml").is_file()
+    return path.name.startswith("seed-") and path.is_dir() and (begun or never_began(path))
 
 
 def comparable(config: Config) -> dict[str, Any]:

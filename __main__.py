@@ -10,7 +10,6 @@ def main() -> None:
     """Run the command line."""
     from lenumba.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(prog_name="lenumba")
 
 

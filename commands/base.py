@@ -4,13 +4,12 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from signal import SIGINT, SIGTERM
 from typing import Any
 
 import click
 
 from lenumba.engine.common.errors import DataError, LenumbaError
-from lenumba.engine.common.interrupts import Terminated, Unmissed
+from lenumba.engine.common.interrupts import leaving
 
 PATH = click.Path(path_type=Path)
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
@@ -26,17 +25,14 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         prepare_streams()
-        previous, sys.unraisablehook = sys.unraisablehook, tell_unless_signalled
         try:
-            super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
+            with leaving():
+                super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
             code = 0
         except LenumbaError as error:
             for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
+                tell(f"error: {line}")
             code = error.exit_code
-        except click.Abort:  # Ctrl-C before a command began
-            click.echo("error: interrupted", err=True)
-            code = 128 + SIGINT
         except click.ClickException as error:
             code = error.exit_code
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
@@ -44,27 +40,13 @@ class Commands(click.Group):
             else:
                 context = getattr(error, "ctx", None)
                 hint = f" (see '{context.command_path} --help')" if context else ""
-                click.echo(f"error: {' '.join(error.format_message().split())}{hint}", err=True)
+                tell(f"error: {' '.join(error.format_message().split())}{hint}")
         finally:
-            sys.unraisablehook = previous
             settle_output()
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what click would answer in words of its own becomes an error of ours first."""
-        signals = Unmissed()
-        try:
-            with signals:
-                return self._invoke(ctx)
-        except BaseException as failure:
-            # Libraries make errors of their own of what a signal raises while they call Python from C.
-            if signals.signal is None and not isinstance(failure, KeyboardInterrupt):
-                raise
-            error = LenumbaError("interrupted")
-            error.exit_code = 128 + (signals.signal or (SIGTERM if isinstance(failure, Terminated) else SIGINT))
-            raise error from None
-
-    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
@@ -73,14 +55,14 @@ class Commands(click.Group):
             reason = " ".join(str(failure).split()) or "an allocation failed"
             raise DataError(f"memory: not enough for this ({reason}); use less data or a smaller network") from None
         except OSError as failure:
-            where = f"{failure.filename}: " if failure.filename else ""
-            raise DataError(f"{where}{failure.strerror or failure}") from None
+            where = failure.filename or ("" if settle_output() else "standard output")
+            raise DataError(f"{where}{': ' * bool(where)}{failure.strerror or failure}") from None
 
 
-def tell_unless_signalled(unraisable: Any) -> None:
-    """Tell of an exception in a destructor, as Python does, unless a signal raised it: the command remembers those."""
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
+def tell(line: str) -> None:
+    """Print a line on stderr, unless nobody can read it any more: its terminal has hung up, say."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
 
 
 def prepare_streams() -> None:
@@ -92,12 +74,14 @@ def prepare_streams() -> None:
             getattr(sys, name).reconfigure(errors="replace")
 
 
-def settle_output() -> None:
-    """Flush stdout; where its reader has gone, drop what is left, which Python would complain about at exit."""
+def settle_output() -> bool:
+    """Flush stdout and return True; where that fails, drop what is left, which Python would complain about at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def split_arguments(config: str | None, overrides: tuple[str, ...]) -> tuple[str | None, list[str]]:

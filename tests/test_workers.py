@@ -47,7 +47,7 @@ def test_job_is_done_once_however_often_it_is_given():
         workers.give(jobs)
     last = [Job(["c"]), Job(["d"])]
     workers.give(last)
-    assert all(job.done.wait(10) for job in jobs + last)
+    assert all(job.wait(10) for job in jobs + last)
     assert sorted(calls) == ["a", "b", "c", "d"]
 
 
@@ -58,7 +58,7 @@ def test_threads_are_kept_and_end_with_their_owner():
         jobs = [Job([]), Job([])]
         workers.start(2)
         workers.give(jobs)
-        assert all(job.done.wait(10) for job in jobs)
+        assert all(job.wait(10) for job in jobs)
         threads = set(threading.enumerate()) - others
         assert len(threads) == 2
     del workers
@@ -75,6 +75,6 @@ def test_forked_child_starts_its_own_threads(monkeypatch):
     job = Job([])
     workers.start(1)
     workers.give([job])
-    assert job.done.wait(10)
+    assert job.wait(10)
     assert workers.queues[0] is not parents[0]
     parents[0].put(None)

@@ -1,24 +1,52 @@
-"""Ctrl-C and SIGTERM during a job that must end in good order."""
+"""Ctrl-C, SIGTERM and a terminal that hangs up.
 
+A handler sets a flag that a loop reads, or ends the process. It never raises an exception where that can be helped:
+between any two instructions it may leave a lock taken for ever, or be lost in a library that calls Python from C.
+"""
+
+import contextlib
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from lenumba.engine.common.files import unfinished
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, made an exception as Ctrl-C is, so that what cleans up after the one does after the other."""
+def handled() -> Iterator[int]:
+    """Yield the signals to handle: those that this thread gets; not SIGHUP where nohup has had it ignored."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                yield number
 
 
 def leave(number: int, frame: FrameType | None = None) -> None:
-    """Handle a signal by leaving at once, as Python does for SIGINT alone."""
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    """Handle a signal by ending the process at once, with one line on stderr and nothing half-written left behind."""
+    for path in list(unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.write(2, b"\n" * os.isatty(2) + b"error: interrupted\n")  # below a bar
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Let a signal end the process at once, as long as the context lasts."""
+    previous = {number: signal.signal(number, leave) for number in handled()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Graceful:
-    """A context in which the first SIGINT or SIGTERM calls `stop`, and a second one leaves at once.
+    """A context in which the first signal calls `stop`, and a second one does what it would do outside of it.
 
     Outside the main thread, where Python delivers no signals, it changes nothing.
 
@@ -33,9 +61,7 @@ class Graceful:
         self.signal: int | None = None
 
     def __enter__(self) -> "Graceful":
-        self.previous = {}
-        if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self.previous = {number: signal.signal(number, self._receive) for number in handled()}
         return self
 
     def __exit__(
@@ -46,15 +72,24 @@ class Graceful:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            leave(number)
+            self._pass_on(number, frame)
         self.signal = number
         self.stop()
 
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        handler = self.previous[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
 
 class Unmissed(Graceful):
-    """A context that leaves at once on a signal, and at its end at the latest.
+    """A context that passes a signal on when it comes, and once more at its end.
 
-    While LLVM compiles it calls back into Python, and an exception that a signal raises in there is lost.
+    While LLVM compiles it calls back into Python, and an exception that a handler raises in there is lost: that of
+    Python itself for Ctrl-C, where lenumba is used as a library.
     """
 
     def __init__(self) -> None:
@@ -65,8 +100,8 @@ class Unmissed(Graceful):
     ) -> None:
         super().__exit__(kind, error, trace)
         if kind is None and self.signal is not None:
-            leave(self.signal)
+            self._pass_on(self.signal, None)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        leave(number)
+        self._pass_on(number, frame)

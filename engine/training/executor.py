@@ -1,5 +1,6 @@
 """Runs a network's compiled program: aligned buffers, worker threads, the stop flag and progress."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -281,22 +282,24 @@ class Executor:
             self.workers.give(jobs[here:])
             if here:
                 self.program(*jobs[0].arguments)
-                jobs[0].done.set()
+                jobs[0].end()
             due = time.monotonic() + POLL_SECONDS
             for job in jobs:
-                while not job.done.wait(POLL_SECONDS / 5):
+                while not job.wait(POLL_SECONDS / 5):
                     if time.monotonic() >= due:
                         watch()
                         due = time.monotonic() + POLL_SECONDS
         except BaseException:
             self.stop()
             if here:
-                jobs[0].done.set()
+                jobs[0].end()
             self.workers.give(jobs[here:])  # those that have begun would wait for the others at the barrier for ever
             raise
         finally:
             for job in jobs:
-                job.done.wait()
+                while not job.done:
+                    with contextlib.suppress(KeyboardInterrupt):  # impatience ends nothing any sooner
+                        job.wait(1.0)
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
 

@@ -9,11 +9,28 @@ from typing import Any
 
 
 class Job:
-    """A call to be made once; `done` tells when it is over."""
+    """A call to be made once; `done` tells whether it is over.
+
+    Not an Event: an exception that a signal's handler raises while one is waited for may leave its lock taken.
+    """
 
     def __init__(self, arguments: Sequence[Any]) -> None:
         self.arguments = arguments
-        self.done = threading.Event()
+        self.done = False
+        self.running = threading.Lock()
+        self.running.acquire()
+
+    def end(self) -> None:
+        """Tell that the call is over."""
+        if not self.done:
+            self.done = True
+            self.running.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the call for at most so long; return whether it is over."""
+        if not self.done:
+            self.running.acquire(timeout=seconds)
+        return self.done
 
 
 class Workers:
@@ -47,9 +64,9 @@ class Workers:
 def work(function: Callable[..., Any], jobs: queue.SimpleQueue) -> None:
     """Do jobs until None comes."""
     while (job := jobs.get()) is not None:
-        if not job.done.is_set():
+        if not job.done:
             function(*job.arguments)
-            job.done.set()
+            job.end()
         del job  # or it would live until the next one comes
 
 

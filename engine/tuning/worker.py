@@ -20,6 +20,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DivergedError, LenumbaError
 from lenumba.engine.common.files import durable
+from lenumba.engine.common.interrupts import SIGNALS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
@@ -130,8 +131,8 @@ class Worker:
 
 def main() -> None:
     """Start a worker."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    for number in SIGNALS:  # the parent decides
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not get between the answers
     worker = Worker(answers)

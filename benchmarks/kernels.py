@@ -110,7 +110,7 @@ def work_of(network: Any, step: str, kernel: str, calls: list[Any]) -> tuple[flo
     unit = next(unit for unit in network.units if step.endswith(f"ward_{unit.name}"))
     inputs, outputs = 16 * int(np.prod(unit.shape)), 16 * int(np.prod(unit.output))
     if re.fullmatch(r"(conv|dense)_(forward|weight_gradient|input_gradient)", kernel):
-        return 32.0 * unit.layer.multiply_adds(unit.shape), 0.0
+        return 32.0 * unit.multiply_adds, 0.0
     if kernel == "clear":
         return 0.0, 64.0 * sum(call.shapes["SIZE"] for call in calls)
     values = {
@@ -208,12 +208,13 @@ def runner(program: Any, arrays: dict[str, np.ndarray]) -> Callable[[int], float
 
 def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
     """Return the function that times `count` real training steps on one thread."""
+    from lenumba.engine.data.normalization import Normalization
     from lenumba.engine.training.executor import Executor
 
     channels, height, width = network.input_shape
     images, labels = load_data(None, (height, width, channels), 4096)
-    third = np.full(channels, 1 / 3)
-    executor = Executor(network, network.compile(optimizer), optimizer, mean=third, deviation=third, threads=1)
+    third = Normalization(np.full(channels, 1 / 3), np.full(channels, 1 / 3))
+    executor = Executor(network, network.compile(optimizer), optimizer, normalization=third, threads=1)
 
     def run(count: int) -> float:
         executor.theta[:], executor.state[:] = network.initial_parameters(0), 0

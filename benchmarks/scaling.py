@@ -59,6 +59,7 @@ class Point:
     """One setting to measure: a network, a batch size and a number of threads."""
 
     def __init__(self, x: float, network: Any, batch: int, threads: int, images: int, line: str = "lenumba") -> None:
+        from lenumba.engine.data.normalization import Normalization
         from lenumba.engine.training.executor import Executor
 
         self.x, self.line, self.network, self.batch = x, line, network, batch
@@ -66,7 +67,8 @@ class Point:
         height, width, channels = network.input_shape[1], network.input_shape[2], network.input_shape[0]
         self.images, self.labels = load_data(None, (height, width, channels), images)
         program, third = network.compile(self.optimizer), np.full(channels, 1 / 3)
-        self.executor = Executor(network, program, self.optimizer, mean=third, deviation=third, threads=threads)
+        normalization = Normalization(third, third)
+        self.executor = Executor(network, program, self.optimizer, normalization=normalization, threads=threads)
         self.speeds: list[float] = []
 
     def run(self, steps: int) -> float:
@@ -79,9 +81,9 @@ class Point:
     def as_dict(self, sweep: str) -> dict[str, Any]:
         """Return the point's results; `gflops` counts the multiply-adds of the three passes, 2 operations each."""
         units = self.network.units
-        work = sum(unit.layer.multiply_adds(unit.shape) for unit in units)
+        work = sum(unit.multiply_adds for unit in units)
         trained = [unit for unit in units if unit.parameters]
-        first = trained[0].layer.multiply_adds(trained[0].shape)  # nobody needs its input's gradient
+        first = trained[0].multiply_adds  # nobody needs its input's gradient
         flops = 2 * (3 * work - first) * median(self.speeds)
         return {"sweep": sweep, "line": self.line, "x": self.x, "images_per_second": self.speeds, "gflops": flops / 1e9}
 

@@ -58,20 +58,19 @@ class WithLenumba:
 
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
         from lenumba.engine.config.sections import Optimizer
+        from lenumba.engine.data.normalization import Normalization
         from lenumba.engine.network.optimizers import make_optimizer
         from lenumba.engine.training.executor import Executor
 
         images, labels, test_images, test_labels = read_mnist(args.data)
         self.images, self.labels = with_room(images.reshape(-1, 1, 28, 28)), labels.astype(np.int64)
         self.test_images, self.test_labels = with_room(test_images.reshape(-1, 1, 28, 28)), test_labels.astype(np.int64)
-        mean, deviation = pixel_statistics(images)
+        normalization = Normalization(*np.reshape(pixel_statistics(images), (2, 1)))
         shape, layers, parameters = NETWORKS[args.network]
         network = lenumba_network(args.network, layers, shape, parameters)
         self.optimizer = make_optimizer(Optimizer(name="adamw", learning_rate=PEAK_RATE, weight_decay=DECAY))
         program = network.compile(self.optimizer)
-        self.executor = Executor(
-            network, program, self.optimizer, mean=[mean], deviation=[deviation], threads=args.threads
-        )
+        self.executor = Executor(network, program, self.optimizer, normalization=normalization, threads=args.threads)
         self.executor.theta[:] = network.initial_parameters(seed)
 
     def train(self, order: np.ndarray, rates: list[float], first: int) -> None:

@@ -48,8 +48,8 @@ def explain(
     if layer not in (None, *names):
         raise ConfigError(f"--layer {layer}: expected one of {', '.join(names)}")
     sample = find_sample(subject, image, label, progress=not as_json)
-    if subject.multiply_adds > SLOW:
-        click.echo(f"{subject.multiply_adds:,} multiply-adds in plain loops: some seconds …", err=True)
+    if subject.network.multiply_adds > SLOW:
+        click.echo(f"{subject.network.multiply_adds:,} multiply-adds in plain loops: some seconds …", err=True)
     explanation = explain(subject, sample)
     if as_json:
         click.echo(json.dumps(explanation.as_dict(layer), ensure_ascii=False))

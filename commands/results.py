@@ -90,8 +90,8 @@ def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) 
     from lenumba.engine.runs.folders import find_run
 
     exported = export_run(find_run(run), kind, out, checkpoint, force=force)
-    if exported.comparison:
-        click.echo(str(exported.comparison))
+    if exported.agreement:
+        click.echo(str(exported.agreement))
     click.echo(f"{kind}: {exported.path}")
 
 

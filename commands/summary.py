@@ -40,7 +40,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
                 "terms": {parameter.name: size_of(parameter.shape) for parameter in unit.parameters},
                 "parameters": unit.parameter_count,
-                "multiply_adds": unit.layer.multiply_adds(unit.shape),
+                "multiply_adds": unit.multiply_adds,
                 "activation_bytes": 0 if here.start == there.start else 4 * there.size,
             }
         )

@@ -15,6 +15,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.config.config import LoadedConfig, load_config, read_config
 from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Dense
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.build import build_network
@@ -136,7 +137,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             trainer = Trainer(self._loaded, self._dataset(images, labels.astype(np.int64)))
         except (ConfigError, DataError) as error:
             raise ValueError(str(error)) from None
-        trainer.executor.normalize(*as_they_are(trainer.network.input_shape[0]))
+        trainer.executor.normalize(as_they_are(trainer.network.input_shape[0]))
         self.loss_curve_ = [record.train_loss for record in trainer.epochs()]
         self.parameters_ = {name: view.copy() for name, view in trainer.network.views(trainer.best_theta).items()}
         self._executor: Executor | None = trainer.executor
@@ -236,9 +237,10 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             shape = self._as_images(np.zeros((1, *self._row_shape))).shape[1:]
             network = build_network(self._loaded, shape, "float32")
             optimizer = make_optimizer(self._loaded.config.optimizer)
-            program, (mean, deviation) = network.compile(optimizer), as_they_are(shape[2])
             threads = thread_count(self.n_jobs)
-            executor = Executor(network, program, optimizer, mean=mean, deviation=deviation, threads=threads)
+            executor = Executor(
+                network, network.compile(optimizer), optimizer, normalization=as_they_are(shape[2]), threads=threads
+            )
             for name, view in network.views(executor.theta).items():
                 view[...] = self.parameters_[name]
             self._executor = executor
@@ -259,9 +261,9 @@ def default_layers(height: int, width: int, channels: int) -> list[Any]:
     ] + hidden
 
 
-def as_they_are(channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and deviation with which an executor leaves float32 images alone."""
-    return np.zeros(channels), np.full(channels, 1 / 255)
+def as_they_are(channels: int) -> Normalization:
+    """Return what leaves float32 images alone."""
+    return Normalization(np.zeros(channels), np.full(channels, 1 / 255))
 
 
 def thread_count(n_jobs: int | None) -> int:

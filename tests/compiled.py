@@ -3,6 +3,7 @@
 import numpy as np
 
 from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.executor import Executor
@@ -18,8 +19,7 @@ def executor_for(network: Network, *, threads: int = 1, smoothing: float = 0.0) 
         network,
         network.compile(STILL),
         STILL,
-        mean=np.zeros(channels),
-        deviation=np.ones(channels),
+        normalization=Normalization(np.zeros(channels), np.ones(channels)),
         threads=threads,
         smoothing=smoothing,
     )

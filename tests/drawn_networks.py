@@ -69,6 +69,6 @@ def draw_network(seed: int):
             network = make_network([*layers, here, *rest], shape, batch_size=SMALL_BATCHES[-1] if seed % 2 else None)
         except ValueError:
             continue
-        if sum(unit.layer.multiply_adds(unit.shape) for unit in network.units) <= MULTIPLY_ADDS:
+        if network.multiply_adds <= MULTIPLY_ADDS:
             layers.append(here)
     return network, layers

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter
 
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Layer
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
@@ -45,8 +46,8 @@ def make_executor(
 ) -> Executor:
     channels = network.input_shape[0]
     executor = Executor(
-        network, program, optimizer, mean=np.linspace(0.1, 0.3, channels), deviation=np.linspace(0.3, 0.4, channels),
-        threads=threads, smoothing=smoothing,
+        network, program, optimizer, threads=threads, smoothing=smoothing,
+        normalization=Normalization(np.linspace(0.1, 0.3, channels), np.linspace(0.3, 0.4, channels)),
     )  # fmt: skip
     executor.theta[:] = theta
     return executor

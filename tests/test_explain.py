@@ -14,6 +14,7 @@ from PIL import Image
 
 from lenumba.commands.explain_text import explanation_text
 from lenumba.engine.config.config import read_config
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain.equations import EQUATIONS, loss_equations
 from lenumba.engine.explain.explain import Explanation, Sample, Subject, exact, explain
 from lenumba.engine.explain.twins import TWINS
@@ -39,6 +40,7 @@ network:
     - {type: dense, units: 4, activation: softmax}
 """
 SHAPE = (6, 5, 2)
+NORMALIZATION = Normalization(np.array([0.2, 0.4]), np.array([0.5, 0.3]))
 OPTIMIZERS = [
     ("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, torch.optim.SGD),
     ("sgd", {"momentum": 0.9}, torch.optim.SGD),
@@ -50,9 +52,7 @@ def explained(**overrides) -> Explanation:
     loaded = read_config(NETWORK, "explained.yaml", {key.replace("__", "."): value for key, value in overrides.items()})
     network = build_network(loaded, SHAPE)
     parameters = exact(network.views(random_parameters(network)))
-    subject = Subject(
-        loaded, "a network", network, parameters, np.array([0.2, 0.4]), np.array([0.5, 0.3]), ("a", "b", "c", "d")
-    )
+    subject = Subject(loaded, "a network", network, parameters, NORMALIZATION, ("a", "b", "c", "d"))
     pixels = np.random.default_rng(1).integers(0, 256, SHAPE, np.uint8)
     return explain(subject, Sample(pixels, "an image", 2))
 
@@ -112,9 +112,7 @@ def test_gradients_are_slopes():
             for sign in (1, -1):
                 moved = {name: value.copy() for name, value in parameters.items()}
                 moved[f"{layer.unit.name}.{key}"][place] += sign * step
-                subject = Subject(
-                    found.subject.loaded, "", network, moved, found.subject.mean, found.subject.deviation, ("a",) * 4
-                )
+                subject = Subject(found.subject.loaded, "", network, moved, NORMALIZATION, ("a",) * 4)
                 losses.append(explain(subject, label).loss)
             # Central differences are off by step² times the third derivative, and by rounding / step.
             assert gradient[place] == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-5, abs=1e-9)

@@ -10,6 +10,7 @@ from harness import lenet, make_executor, make_network, random_batch, random_par
 from peer import torch_network
 from safetensors.numpy import load_file, save_file
 
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.models.export import open_session, torch_tensors
 from lenumba.engine.models.model import load
 from lenumba.kernels.constants import LANES
@@ -61,9 +62,9 @@ def test_onnx_computes_what_the_compiled_network_does(end):
     images, _ = random_batch(network, 37)
     planes = np.concatenate([images.ravel(), np.zeros(LANES, np.uint8)])[: images.size].reshape(images.shape)
     logits, outputs = executor.logits(planes)
-    mean, deviation = np.linspace(0.1, 0.3, 2), np.linspace(0.3, 0.4, 2)
+    normalization = Normalization(np.linspace(0.1, 0.3, 2), np.linspace(0.3, 0.4, 2))  # make_executor's
     tensors = torch_tensors(network, network.views(theta))
-    data = onnx_model(network, tensors, mean, deviation, ["a"] * 5, "0").SerializeToString()
+    data = onnx_model(network, tensors, normalization, ["a"] * 5, "0").SerializeToString()
     for reference_only in (False, True):
         found = open_session(data, reference_only)(images.astype(np.float32))
         assert np.abs(found[0] - logits).max() < 1e-5

@@ -11,6 +11,7 @@ from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import read_config
 from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.explain.explain import Sample, explain, find_subject
 from lenumba.engine.models.export import export_run
@@ -31,8 +32,8 @@ LAYERS = [Flatten(), Dense(units=7, activation="tanh"), Dense(units=3, activatio
 
 def executor_for(section, threads=1):
     network, optimizer = Network(LAYERS, (4, 4, 1)), make_optimizer(section)
-    program, mean = network.compile(optimizer), np.zeros(1)
-    executor = Executor(network, program, optimizer, mean=mean, deviation=mean + 1, threads=threads)
+    program, normalization = network.compile(optimizer), Normalization(np.zeros(1), np.ones(1))
+    executor = Executor(network, program, optimizer, normalization=normalization, threads=threads)
     executor.theta[:] = network.initial_parameters(0)
     return executor
 

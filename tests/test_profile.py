@@ -90,7 +90,7 @@ def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
     plan = network.plan(make_optimizer(loaded.config.optimizer))
     rows = profiled.profile_rows(profiled.profiled_plan(plan, 0))
     work = sum(found[0] for row in rows if (found := work_of(row.kernel, row.calls)))
-    madds = [unit.layer.multiply_adds(unit.shape) for unit in network.units]
+    madds = [unit.multiply_adds for unit in network.units]
     assert work == 32 * (3 * sum(madds) - madds[0])
 
 

@@ -8,6 +8,7 @@ from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import load_config
 from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.dataset import dataset_spec, load_dataset
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import stated_classes
 from lenumba.engine.network.layers import Conv, Dense, Flatten
 from lenumba.engine.network.layers.dropout import epoch_key
@@ -50,8 +51,8 @@ def test_drawn_recipe_learns(name, accuracy):
     network = Network(config.network.layers, dataset.image_shape, loss=config.loss_name, name=name)
     optimizer = make_optimizer(config.optimizer)
     count, size = len(dataset.train_labels), config.data.batch_size
-    mean, deviation = dataset.mean_and_std(np.arange(count))
-    executor = Executor(network, network.compile(optimizer), optimizer, mean=mean, deviation=deviation, threads=1)
+    normalization = Normalization(*dataset.mean_and_std(np.arange(count)))
+    executor = Executor(network, network.compile(optimizer), optimizer, normalization=normalization, threads=1)
     executor.theta[:] = network.initial_parameters(0)
     images, tests = (
         np.ascontiguousarray(part.transpose(0, 3, 1, 2)) for part in (dataset.train_images, dataset.test_images)

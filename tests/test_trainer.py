@@ -113,8 +113,8 @@ def test_validation_images_are_not_trained_on(trainer):
 
 def test_pixel_statistics_are_those_of_the_training_images(trainer):
     pixels = trainer.dataset.train_images[trainer.train_indices] / 255
-    assert trainer.mean == pytest.approx(pixels.mean(), rel=1e-12)
-    assert trainer.deviation == pytest.approx(pixels.std(), rel=1e-9)
+    assert trainer.normalization.mean == pytest.approx(pixels.mean(), rel=1e-12)
+    assert trainer.normalization.deviation == pytest.approx(pixels.std(), rel=1e-9)
 
 
 def test_test_set_is_read_once_and_at_the_end(place, monkeypatch):

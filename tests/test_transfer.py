@@ -90,7 +90,7 @@ def test_pixels_are_normalised_by_the_new_images(place, source):
     result = start_run(loaded)
     trainer = Trainer(loaded, load_data(loaded))
     found, before = (Checkpoint.read(path / "best.safetensors").state for path in (result.path, source))
-    assert found["mean"] == trainer.mean.tolist() != before["mean"]
+    assert found["mean"] == trainer.normalization.mean.tolist() != before["mean"]
 
 
 def test_path_is_stored_absolute_and_resuming_does_not_need_the_source(place, source):

@@ -18,15 +18,15 @@ class Peer:
 
     def executor(self, batch: int) -> Any:
         """Return the program for a batch size: like `lenumba train`, it takes the images of small ones one by one."""
+        from lenumba.engine.data.normalization import Normalization
         from lenumba.engine.training.executor import Executor
 
         job = self.job
         network = lenumba_network("peers", job.layers, job.shape, batch_size=batch)
         if network.unit not in self.executors:
             program = network.compile(self.optimizer)
-            executor = Executor(
-                network, program, self.optimizer, mean=job.mean, deviation=job.deviation, threads=job.threads
-            )
+            normalization = Normalization(job.mean, job.deviation)
+            executor = Executor(network, program, self.optimizer, normalization=normalization, threads=job.threads)
             self.executors[network.unit] = executor
             self.start_over(executor)
         return self.executors[network.unit]

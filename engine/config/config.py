@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.config.faults import explain, nearest, show
+from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
     OWN_FILES,
@@ -222,7 +222,7 @@ def read_config(content: Path | str | bytes, source: str, overrides: Overrides =
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        explained = explain(error, data, config_schema())
+        explained = list_faults(error, data, config_schema())
         explained += _misfits_of_the_rest(data, {path.partition(".")[0] for path, _ in explained})
         faults += [f"{_where(path, origins, source)}: {message}" for path, message in explained]
     if faults:
@@ -238,7 +238,7 @@ def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tup
     try:
         Config.model_validate(rest)
     except ValidationError as error:
-        for path, message in explain(error, rest, config_schema()):
+        for path, message in list_faults(error, rest, config_schema()):
             section = path.partition(".")[0]
             if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()))):
                 yield path, message

@@ -17,7 +17,7 @@ def nearest(name: object, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def explain(error: ValidationError, data: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:
+def list_faults(error: ValidationError, data: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:
     """Turn a validation error into ``(dotted path, message)`` pairs, one for each fault.
 
     Parameters
@@ -31,7 +31,7 @@ def explain(error: ValidationError, data: Any, schema: dict[str, Any]) -> list[t
     """
     faults: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        for path, message in _explain(item, data, schema):
+        for path, message in _list_faults(item, data, schema):
             faults.setdefault(path, message)  # a union reports each of its members, one line is enough
         if len(faults) >= MAX_FAULTS:
             break
@@ -39,7 +39,7 @@ def explain(error: ValidationError, data: Any, schema: dict[str, Any]) -> list[t
     return [fault for fault in faults.items() if not any(path.startswith(f"{fault[0]}.") for path in faults)]
 
 
-def _explain(item: Any, data: Any, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_faults(item: Any, data: Any, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
     kind = item["type"]
     if kind == "faults":
         yield from item["ctx"]["faults"]

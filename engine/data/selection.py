@@ -7,6 +7,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset, data_sha256, dataset_spec, load_dataset, split_validation
+from lenumba.engine.data.normalization import Normalization
 
 
 def load_data(loaded: LoadedConfig, progress: bool = False) -> Dataset:
@@ -110,8 +111,8 @@ def split(loaded: LoadedConfig, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
     return split_validation(min(data.samples or count, count), data.validation, loaded.config.train.seed)
 
 
-def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `data.normalize` subtracts and divides by: float64 [C] each, of the training images at `indices`."""
+def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray) -> Normalization:
+    """Return what `data.normalize` says, with the mean and deviation of the training images at `indices`."""
     if loaded.config.data.normalize == "mean_std":
-        return dataset.mean_and_std(indices)
-    return np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2])
+        return Normalization(*dataset.mean_and_std(indices))
+    return Normalization(np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2]))

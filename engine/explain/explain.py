@@ -13,6 +13,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import LoadedConfig, load_config
 from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.images import load_image, prepare_digit, shows_digits
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.explain import plain
 from lenumba.engine.explain.equations import EQUATIONS, Equations, loss_equations, update_equation
@@ -31,21 +32,15 @@ INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is
 class Subject:
     """A network to be explained: of a run, or of a configuration with initial parameters.
 
-    `parameters` are float64 by full name; pixels become (value / 255 − mean) / deviation.
+    `parameters` are float64 by full name.
     """
 
     loaded: LoadedConfig
     origin: str
     network: Network
     parameters: Arrays
-    mean: np.ndarray
-    deviation: np.ndarray
+    normalization: Normalization
     class_names: tuple[str, ...]
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of one image's forward pass; forward and backward and once more forward are four times as many."""
-        return sum(unit.layer.multiply_adds(unit.shape) for unit in self.network.units)
 
 
 @dataclass(frozen=True)
@@ -160,9 +155,9 @@ def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
     if source is not None:
         for name in fitting(source, network, loaded)[0]:
             theta[name][...] = source.tensors[name]
-    mean, deviation = pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
+    normalization = pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
     origin = f"{loaded.name}, untrained, seed {loaded.config.train.seed}"
-    return Subject(loaded, origin, network, exact(theta), mean, deviation, dataset.class_names)
+    return Subject(loaded, origin, network, exact(theta), normalization, dataset.class_names)
 
 
 def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
@@ -170,7 +165,7 @@ def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subje
     trained = read_trained(folder, checkpoint, overrides)
     origin, parameters = f"{folder} ({checkpoint})", exact(trained.parameters)
     loaded, network = trained.loaded, trained.network
-    return Subject(loaded, origin, network, parameters, trained.mean, trained.deviation, trained.class_names)
+    return Subject(loaded, origin, network, parameters, trained.normalization, trained.class_names)
 
 
 def exact(views: Arrays) -> Arrays:
@@ -215,10 +210,8 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
     """Take one image through the network and back, and make one step of the optimiser, from rest, at the peak rate."""
     network, parameters, config = subject.network, subject.parameters, subject.loaded.config
     smoothing = config.loss.label_smoothing
-    pixels = sample.pixels.transpose(2, 0, 1)[np.newaxis].astype(np.float64)
-    scale = (slice(None), np.newaxis, np.newaxis)
-    images = (pixels / 255 - subject.mean[scale]) / subject.deviation[scale]
-    with interpreted(subject.multiply_adds <= INTERPRETED):
+    images = subject.normalization(sample.pixels.transpose(2, 0, 1)[np.newaxis])
+    with interpreted(network.multiply_adds <= INTERPRETED):
         outputs = plain.forward(network, parameters, images)
         label = sample.label
         if label is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.config.sections import Optimizer
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain import plain
 from lenumba.engine.explain.twins import TWINS
 from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
@@ -107,9 +108,9 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     program = network.compile(optimizer, progress)
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (IMAGES, *SHAPE), np.uint8), rng.integers(0, network.outputs, IMAGES)
-    mean, deviation = np.array([0.4, 0.6]), np.array([0.3, 0.2])
+    normalization = Normalization(np.array([0.4, 0.6]), np.array([0.3, 0.2]))
     smoothing = SMOOTHING if network.loss.smooths else 0.0
-    executor = Executor(network, program, optimizer, mean=mean, deviation=deviation, threads=1, smoothing=smoothing)
+    executor = Executor(network, program, optimizer, normalization=normalization, threads=1, smoothing=smoothing)
     executor.theta[:] = network.initial_parameters(0)
     for name, view in network.views(executor.theta).items():
         if name.endswith("bias"):
@@ -118,17 +119,17 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     images, order = planar(pixels.astype(case.pixels)), np.arange(IMAGES)
     evaluated = executor.evaluate(images, labels, order)
     _, totals = executor.train(images, labels, order, IMAGES, optimizer.hyper(np.full(1, RATE), 1), key=1)
-    normalized = (images / 255 - mean[:, None, None]) / deviation[:, None, None]
+    normalized = normalization(images)
     with plain_python():
-        comparison = Comparison(case, network, executor)
-        outputs = comparison.forward(before, normalized)
-        gradients = comparison.backward(before, normalized, outputs, labels, smoothing, totals)
-        comparison.update(before, gradients)
-        comparison.evaluation(before, normalized, labels, smoothing, evaluated)
-    return Outcome(case, frozenset(called(network.plan(optimizer))), program.cached, comparison.fault, comparison.error)
+        step = StepCheck(case, network, executor)
+        outputs = step.forward(before, normalized)
+        gradients = step.backward(before, normalized, outputs, labels, smoothing, totals)
+        step.update(before, gradients)
+        step.evaluation(before, normalized, labels, smoothing, evaluated)
+    return Outcome(case, frozenset(called(network.plan(optimizer))), program.cached, step.fault, step.error)
 
 
-class Comparison:
+class StepCheck:
     """Compares a step's values in the order in which they are computed; `fault` is the first that differs."""
 
     def __init__(self, case: Case, network: Network, executor: Executor) -> None:

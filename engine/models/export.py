@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Agreement:
     """How far an exported network is from the compiled one: the largest differences over `images` images."""
 
     runtime: str
@@ -51,8 +51,7 @@ class Exported:
     """An exported file, and how its check against the compiled network went (ONNX alone has one)."""
 
     path: Path
-    notes: list[str] = field(default_factory=list)
-    comparison: Comparison | None = None
+    agreement: Agreement | None = None
 
 
 def export_run(
@@ -90,19 +89,19 @@ def export_run(
     check_free(out, force)
     trained = model.trained if model else read_trained(folder, checkpoint)
     content: Callable[[Path], Any]
-    comparison = None
+    agreement = None
     if kind == "onnx":
         data, reference_only = onnx_bytes(trained)
-        comparison = compare(model or Model(folder, checkpoint), data, reference_only)
-        if not max(comparison.logits, comparison.probabilities) <= TOLERANCE:  # NaN fails, too
-            raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {comparison}")
+        agreement = check_agreement(model or Model(folder, checkpoint), data, reference_only)
+        if not max(agreement.logits, agreement.probabilities) <= TOLERANCE:  # NaN fails, too
+            raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {agreement}")
         content = lambda path: path.write_bytes(data)  # noqa: E731
     else:
         writer = {"safetensors": write_safetensors, "npz": write_npz}[kind]
         content = lambda path: writer(path, trained)  # noqa: E731
     with durable(out) as temporary:
         content(temporary)
-    return Exported(out, comparison=comparison)
+    return Exported(out, agreement=agreement)
 
 
 def check_free(out: Path, force: bool) -> None:
@@ -137,8 +136,8 @@ def write_safetensors(path: Path, trained: Trained) -> None:
 
     tensors = torch_tensors(trained.network, trained.parameters)
     facts = {
-        "mean": trained.mean.tolist(),
-        "std": trained.deviation.tolist(),
+        "mean": trained.normalization.mean.tolist(),
+        "std": trained.normalization.deviation.tolist(),
         "class_names": list(trained.class_names),
         "version": version("lenumba"),
     }
@@ -148,7 +147,8 @@ def write_safetensors(path: Path, trained: Trained) -> None:
 
 def write_npz(path: Path, trained: Trained) -> None:
     """Write the parameters under lenumba's names, and the arrays mean, std and class_names."""
-    facts = {"mean": trained.mean, "std": trained.deviation, "class_names": np.array(trained.class_names)}
+    mean, deviation = trained.normalization.mean, trained.normalization.deviation
+    facts = {"mean": mean, "std": deviation, "class_names": np.array(trained.class_names)}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **trained.parameters, **facts)
 
@@ -165,9 +165,7 @@ def onnx_bytes(trained: Trained) -> tuple[bytes, bool]:
     from lenumba.engine.models.onnx_graph import onnx_model
 
     tensors = torch_tensors(trained.network, trained.parameters)
-    model = onnx_model(
-        trained.network, tensors, trained.mean, trained.deviation, trained.class_names, version("lenumba")
-    )
+    model = onnx_model(trained.network, tensors, trained.normalization, trained.class_names, version("lenumba"))
     return model.SerializeToString(), find_spec("onnxruntime") is None
 
 
@@ -185,7 +183,7 @@ def open_session(data: bytes, reference_only: bool = False) -> Callable[[np.ndar
     return lambda images: session.run(["logits", "probabilities"], {"images": images})
 
 
-def compare(model: Model, data: bytes, reference_only: bool) -> Comparison:
+def check_agreement(model: Model, data: bytes, reference_only: bool) -> Agreement:
     """Run images through the compiled network and an ONNX file."""
     images, source = check_images(model)
     if reference_only:
@@ -193,7 +191,7 @@ def compare(model: Model, data: bytes, reference_only: bool) -> Comparison:
     planes = planar(images)
     logits, outputs = model.executor.logits(planes)
     found = open_session(data, reference_only)(planes.astype(np.float32))
-    return Comparison(
+    return Agreement(
         "onnx.reference, as onnxruntime is not installed" if reference_only else "onnxruntime",
         source,
         len(images),

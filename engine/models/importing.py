@@ -17,6 +17,7 @@ from lenumba.engine.common.files import write_json, write_text
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.npz import read_weights
 from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.models.export import torch_name
@@ -83,8 +84,8 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
         array = as_parameter(f"{file}: {sources[name]}", content.tensors[sources[name]])
         turned = network.parameters[name].flipped and not sources[name].endswith("kernel")
         view[...] = array[..., ::-1, ::-1] if turned else array
-    mean, deviation = normalization(file, loaded, content.facts, dataset, shape[2])
-    state = make_state(Progress(), config.train.seed, mean, deviation, names, shape, data_sha256=None)
+    normalization = find_normalization(file, loaded, content.facts, dataset, shape[2])
+    state = make_state(Progress(), config.train.seed, normalization, names, shape, data_sha256=None)
     optimizer = make_optimizer(config.optimizer)
     slots = np.zeros(optimizer.states * network.size, np.float32)
     with new_folder(out, loaded.name) as (folder, _):
@@ -160,10 +161,10 @@ def as_parameter(where: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def normalization(
+def find_normalization(
     file: Path, loaded: LoadedConfig, facts: Mapping[str, Any], dataset: Dataset | None, channels: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation, float64 [C] each: the file's, else those that training would compute."""
+) -> Normalization:
+    """Return the file's normalisation, else the one that training would compute."""
     if {"mean", "std"} <= facts.keys():
         try:
             mean, deviation = (np.array(facts[name], np.float64) for name in ("mean", "std"))
@@ -175,9 +176,9 @@ def normalization(
             raise DataError(
                 f"{file}: expected mean and std of {channels} channels, std above 0, found {found}; mend it"
             )
-        return mean, deviation
+        return Normalization(mean, deviation)
     if dataset is None:
-        return np.zeros(channels), np.ones(channels)
+        return Normalization(np.zeros(channels), np.ones(channels))
     return pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
 
 

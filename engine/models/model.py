@@ -86,8 +86,7 @@ class Model:
             self.network,
             self.network.compile(optimizer),
             optimizer,
-            mean=trained.mean,
-            deviation=trained.deviation,
+            normalization=trained.normalization,
             threads=threads or available_threads(),
             smoothing=config.loss.label_smoothing,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import pair
 from lenumba.engine.network.network import Network, Unit
 
@@ -87,21 +88,18 @@ OPERATORS: dict[str, Callable[[Unit, Arrays], list[Operator]]] = {
 }
 
 
-def list_operators(
-    network: Network, weights: Arrays, mean: np.ndarray, deviation: np.ndarray
-) -> list[tuple[str, Operator]]:
+def list_operators(network: Network, weights: Arrays, normalization: Normalization) -> list[tuple[str, Operator]]:
     """Return the graph's operators in order, each with its name; those of layers have the layers' names.
 
     Parameters
     ----------
     weights
         Float32 arrays by PyTorch's names, such as ``conv1.weight``; kernels are those of correlations.
-    mean, deviation
-        float64 [C] each: pixels become (value / 255 − mean) / deviation.
     """
     # The same two float32 numbers per channel as the compiled program has.
-    scale = (1 / (255 * deviation)).astype(np.float32).reshape(1, -1, 1, 1)
-    shift = (-mean / deviation).astype(np.float32).reshape(1, -1, 1, 1)
+    scale, shift = (
+        value.astype(np.float32).reshape(1, -1, 1, 1) for value in (normalization.scale, normalization.shift)
+    )
     found = [
         ("images.scaled", Operator("Mul", constants={"scale": scale})),
         ("images.normalized", Operator("Add", constants={"shift": shift})),
@@ -122,8 +120,7 @@ def list_operators(
 def onnx_model(
     network: Network,
     weights: Arrays,
-    mean: np.ndarray,
-    deviation: np.ndarray,
+    normalization: Normalization,
     class_names: Sequence[str],
     version: str,
 ) -> Any:
@@ -137,7 +134,7 @@ def onnx_model(
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, value = [], [], "images"
-    operators = list_operators(network, weights, mean, deviation)
+    operators = list_operators(network, weights, normalization)
     for number, (name, operator) in enumerate(operators):
         inputs = [value]
         for constant, array in operator.constants.items():
@@ -165,8 +162,8 @@ def onnx_model(
     )
     facts = {
         "class_names": json.dumps(list(class_names), ensure_ascii=False),
-        "mean": json.dumps(mean.tolist()),
-        "std": json.dumps(deviation.tolist()),
+        "mean": json.dumps(normalization.mean.tolist()),
+        "std": json.dumps(normalization.deviation.tolist()),
         "lenumba_version": version,
     }
     helper.set_model_props(model, facts)

@@ -46,6 +46,11 @@ class Unit:
         return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image's forward pass."""
+        return self.layer.multiply_adds(self.shape)
+
+    @property
     def learns(self) -> bool:
         """Whether it has parameters that training changes."""
         return bool(self.parameters) and getattr(self.layer, "trainable", True)
@@ -117,6 +122,11 @@ class Network:
     def parameter_count(self) -> int:
         """Number of parameters of all layers."""
         return sum(unit.parameter_count for unit in self.units)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image's forward pass."""
+        return sum(unit.multiply_adds for unit in self.units)
 
     @property
     def parameters(self) -> dict[str, Parameter]:

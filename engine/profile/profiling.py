@@ -139,7 +139,7 @@ def profile_training(
     calls = {rows[0].kernel: [Call("pack", [], {"SIZE": int(np.prod(network.input_shape))})], plan.update: [
         Call(plan.update, [], update)
     ]}  # fmt: skip
-    multiply_adds = {unit.name: unit.layer.multiply_adds(unit.shape) for unit in network.units}
+    multiply_adds = {unit.name: unit.multiply_adds for unit in network.units}
     table = []
     for row in rows:
         entry = time_row(row, chosen, epochs, ghz)

@@ -18,6 +18,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import durable, sync
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
 from lenumba.engine.runs.folders import load_run_config
@@ -109,14 +110,9 @@ class Checkpoint:
         return Progress(**self.state["progress"])
 
     @property
-    def mean(self) -> np.ndarray:
-        """float64 [C]: pixels become (value / 255 − mean) / deviation."""
-        return np.array(self.state["mean"])
-
-    @property
-    def deviation(self) -> np.ndarray:
-        """float64 [C], see :attr:`mean`."""
-        return np.array(self.state["deviation"])
+    def normalization(self) -> Normalization:
+        """What the network expects of pixels; of an imported one it is not the data's own."""
+        return Normalization(np.array(self.state["mean"]), np.array(self.state["deviation"]))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -191,9 +187,8 @@ class Checkpoint:
         for number, slot in enumerate(executor.state.reshape(-1, network.size)):
             self.fill(network, slot, slot_prefix(number))
         trainer.progress = self.progress
-        # Of an imported network they are not the data's own.
-        trainer.mean, trainer.deviation = self.mean, self.deviation
-        executor.normalize(trainer.mean, trainer.deviation)
+        trainer.normalization = self.normalization
+        executor.normalize(trainer.normalization)
 
 
 def slot_prefix(number: int) -> str:
@@ -210,8 +205,7 @@ def judged_prefix(optimizer: Optimizer, progress: Progress) -> str:
 def make_state(
     progress: Progress,
     seed: int,
-    mean: np.ndarray,
-    deviation: np.ndarray,
+    normalization: Normalization,
     class_names: Sequence[str],
     image_shape: Sequence[int],
     data_sha256: str | None,
@@ -220,8 +214,8 @@ def make_state(
     return {
         "progress": asdict(progress),
         "seed": seed,
-        "mean": mean.tolist(),
-        "deviation": deviation.tolist(),
+        "mean": normalization.mean.tolist(),
+        "deviation": normalization.deviation.tolist(),
         "data_sha256": data_sha256,
         "class_names": list(class_names),
         "image_shape": list(image_shape),
@@ -254,7 +248,7 @@ def checkpoints_of(trainer: Trainer, folder: Path) -> tuple[Checkpoint, Checkpoi
     """Return a trainer's best and last checkpoint, with views of its parameters."""
     dataset, executor = trainer.dataset, trainer.executor
     state = make_state(
-        trainer.progress, trainer.config.train.seed, trainer.mean, trainer.deviation,
+        trainer.progress, trainer.config.train.seed, trainer.normalization,
         dataset.class_names, dataset.image_shape, dataset.sha256,
     )  # fmt: skip
     return make_checkpoints(

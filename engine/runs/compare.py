@@ -176,7 +176,7 @@ def compare(
             number += 1
             if hooks.done:
                 hooks.done(name, result, number, count)
-        results.append(summarize(name, trainer, runs))
+        results.append(comparison_of(name, trainer, runs))
     return results
 
 
@@ -238,7 +238,7 @@ def shift(images: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return moved
 
 
-def summarize(name: str, trainer: Trainer, runs: Sequence[SeedResult]) -> Comparison:
+def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult]) -> Comparison:
     """Put the seeds' figures together."""
 
     def figure(key: str) -> Figure:
@@ -247,7 +247,7 @@ def summarize(name: str, trainer: Trainer, runs: Sequence[SeedResult]) -> Compar
     return Comparison(
         name=name,
         parameters=trainer.network.parameter_count,
-        multiply_adds=sum(unit.layer.multiply_adds(unit.shape) for unit in trainer.network.units),
+        multiply_adds=trainer.network.multiply_adds,
         seconds=figure("seconds"),
         train_accuracy=figure("train_accuracy"),
         test_accuracy=figure("test_accuracy"),

@@ -15,7 +15,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "recipe": loaded.name,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "parameters": trainer.network.parameter_count,
-        "multiply_adds": sum(unit.layer.multiply_adds(unit.shape) for unit in trainer.network.units),
+        "multiply_adds": trainer.network.multiply_adds,
         "train_images": len(trainer.train_indices),
         "validation_images": len(trainer.val_indices),
         "compile_s": trainer.compile_seconds,

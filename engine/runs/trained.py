@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import load_run_config
@@ -21,8 +22,6 @@ class Trained:
     ----------
     theta
         float32 [network.size].
-    mean, deviation
-        float64 [C] each: pixels become (value / 255 − mean) / deviation.
     image_shape
         (height, width, channels).
     """
@@ -30,8 +29,7 @@ class Trained:
     loaded: LoadedConfig
     network: Network
     theta: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
+    normalization: Normalization
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
 
@@ -54,4 +52,4 @@ def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str
     network = build_network(loaded, held.image_shape)
     theta = np.zeros(network.size, np.float32)
     held.fill(network, theta, held.judged)
-    return Trained(loaded, network, theta, held.mean, held.deviation, held.class_names, held.image_shape)
+    return Trained(loaded, network, theta, held.normalization, held.class_names, held.image_shape)

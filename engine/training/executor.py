@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.training.workers import Job, Workers
@@ -75,8 +76,8 @@ class Executor:
     ----------
     network, program, optimizer
         The network, its compiled program, and the optimiser that it was compiled with.
-    mean, deviation
-        float64 [C] each: pixels become (value / 255 − mean) / deviation.
+    normalization
+        What the program does with pixels.
     threads
         Worker threads; the results do not depend on their number.
     spare
@@ -96,8 +97,7 @@ class Executor:
         program: Native,
         optimizer: Optimizer,
         *,
-        mean: np.ndarray,
-        deviation: np.ndarray,
+        normalization: Normalization,
         threads: int,
         smoothing: float = 0.0,
         spare: int = 0,
@@ -114,8 +114,8 @@ class Executor:
         self.done = 0
         self.scale = aligned(network.input_shape[0])
         self.shift = aligned(network.input_shape[0])
-        self.normalize(mean, deviation)
-        self.multiply_adds = sum(unit.layer.multiply_adds(unit.shape) for unit in network.units)
+        self.normalize(normalization)
+        self.multiply_adds = network.multiply_adds  # once, as it takes longer than a small network
         self.memory = [aligned(network.layout.size + spare) for _ in range(threads)]
         for work in self.memory:
             network.layout.fill(work[: network.layout.size])
@@ -130,10 +130,9 @@ class Executor:
         self.evaluating = threading.Lock()
         self.request = Request(self, LANES)
 
-    def normalize(self, mean: np.ndarray, deviation: np.ndarray) -> None:
-        """From now on turn pixels into (value / 255 − mean) / deviation, float64 [C] each."""
-        self.scale[:] = 1 / (255 * np.asarray(deviation))
-        self.shift[:] = -np.asarray(mean) / np.asarray(deviation)
+    def normalize(self, normalization: Normalization) -> None:
+        """From now on do this with pixels."""
+        self.scale[:], self.shift[:] = normalization.scale, normalization.shift
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""

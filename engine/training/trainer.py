@@ -74,7 +74,7 @@ class Trainer:
                 f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
                 f"found {len(self.train_indices)}; lower data.batch_size"
             )
-        self.mean, self.deviation = pixel_statistics(loaded, dataset, self.train_indices)
+        self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()
         check_memory(self.network, self.optimizer, dataset, threads, data.batch_size, len(self.val_indices))
@@ -98,8 +98,7 @@ class Trainer:
             self.network,
             program,
             self.optimizer,
-            mean=self.mean,
-            deviation=self.deviation,
+            normalization=self.normalization,
             threads=threads,
             smoothing=self.config.loss.label_smoothing,
             spare=spare,

@@ -64,7 +64,7 @@ def best_row(space: Space, found: Sequence[dict[str, Any]]) -> dict[str, Any] | 
     return order[0] if order else None
 
 
-def summarize(
+def study_summary(
     space: Space, ledger: Ledger, found: Sequence[dict[str, Any]], final: "Final | None", facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the contents of ``study.json``."""

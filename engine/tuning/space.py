@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import Config, LoadedConfig, config_schema, set_value
-from lenumba.engine.config.faults import explain, nearest, show
+from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed
@@ -125,7 +125,7 @@ class Space:
         except ValidationError as error:
             if any(item["type"] == "faults" for item in error.errors()):  # other values may make it right
                 return []
-            explained = explain(error, data, schema)
+            explained = list_faults(error, data, schema)
             return [text for path, text in explained if f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")]
         return []
 
@@ -185,7 +185,7 @@ def apply(base: dict[str, Any], values: Mapping[str, Any], source: str, name: st
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        lines = [f"{path}: {text}" for path, text in explain(error, data, config_schema())]
+        lines = [f"{path}: {text}" for path, text in list_faults(error, data, config_schema())]
         raise ConfigError(f"{source}: {'; '.join(lines)}") from None
     return LoadedConfig(name, source, config, {})
 

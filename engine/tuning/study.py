@@ -211,7 +211,7 @@ def first_difference(old: Any, new: Any, path: str = "") -> str:
 def conclude(folder: Path, space: Space, ledger: Ledger, final: finals.Final | None, facts: dict[str, Any]) -> Study:
     """Write what the study has found so far."""
     rows = report.rows(ledger)
-    summary = report.summarize(space, ledger, rows, final, facts)
+    summary = report.study_summary(space, ledger, rows, final, facts)
     write_json(folder / "study.json", summary)
     write_text(folder / "trials.csv", report.csv_text(space, rows))
     best = next((row for row in rows if row["trial"] == summary["best"]), None)

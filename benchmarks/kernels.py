@@ -166,8 +166,7 @@ def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
     """Return the arrays behind the programs' arguments, filled with plausible numbers."""
     from lenumba.engine.training.executor import aligned
 
-    channels, height, width = network.input_shape
-    images, labels = load_data(None, (height, width, channels), BATCH)
+    images, labels = load_data(None, network.image_shape, BATCH)
     generator = np.random.default_rng(0)
     work = aligned(network.layout.size)
     work[:] = generator.standard_normal(len(work))
@@ -177,7 +176,7 @@ def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
     theta[:] = network.initial_parameters(0)
     state, decay, hyper = aligned(optimizer.states * network.size), aligned(network.size // 16), aligned(16)
     hyper[:] = optimizer.hyper(np.array([1e-3]), 1)[0]
-    scale, shift = np.full(channels, 1 / 74, np.float32), np.full(channels, -1.7, np.float32)
+    scale, shift = np.float32(np.full((2, network.image_shape[2]), [[1 / 74], [-1.7]]))
     order, result = np.arange(BATCH), aligned(8, np.float64)
     return {name: value for name, value in locals().items() if name in SIGNATURE}
 
@@ -211,9 +210,8 @@ def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
     from lenumba.engine.data.normalization import Normalization
     from lenumba.engine.training.executor import Executor
 
-    channels, height, width = network.input_shape
-    images, labels = load_data(None, (height, width, channels), 4096)
-    third = Normalization(np.full(channels, 1 / 3), np.full(channels, 1 / 3))
+    images, labels = load_data(None, network.image_shape, 4096)
+    third = Normalization(*np.full((2, network.image_shape[2]), 1 / 3))
     executor = Executor(network, network.compile(optimizer), optimizer, normalization=third, threads=1)
 
     def run(count: int) -> float:

@@ -64,9 +64,8 @@ class Point:
 
         self.x, self.line, self.network, self.batch = x, line, network, batch
         self.optimizer = lenumba_optimizer("sgd", RATE)
-        height, width, channels = network.input_shape[1], network.input_shape[2], network.input_shape[0]
-        self.images, self.labels = load_data(None, (height, width, channels), images)
-        program, third = network.compile(self.optimizer), np.full(channels, 1 / 3)
+        self.images, self.labels = load_data(None, network.image_shape, images)
+        program, third = network.compile(self.optimizer), np.full(network.image_shape[2], 1 / 3)
         normalization = Normalization(third, third)
         self.executor = Executor(network, program, self.optimizer, normalization=normalization, threads=threads)
         self.speeds: list[float] = []

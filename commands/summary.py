@@ -47,7 +47,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
     summary = {
         "name": loaded.name,
-        "input_shape": [*network.input_shape[1:], network.input_shape[0]],
+        "input_shape": list(network.image_shape),
         "loss": network.loss.name,
         "layers": layers,
         **totals,

@@ -55,8 +55,7 @@ def make_executor(
 
 def random_batch(network: Network, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    channels, height, width = network.input_shape
-    images = rng.integers(0, 256, (size, height, width, channels), np.uint8)
+    images = rng.integers(0, 256, (size, *network.image_shape), np.uint8)
     return planar(images), rng.integers(0, network.outputs, size)
 
 

@@ -184,9 +184,8 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     number = None if label is None else find_class(subject, label)
     config = subject.loaded.config
     if image is not None and not image.isdecimal():
-        channels, height, width = subject.network.input_shape
         prepare = prepare_digit if shows_digits(subject.class_names, config.data.name) else load_image
-        return Sample(prepare(image, (height, width, channels)), image, number)
+        return Sample(prepare(image, subject.network.image_shape), image, number)
     dataset = load_data(subject.loaded, progress)
     index, count = int(image or 0), len(dataset.test_labels)
     if index >= count:

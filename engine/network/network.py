@@ -63,8 +63,8 @@ class Network:
     ----------
     layers
         The configured layers, in order.
-    input_shape
-        (height, width, channels) of an image.
+    image_shape
+        (height, width, channels) of an image; every `Shape`, such as `input_shape`, is (channels, height, width).
     loss
         Name of the loss, or ``"auto"``.
     name
@@ -90,7 +90,7 @@ class Network:
     def __init__(
         self,
         layers: Sequence[Any],
-        input_shape: tuple[int, int, int],
+        image_shape: tuple[int, int, int],
         *,
         loss: str = "auto",
         name: str = "network",
@@ -98,9 +98,9 @@ class Network:
         pixels: str = "uint8",
         augment: Augment | None = None,
     ) -> None:
-        height, width, channels = input_shape
-        self.name, self.pixels = name, pixels
+        height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
+        self.name, self.pixels = name, pixels
         try:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
         except ValueError as error:
@@ -163,7 +163,7 @@ class Network:
         views = self.views(flat)
         for number, (name, parameter) in enumerate(self.parameters.items()):
             generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
-            views[name][...] = draw_initial(parameter, generator)
+            views[name][...] = parameter.draw(generator)
         for unit in self.units:
             if (given := getattr(unit.layer, "kernel", None)) is not None:
                 views[f"{unit.name}.kernel"][...] = np.array(given, np.float32)
@@ -316,14 +316,3 @@ def parameter_offsets(units: Sequence[Unit]) -> tuple[dict[str, int], int]:
             offsets[f"{unit.name}.{parameter.name}"] = size
             size += whole_vectors(int(np.prod(parameter.shape)))
     return offsets, -(-(size + LANES) // MARGIN) * MARGIN
-
-
-def draw_initial(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
-    """Draw one tensor: Glorot & Bengio 2010 or He et al. 2015, uniform or normal; zeros for biases."""
-    if parameter.initializer == "zeros" or not parameter.fan_in:
-        return np.zeros(parameter.shape)
-    family, shape = parameter.initializer.split("_")
-    variance = 2 / (parameter.fan_in + parameter.fan_out) if family == "glorot" else 2 / parameter.fan_in
-    if shape == "normal":
-        return generator.standard_normal(parameter.shape) * np.sqrt(variance)
-    return (2 * generator.random(parameter.shape) - 1) * np.sqrt(3 * variance)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lenumba.kernels.program.plan import Call, Place, Tensor
@@ -57,6 +58,16 @@ class Parameter:
     fan_out: int = 0
     initializer: InitializerName = "zeros"
     flipped: bool = False
+
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """Draw its initial values: Glorot & Bengio 2010 or He et al. 2015, uniform or normal; zeros for biases."""
+        if self.initializer == "zeros" or not self.fan_in:
+            return np.zeros(self.shape)
+        family, distribution = self.initializer.split("_")
+        variance = 2 / (self.fan_in + self.fan_out) if family == "glorot" else 2 / self.fan_in
+        if distribution == "normal":
+            return generator.standard_normal(self.shape) * np.sqrt(variance)
+        return (2 * generator.random(self.shape) - 1) * np.sqrt(3 * variance)
 
 
 @dataclass(frozen=True)

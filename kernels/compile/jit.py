@@ -4,10 +4,25 @@ Everything that imports Numba lies behind this module and the kernels themselves
 cache already (:mod:`lenumba.kernels.compile.native`) runs without importing any of them.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from numba import njit, types
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that it cannot read, with tracebacks: they do not apply here
+        from numba import njit, types
+        from numba.core import config as numba_config
+        from numba.core.codegen import JITCPUCodegen
+        from numba.core.compiler_lock import global_compiler_lock
+        from numba.core.registry import cpu_target
+except Exception as error:  # a damaged .numba_config.yaml, or NumPy of a version that it does not know
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    raise OSError(f"Numba cannot be imported ({reason}); mend its configuration or install it again") from error
+
+config: Any = numba_config
 
 # 'contract' fuses a·b + c, 'nsz' lets −0 be 0. Never 'nnan' (divergence is found by looking for NaN) and never
 # 'reassoc' (the order of a sum decides its bits). Division by zero gives Inf: kernels raise nothing.
@@ -36,12 +51,49 @@ def kernel(function: Callable) -> Callable:
     Kernels call one another freely; whole numbers that are written out in a call are compile-time constants
     inside the callee (Numba types them as literals), which is how shapes and tile sizes get frozen.
     """
-    return njit(**FLAGS)(function)
+    return jitted(function, **FLAGS)
+
+
+def jitted(function: Callable, **options: Any) -> Callable:
+    """Return `function` under Numba's njit, also where NUMBA_DISABLE_JIT is set."""
+    before, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        return njit(**options)(function)
+    finally:
+        config.DISABLE_JIT = before
+
+
+@contextlib.contextmanager
+def own_options(cpu: str, features: str) -> Iterator[None]:
+    """Compile meanwhile for this CPU and as Numba does by default, whatever its settings ask for.
+
+    The settings (NUMBA_… in the environment, .numba_config.yaml) are for functions of the user's own: NUMBA_OPT=0
+    changes the bits of results, and the cache's key knows nothing of any.
+    """
+    with global_compiler_lock:
+        config.reload_config()  # Numba does it whenever it compiles, which is for nothing while the settings stay
+        settings = dict(vars(config))
+        context = cpu_target.target_context
+        codegen = context._internal_codegen
+        try:
+            config._env_reloader.process_environ({"NUMBA_NUM_THREADS": config.NUMBA_NUM_THREADS})
+            config.CPU_NAME, config.CPU_FEATURES = cpu, features
+            context._internal_codegen = own_codegen()
+            yield
+        finally:
+            context._internal_codegen = codegen
+            vars(config).update(settings)
+
+
+@functools.cache
+def own_codegen() -> JITCPUCodegen:
+    """Return a code generator for :func:`own_options`: Numba's first one keeps the settings that it was made with."""
+    return JITCPUCodegen("lenumba")
 
 
 def compile_twin(function: Callable) -> Callable:
     """Compile a plain-loop twin as :func:`lenumba.kernels.reference.twin.reference` promises."""
-    return njit(error_model="numpy", fastmath=False)(function)
+    return jitted(function, error_model="numpy", fastmath=False)
 
 
 def compile_kernel(function: Any, signature: Sequence[str]) -> Any:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import logging
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -27,6 +28,15 @@ from typing import Any
 log = logging.getLogger("lenumba")
 
 IMPORTS = re.compile(r"^\s*(?:from (\.*[\w.]*) )?import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+X86 = ("x86_64", "AMD64", "i386", "i686")
+# Numba's settings that would reach machine code: :func:`lenumba.kernels.compile.jit.own_options` keeps them from it.
+SET_ASIDE = tuple(
+    f"NUMBA_{name}"
+    for name in (
+        "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO", "EXTEND_VARIABLE_LIFETIMES", "DEBUG_JIT",
+        "ENABLE_AVX", "ENABLE_PROFILING", "LLVM_REFPRUNE_PASS", "DISABLE_JIT",
+    )
+)  # fmt: skip
 CTYPES = {"i64": ctypes.c_int64, "f32": ctypes.c_float, "f64": ctypes.c_double}
 
 
@@ -66,11 +76,20 @@ def cpu_target() -> tuple[str, str]:
     """Return the name and the feature string of the CPU that Numba compiles for."""
     import llvmlite.binding as llvm
 
+    here = llvm.get_host_cpu_features()
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is None:
-        features = llvm.get_host_cpu_features().flatten()
+        features = "" if name == "generic" else here.flatten()
+    for feature in features.split(","):
+        if feature[:1] == "+" and not here.get(feature[1:]):
+            raise OSError(f"NUMBA_CPU_FEATURES: expected what this CPU has, found {feature}; unset it, or leave it out")
     return name, features
+
+
+def fuses() -> bool:
+    """Return whether the target multiplies and adds in one instruction, rounding once; others compute other bits."""
+    return "+fma" in cpu_target()[1].split(",") or platform.machine() not in X86
 
 
 def vector_registers() -> int:
@@ -163,6 +182,7 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
     progress
         Called as ``progress(step, done, total)`` while the program is compiled.
     """
+    tell_settings()
     folder = program_folder(source)
     path, entry = folder / "program.py", folder / "program.o"
     readable: Path | None = path
@@ -187,6 +207,15 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
             log.warning("%s: the program is not cached (%s)", folder, error)
             readable = None
     return load_object(symbol, code, source.signature, cached=False, path=readable)
+
+
+@functools.cache
+def tell_settings() -> None:
+    """Warn, once, of Numba's settings that do not apply, and of a target that computes other bits."""
+    if found := [name for name in SET_ASIDE if name in os.environ]:
+        log.warning("%s: set aside; programs are compiled with Numba's defaults, for the same bits", ", ".join(found))
+    if not fuses():
+        log.warning("compiled for a CPU without FMA instructions: results differ in their last bits from those with")
 
 
 def is_cached(source: Source) -> bool:
@@ -260,7 +289,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def compile_source(source: Source, path: Path, progress: Callable | None) -> tuple[str, bytes]:
     """Execute the program's source as a module, compile its STEPS one by one, then the entry; return machine code."""
-    from lenumba.kernels.compile.jit import compile_kernel, object_code
+    from lenumba.kernels.compile.jit import compile_kernel, object_code, own_options
 
     # Numba looks functions up by their module's name, so it must be importable and nobody else's.
     module = types.ModuleType(module_name(source))
@@ -268,11 +297,12 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     exec(compile(source.text, str(path), "exec"), module.__dict__)
     tasks = [*getattr(module, "STEPS", []), (getattr(module, source.entry), source.signature)]
     report = progress or (lambda *_: None)
-    for done, (function, signature) in enumerate(tasks):
-        report(function.__name__.replace("_", " "), done, len(tasks) + 1)
-        overload = compile_kernel(function, signature)
-    report("machine code", len(tasks), len(tasks) + 1)
-    return object_code(overload)
+    with own_options(*cpu_target()):
+        for done, (function, signature) in enumerate(tasks):
+            report(function.__name__.replace("_", " "), done, len(tasks) + 1)
+            overload = compile_kernel(function, signature)
+        report("machine code", len(tasks), len(tasks) + 1)
+        return object_code(overload)
 
 
 def load_object(symbol: str, code: bytes, signature: Sequence[str], *, cached: bool, path: Path | None) -> Native:

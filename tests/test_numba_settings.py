@@ -55,7 +55,7 @@ def test_code_that_is_compiled_under_numba_opt_0_is_the_code_of_a_plain_start(sm
 
 def test_settings_of_a_file_and_no_compiler_at_all_change_nothing(small, tmp_path):
     plain, _ = train(tmp_path / "plain")
-    (small / ".numba_config.yaml").write_text("opt: \"0\"\nboundscheck: 1\ncpu_name: generic\n")
+    (small / ".numba_config.yaml").write_text('opt: "0"\nboundscheck: 1\ncpu_name: generic\n')
     found, told = train(tmp_path / "other", NUMBA_DISABLE_JIT="1", NUMBA_DEBUGINFO="1")
     assert found == plain
     assert told.count("\n") == 1

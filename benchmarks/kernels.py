@@ -267,7 +267,8 @@ def tables(report: dict[str, Any]) -> str:
 
 def main() -> None:
     args = parse()
-    from lenumba.kernels.compile.native import get_program, vector_registers
+    from lenumba.kernels.compile.native import get_program
+    from lenumba.kernels.compile.target import vector_registers
 
     shape, layers, parameters = NETWORKS[args.network]
     network, optimizer = (

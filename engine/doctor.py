@@ -16,7 +16,7 @@ from lenumba.engine.config.sections import OWN_FILES
 from lenumba.engine.data.dataset import DATASETS, load_dataset
 from lenumba.engine.data.download import SOURCES, cache_folder, find_folder
 from lenumba.engine.training.memory import available_memory, written
-from lenumba.kernels.compile import native
+from lenumba.kernels.compile import native, target
 
 Level = Literal["ok", "warn", "fail"]
 Notify = Callable[[str], None]
@@ -61,12 +61,11 @@ def check_versions(notify: Notify) -> Iterator[tuple[Level, str]]:
 
 def check_cpu(notify: Notify) -> Iterator[tuple[Level, str]]:
     """Tell the processor and how wide its vectors are."""
-    target, features = native.cpu_target()
-    bits = {32: 512, 8: 256}.get(native.vector_registers(), 128)
-    text = f"{cpu_name()}, compiled for {target}, vectors of {bits} bits"
+    bits = target.vector_bits()
+    text = f"{cpu_name()}, compiled for {target.cpu_target()[0]}, vectors of {bits} bits"
     forced = [name for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES") if os.environ.get(name)]
     text += f", forced by {' and '.join(forced)}" if forced else ""
-    yield ("ok", text) if bits > 128 or "+neon" in features else ("warn", f"{text}: slower than they could be")
+    yield ("ok", text) if bits > 128 or target.has("neon") else ("warn", f"{text}: slower than they could be")
 
 
 def check_threads(notify: Notify) -> Iterator[tuple[Level, str]]:

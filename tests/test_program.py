@@ -194,7 +194,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from harness import STILL
-from lenumba.kernels.compile.native import vector_registers
+from lenumba.kernels.compile.target import vector_registers
 from test_program import NETWORKS, digest_of_training
 
 assert vector_registers() == 8

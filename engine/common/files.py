@@ -12,6 +12,14 @@ from typing import Any
 SUFFIX = ".part"  # of temporary files
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home directory in the place of `~`, where there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file durably."""
     with durable(path) as temporary:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.common.files import durable
+from lenumba.engine.common.files import durable, expanded
 from lenumba.engine.data.idx import idx_sha256, read_idx
 
 _TIMEOUT = (10, 30)  # seconds to connect, and between two packets
@@ -130,7 +130,10 @@ def cache_folder(dataset_name: str) -> Path:
     """Return the folder that downloads of a data set go to, which is pooch's `os_cache` without pooch."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("lenumba")).expanduser() / dataset_name
+    folder = expanded(platformdirs.user_cache_dir("lenumba"))
+    if not folder.is_absolute():
+        raise DataError(f"{folder}: expected a home directory, found none; set XDG_CACHE_HOME, or data.root")
+    return folder / dataset_name
 
 
 def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progress: bool = False) -> Path:
@@ -162,7 +165,7 @@ def fetch(dataset_name: str, root: str | os.PathLike[str] | None = None, progres
     if source is None:
         raise DataError(f"data set {dataset_name!r}: expected one of {', '.join(SOURCES)}; choose one of these")
     if root is not None:
-        return _complete_folder(source, dataset_name, Path(root).expanduser(), "data.root")
+        return _complete_folder(source, dataset_name, expanded(root), "data.root")
     return find_folder(dataset_name) or download(dataset_name, cache_folder(dataset_name), progress)
 
 
@@ -170,7 +173,7 @@ def find_folder(dataset_name: str) -> Path | None:
     """Return the folder that has a published data set's files without `data.root`, or None; raises as `fetch` does."""
     source = SOURCES[dataset_name]
     if elsewhere := os.environ.get("LENUMBA_DATA"):
-        folder = Path(elsewhere).expanduser()
+        folder = expanded(elsewhere)
         # With none of the files it may be meant for other data sets; with some of them, one was forgotten.
         if any(len(source.missing(place)) < 4 for place in (folder / dataset_name, folder)):
             return _complete_folder(source, dataset_name, folder, "LENUMBA_DATA")

@@ -11,7 +11,7 @@ import numpy as np
 
 from lenumba.engine.common.host import available_threads, cpu_name
 from lenumba.engine.training.executor import aligned
-from lenumba.kernels.compile import native
+from lenumba.kernels.compile import native, target
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.measure import peaks
 
@@ -142,12 +142,11 @@ def machine_facts(
     for k, (level, size) in enumerate(spans.items(), 1):
         tell(f"measuring the bandwidth of {level}", k, 1 + len(spans))
         gbytes[level] = bandwidth(count, size, seconds)
-    name, features = native.cpu_target()
     facts = {
         "cpu": cpu_name(),
-        "target": name,
-        "vector_bits": {32: 512, 8: 256}.get(native.vector_registers(), 128),
-        "fma": any(flag in features.split(",") for flag in ("+fma", "+neon")) or name == "haswell",
+        "target": target.cpu_target()[0],
+        "vector_bits": target.vector_bits(),
+        "fma": target.fuses(),
         "cores": os.cpu_count(),
         "threads": count,
         "threading": "own threads, one call an epoch each, atomic barriers; no OpenMP, TBB or workqueue",

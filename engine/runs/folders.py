@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import SUFFIX, lock, read_json, remove_leftovers, sync, unfinished, write_text
+from lenumba.engine.common.files import (
+    SUFFIX,
+    expanded,
+    lock,
+    read_json,
+    remove_leftovers,
+    sync,
+    unfinished,
+    write_text,
+)
 from lenumba.engine.config.config import Config, LoadedConfig, read_config
 
 RUNS = Path("runs")
@@ -220,5 +229,5 @@ def portable(config: Config) -> Config:
     """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
     if config.data.root is None:
         return config
-    root = str(Path(config.data.root).expanduser().absolute())
+    root = str(expanded(config.data.root).absolute())
     return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.files import expanded
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import BEST, Checkpoint
@@ -35,7 +36,7 @@ def absolute_source(loaded: LoadedConfig) -> LoadedConfig:
     if (name := loaded.config.init_from) is None:
         return loaded
     try:
-        folder = find_run(str(Path(name).expanduser())).absolute()
+        folder = find_run(str(expanded(name))).absolute()
     except ConfigError as error:
         raise loaded.error("init_from", str(error)) from None
     return replace(loaded, config=loaded.config.model_copy(update={"init_from": str(folder)}))

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import logging
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -25,18 +24,11 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+from lenumba.kernels.compile.target import cpu_target, tell_settings
+
 log = logging.getLogger("lenumba")
 
 IMPORTS = re.compile(r"^\s*(?:from (\.*[\w.]*) )?import (\([^)]*\)|[^\n]*)", re.MULTILINE)
-X86 = ("x86_64", "AMD64", "i386", "i686")
-# Numba's settings that would reach machine code: :func:`lenumba.kernels.compile.jit.own_options` keeps them from it.
-SET_ASIDE = tuple(
-    f"NUMBA_{name}"
-    for name in (
-        "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO", "EXTEND_VARIABLE_LIFETIMES", "DEBUG_JIT",
-        "ENABLE_AVX", "ENABLE_PROFILING", "LLVM_REFPRUNE_PASS", "DISABLE_JIT",
-    )
-)  # fmt: skip
 CTYPES = {"i64": ctypes.c_int64, "f32": ctypes.c_float, "f64": ctypes.c_double}
 
 
@@ -72,42 +64,25 @@ class Native:
         self.call(*arguments)
 
 
-def cpu_target() -> tuple[str, str]:
-    """Return the name and the feature string of the CPU that Numba compiles for."""
-    import llvmlite.binding as llvm
-
-    here = llvm.get_host_cpu_features()
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        features = "" if name == "generic" else here.flatten()
-    for feature in features.split(","):
-        if feature[:1] == "+" and not here.get(feature[1:]):
-            raise OSError(f"NUMBA_CPU_FEATURES: expected what this CPU has, found {feature}; unset it, or leave it out")
-    return name, features
-
-
-def fuses() -> bool:
-    """Return whether the target multiplies and adds in one instruction, rounding once; others compute other bits."""
-    return "+fma" in cpu_target()[1].split(",") or platform.machine() not in X86
-
-
-def vector_registers() -> int:
-    """Return how many 16-float vectors the target's registers hold: 32 with AVX-512, 8 with AVX2 or NEON."""
-    name, features = cpu_target()
-    flags = set(features.split(","))
-    if "+avx512f" in flags:
-        return 32
-    return 8 if "+avx" in flags or "+neon" in flags or name == "haswell" else 4
-
-
 def cache_root() -> Path:
     """Return the folder of cached programs: under NUMBA_CACHE_DIR where that is set, else the user's cache."""
     if numba_dir := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(numba_dir) / "lenumba"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lenumba" / "programs"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenumba" / "programs"
+    if sys.platform != "darwin" and (folder := os.environ.get("XDG_CACHE_HOME")):
+        return Path(folder) / "lenumba" / "programs"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user of a container, whom no list of users knows
+        return homeless_cache()
+    return home.joinpath(*(("Library", "Caches") if sys.platform == "darwin" else (".cache",)), "lenumba", "programs")
+
+
+@functools.cache
+def homeless_cache() -> Path:
+    """Return a folder of cached programs for a user without a home directory, and tell it, once."""
+    folder = Path(tempfile.gettempdir()) / f"lenumba-{os.getuid()}"
+    log.warning("no home directory: programs are cached in %s; set NUMBA_CACHE_DIR to a folder that stays", folder)
+    return folder
 
 
 @functools.cache
@@ -207,15 +182,6 @@ def get_program(source: Source, progress: Callable[[str, int, int], None] | None
             log.warning("%s: the program is not cached (%s)", folder, error)
             readable = None
     return load_object(symbol, code, source.signature, cached=False, path=readable)
-
-
-@functools.cache
-def tell_settings() -> None:
-    """Warn, once, of Numba's settings that do not apply, and of a target that computes other bits."""
-    if found := [name for name in SET_ASIDE if name in os.environ]:
-        log.warning("%s: set aside; programs are compiled with Numba's defaults, for the same bits", ", ".join(found))
-    if not fuses():
-        log.warning("compiled for a CPU without FMA instructions: results differ in their last bits from those with")
 
 
 def is_cached(source: Source) -> bool:

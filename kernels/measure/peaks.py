@@ -3,7 +3,8 @@
 Both are programs as networks are: compiled for the same CPU with the same flags, and cached.
 """
 
-from lenumba.kernels.compile.native import Source, vector_registers
+from lenumba.kernels.compile.native import Source
+from lenumba.kernels.compile.target import vector_registers
 
 TRIAD_BYTES = 3 * 4  # a, b and c of one float: STREAM's count, without the read before the write of a
 UNROLL = 8

@@ -54,6 +54,8 @@ def test_same_padding_keeps_the_size_divided_by_the_stride_and_rounded_up():
         ([{"type": "conv", "channels": 1, "kernel_size": 9}, FLATTEN, SOFTMAX], 0, "larger than its 6×6 input"),
         ([{"type": "max_pool", "size": 4}, FLATTEN, SOFTMAX], 0, "does not divide"),
         ([SOFTMAX], 0, "needs a flat input"),
+        ([{"type": "activation", "function": "softmax"}], 0, "expected a layer before the loss, found none"),
+        ([{"type": "activation", "function": "none"}], 0, "expected a layer before the loss, found none"),
         ([FLATTEN, {"type": "max_pool", "size": 1}, SOFTMAX], 1, "cannot follow a flat layer"),
     ],
 )

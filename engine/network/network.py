@@ -13,7 +13,8 @@ from lenumba.engine.network.layers import Activation, Flatten, LayerBase, Node, 
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.network.losses import Loss, loss_for
 from lenumba.engine.network.optimizers import Optimizer
-from lenumba.kernels.compile.native import Native, get_program, vector_registers
+from lenumba.kernels.compile.native import Native, get_program
+from lenumba.kernels.compile.target import vector_registers
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Call, Place, Plan, Step, program_source
 
@@ -106,6 +107,8 @@ class Network:
         except ValueError as error:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
         self.units = list_units(layers, self.input_shape, self.loss)
+        if not self.units:
+            raise LayerError(len(layers) - 1, "expected a layer before the loss, found none; put 'dense' before this")
         self.offsets, self.size = parameter_offsets(self.units)
         self.distortion = Distortion(augment, self.input_shape) if augment and augment.active else None
         singly = batch_size is not None and batch_size <= SMALL_BATCH and not self.distortion

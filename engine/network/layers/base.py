@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+<<<<<<< HEAD
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict
+=======
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
+>>>>>>> 4a2dea3 (Numbers that float32 does not hold are refused at the check)
 
 from lenumba.kernels.program.plan import Call, Place, Tensor
 
@@ -22,10 +26,25 @@ Size = Extent | Annotated[tuple[Extent, Extent], LIST]
 Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32 without denormals, which count as 0
+BELOW_ONE = 1 - 2.0**-24
+
+
 class Strictly(BaseModel):
     """Base of every part of a configuration: frozen, without unknown keys, conversions, NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _in_float32(cls, value: Any) -> Any:
+        """Refuse what the program would take for another number: infinity, 0, or 1 where less than 1 is asked for."""
+        if isinstance(value, float) and value:
+            if not SMALLEST <= abs(value) <= LARGEST:
+                raise ValueError(f"expected a float32, 0 or from {SMALLEST:.2g} to {LARGEST:.2g}, found {value:g}")
+            if BELOW_ONE < value < 1:
+                raise ValueError(f"expected a float32, 1 or at most {BELOW_ONE:.8f}, found {value!r}")
+        return value
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:

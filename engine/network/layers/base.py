@@ -4,12 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-<<<<<<< HEAD
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, Strict
-=======
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
->>>>>>> 4a2dea3 (Numbers that float32 does not hold are refused at the check)
 
 from lenumba.kernels.program.plan import Call, Place, Tensor
 

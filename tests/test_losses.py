@@ -116,6 +116,25 @@ def test_extreme_logits_give_finite_losses_and_gradients(loss, outputs, activati
             np.testing.assert_allclose(found[name], leaf.grad, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_outputs_of_large_logits_stand_for_the_class_that_training_counts(sign):
+    """Sigmoids of large logits are all 1, and of −large all 0, as float32: the largest logit still is the answer."""
+    network = flat_network("binary_cross_entropy", 3, "sigmoid", pixels=1)
+    executor = executor_for(network)
+    views = network.views(executor.theta)
+    views["dense1.kernel"][:] = np.array([[-60], [0], [60]])  # for 0 and 255: the first or the last is the largest
+    views["dense1.bias"][:] = sign * 150 + np.array([30, 0, -30])
+    images = np.array([0, 255] * 20, np.uint8).reshape(40, 1, 1, 1)
+    labels = np.arange(40) % 2 * 2
+    _, correct, _ = gradients(executor, images, labels)
+    _, outputs = executor.evaluate(images, labels, np.arange(40))
+    logits, _ = executor.logits(images)
+    assert correct == 40
+    assert (logits.argmax(axis=1) == labels).all()
+    assert (predicted_classes(outputs) == labels).all()
+    np.testing.assert_allclose(outputs, (sign + 1) / 2, rtol=0, atol=2 * EPS)
+
+
 def test_lanes_without_an_image_contribute_nothing():
     network = flat_network("binary_cross_entropy", 1, "sigmoid")
     images, labels = draw()

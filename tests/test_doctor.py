@@ -85,6 +85,22 @@ def test_kernel_that_differs_from_its_twin_is_named(monkeypatch, case, module, t
     assert len(suspected) < 10
 
 
+def test_a_wrong_input_of_float_images_is_blamed_on_what_packs_them(monkeypatch):
+    case = next(case for case in selftest.CASES if case.pixels == "float32" and not case.singly)
+    right = selftest.planar
+    monkeypatch.setattr(selftest, "planar", lambda images: 1.5 * right(images))  # the twins' images, not the program's
+    monkeypatch.setattr(
+        selftest.Executor,
+        "train",
+        lambda self, images, *rest, train=selftest.Executor.train, **options: train(
+            self, (images / 1.5).astype("float32"), *rest, **options
+        ),
+    )
+    fault = selftest.run_case(case).fault
+    assert fault is not None
+    assert fault.rpartition("suspected: ")[2].split(", ")[0] == "pack_floats"
+
+
 def test_fault_of_the_kernels_exits_with_1(lenumba, monkeypatch):
     def backward(*arguments):
         gradient, own = right.backward(*arguments)

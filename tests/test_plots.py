@@ -113,9 +113,14 @@ def test_feature_maps_end_in_the_networks_outputs(plain_run):
     assert maps["conv1"][1, 1, 2] == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_probe_finds_the_gradient(optimizer, place):
-    changes = {"optimizer.name": optimizer, "optimizer.weight_decay": 0.1, "loss.label_smoothing": 0.1}
+@pytest.mark.parametrize(("optimizer", "max_norm"), [("sgd", None), ("adamw", None), ("sgd", 1e-3)])
+def test_the_probe_finds_the_gradient(optimizer, max_norm, place):
+    changes = {
+        "optimizer.name": optimizer,
+        "optimizer.max_norm": max_norm,
+        "optimizer.weight_decay": 0.1,
+        "loss.label_smoothing": 0.1,
+    }
     loaded = read_config(CONV, "bars.yaml", changes)
     trainer = Trainer(loaded, load_data(loaded))
     before = trainer.executor.theta.copy()

@@ -15,7 +15,7 @@ from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, 
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.executor import Executor, planar
-from lenumba.kernels.program.plan import Tensor, called
+from lenumba.kernels.program.plan import Tensor, called, packing
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
@@ -167,7 +167,7 @@ class StepCheck:
         outputs: list[np.ndarray] = []
         self.masks: dict[int, np.ndarray] = {}
         x = images
-        suspects = ["pack" if layout.tensors[0].unit > 1 else "pack_image"]
+        suspects = [packing(self.plan)]
         for k, unit in enumerate(self.network.units):
             if isinstance(unit.layer, Dropout):
                 tensor = Tensor(*unit.shape, start=layout.scratches[k])

@@ -10,6 +10,7 @@ from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.runs.event_file import EventFile
 from lenumba.engine.runs.histograms import HistogramFile
 from lenumba.engine.training.trainer import Trainer
+from lenumba.kernels.constants import MAX_NORM
 
 IMAGES = 256  # for the gradient
 
@@ -44,6 +45,7 @@ class GradientProbe:
         self.trainer = trainer
         self.order = trainer.train_indices[:IMAGES]
         self.hyper = trainer.optimizer.hyper(np.zeros(1), 1)  # of rate 0
+        self.hyper[:, MAX_NORM] = np.inf  # the gradient itself, not what clipping leaves of it
         self.executor = trainer.make_executor(trainer.executor.program, threads=1)
         self.executor.decay[:] = 0
 

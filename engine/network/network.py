@@ -185,10 +185,7 @@ class Network:
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""
         layout, registers = self.layout, vector_registers()
-        lowest = min(
-            (k for k, unit in enumerate(self.units) if unit.learns),
-            default=len(self.units),
-        )
+        lowest = min((k for k, unit in enumerate(self.units) if unit.learns), default=len(self.units))
         forward: list[Step] = []
         backward: list[Step] = []
         for k, unit in enumerate(self.units):

@@ -1,6 +1,6 @@
 """What every layer offers, and what it gets to print its kernel calls."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -26,6 +26,12 @@ SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32 without d
 BELOW_ONE = 1 - 2.0**-24
 
 
+def numbers(values: Any) -> Iterator[float]:
+    """Yield the float numbers in nested tuples."""
+    for value in values if isinstance(values, tuple) else ():
+        yield from [value] if isinstance(value, float) else numbers(value)
+
+
 class Strictly(BaseModel):
     """Base of every part of a configuration: frozen, without unknown keys, conversions, NaN or infinity."""
 
@@ -35,6 +41,8 @@ class Strictly(BaseModel):
     @classmethod
     def _in_float32(cls, value: Any) -> Any:
         """Refuse what the program would take for another number: infinity, 0, or 1 where less than 1 is asked for."""
+        if isinstance(value, tuple) and (found := [number for number in numbers(value) if abs(number) > LARGEST]):
+            raise ValueError(f"expected float32, up to {LARGEST:.2g}, found {found[0]:g}")
         if isinstance(value, float) and value:
             if not SMALLEST <= abs(value) <= LARGEST:
                 raise ValueError(f"expected a float32, 0 or from {SMALLEST:.2g} to {LARGEST:.2g}, found {value:g}")

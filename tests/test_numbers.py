@@ -5,6 +5,16 @@ import pytest
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import read_config
 
+TEXT = """
+data: {name: digits}
+network:
+  layers:
+    - {type: dropout, rate: 0.5}
+    - {type: conv, channels: 1, kernel_size: 1}
+    - flatten
+    - {type: dense, units: 10, activation: softmax}
+"""
+
 
 @pytest.mark.parametrize(
     ("path", "value"),
@@ -22,14 +32,11 @@ from lenumba.engine.config.config import read_config
     ],
 )
 def test_a_number_that_float32_does_not_hold_is_refused(path, value):
-    text = "data: {name: digits}\nnetwork:\n  layers:\n    - {type: dropout, rate: 0.5}\n    - {type: conv, channels: 1, kernel_size: 1}\n    - flatten\n"
-    text += "    - {type: dense, units: 10, activation: softmax}\n"
     with pytest.raises(ConfigError, match=f"override {path}: expected (a )?float32, .*, found ") as caught:
-        read_config(text, "some.yaml", {path: value})
+        read_config(TEXT, "some.yaml", {path: value})
     assert "\n" not in str(caught.value)
 
 
 def test_numbers_at_the_edge_of_float32_are_taken():
-    text = "data: {name: digits}\nnetwork: {layers: [flatten, {type: dense, units: 10, activation: softmax}]}\n"
     changes = {"optimizer.max_norm": 3.4e38, "optimizer.epsilon": 1.2e-38, "optimizer.momentum": 1 - 2.0**-24}
-    assert read_config(text, "some.yaml", changes).config.optimizer.max_norm == 3.4e38
+    assert read_config(TEXT, "some.yaml", changes).config.optimizer.max_norm == 3.4e38

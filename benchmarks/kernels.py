@@ -3,8 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,35 +23,19 @@ from common import (
 )
 
 BATCH = 64
-SIGNATURE = {
-    "repeats": "i64",
-    "work": "f32*",
-    "theta": "f32*",
-    "gradient": "f32*",
-    "images": "u8*",
-    "labels": "i64*",
-    "order": "i64*",
-    "scale": "f32*",
-    "shift": "f32*",
-    "result": "f64*",
-    "state": "f32*",
-    "decay": "f32*",
-    "hyper": "f32*",
-}
 
 
 @dataclass
 class Piece:
-    """One kernel's share of a block: its calls as source lines, and its work per call of all lines.
+    """One kernel's share of a block: a step of the program that calls it alone, and its work.
 
     `per_block` is how often it runs for a block of 16 images: 1, or less for what runs once a batch.
     """
 
     name: str
-    lines: list[str]
-    imports: set[str]
-    flops: float = 0.0
-    bytes: float = 0.0
+    step: Any
+    flops: float
+    bytes: float
     per_block: float = 1.0
 
 
@@ -69,75 +52,42 @@ def parse() -> argparse.Namespace:
 
 def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
     """Return the pieces of a training step in their order: pack, forward, loss, backward, update."""
-    from lenumba.kernels.program import plan as program
+    from lenumba.kernels.measure.profiled import profiled_plan
+    from lenumba.kernels.program.catalogue import work_of
+    from lenumba.kernels.program.plan import Step
 
-    plan = network.plan(optimizer)
-    homes = {name: row.home for name, row in plan.kernels.items()}
-    block = program.block_function("train_block", plan, "training")
-    pack, loss = (next(line.strip() for line in block if f"{name}(" in line) for name in ("pack", plan.loss[0].kernel))
-    pixels = int(np.prod(network.input_shape))
-    pieces = [Piece("pack", [pack], {f"{homes['pack']}:pack"}, bytes=16 * pixels * (1 + 4))]
-    forward = [step for step in plan.forward if step.only in ("", "training")]
-    for step in [*forward, *plan.backward]:
-        for kernel, group in groupby(step.calls, key=lambda call: call.kernel):
-            calls = list(group)
-            used = set().union(*(call.functions(homes) for call in calls))
-            piece = Piece(
-                f"{step.name} · {kernel}", [str(c) for c in calls], {f"{homes[name]}:{name}" for name in used}
-            )
-            piece.flops, piece.bytes = work_of(network, step.name, kernel, calls)
-            pieces.append(piece)
-        if step is forward[-1]:
-            sizes = 16 * 4 * network.outputs * 3
-            pieces.append(
-                Piece(plan.loss[0].kernel, [loss], {f"{homes[plan.loss[0].kernel]}:{plan.loss[0].kernel}"}, bytes=sizes)
-            )
-    flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
-    blocks, vectors = BATCH // 16, network.size // 16
-    line = f"{plan.update}(theta, state, gradient, decay, hyper, {blocks}, {vectors}, 0, {vectors}{flags})"
-    # Each shard's gradient is read and cleared; parameters and state are read and written.
-    moved = 4 * network.size * (2 * blocks + 2 + 2 * optimizer.states)
-    pieces.append(Piece("update", [line], {f"{homes[plan.update]}:{plan.update}"}, bytes=moved, per_block=1 / blocks))
+    plan, blocks = network.plan(optimizer), BATCH // 16
+    pieces = []
+    for step in profiled_plan(plan, 0).block("training"):
+        kernel = step.calls[0].kernel
+        flops, moved = work_of(kernel, [call.numbers for call in step.calls])
+        name = f"{step.phase}_{step.layer} · {kernel}" if step.layer else kernel
+        pieces.append(Piece(name, step, flops, 0 if flops else moved))
+    shapes = {"SIZE": network.size, "SHARDS": blocks, "STATES": optimizer.states}
+    moved = work_of(plan.updates[0].kernel, [shapes])[1]
+    pieces.append(Piece("update", Step("update", "", plan.updates), 0, moved, 1 / blocks))
     return pieces
 
 
-def work_of(network: Any, step: str, kernel: str, calls: list[Any]) -> tuple[float, float]:
-    """Return the floating-point operations, or else the bytes moved, of one kernel on a block of 16 images.
+def signature() -> dict[str, str]:
+    """Return the arguments of a piece's program: all that a step may ask for."""
+    from lenumba.kernels.program.arguments import BLOCK, types_of
 
-    Convolution and dense layers count 2 operations for each multiply-add of the forward pass, as often again for each
-    of the two gradients. The others are bound by memory: every value read or written once.
-    """
-    unit = next(unit for unit in network.units if step.endswith(f"ward_{unit.name}"))
-    inputs, outputs = 16 * int(np.prod(unit.shape)), 16 * int(np.prod(unit.output))
-    if re.fullmatch(r"(conv|dense)_(forward|weight_gradient|input_gradient)", kernel):
-        return 32.0 * unit.multiply_adds, 0.0
-    if kernel == "clear":
-        return 0.0, 64.0 * sum(call.shapes["SIZE"] for call in calls)
-    values = {
-        "conv_bias_gradient": outputs,
-        "dense_bias_gradient": outputs,
-        "transpose_lanes": 2 * inputs,
-        "average_pool_backward": 2 * inputs + outputs,
-        "max_pool_backward": 2 * inputs + 2 * outputs,
-        "activation_backward": 3 * inputs,
-    }.get(kernel, inputs + outputs)
-    return 0.0, 4.0 * values
+    return {"repeats": "i64"} | types_of("uint8") | BLOCK | {"shards": "i64", "size": "i64", "last": "i64"}
 
 
-def source_of(piece: Piece) -> Any:
+def source_of(piece: Piece, network: Any, optimizer: Any) -> Any:
     """Return a program that runs one piece `repeats` times."""
     from lenumba.kernels.compile.native import Source
+    from lenumba.kernels.program.source import imports, memory_map, step_function, used
 
-    imports = [f"from {item.split(':')[0]} import {item.split(':')[1]}" for item in sorted(piece.imports)]
-    text = ["from lenumba.kernels.compile.jit import kernel", "from lenumba.kernels.vector.parallel import atomic_load"]
-    text += ["from lenumba.kernels.vector.simd import at", *imports, "", "", "@kernel"]
-    text += ["def piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper):"]
-    text += ["    first, count, key, weight, smoothing = 0, 16, 0, 1.0 / 64, 0.0"]
-    text += [f"    {line}" for line in piece.lines]
-    text += ["", "", "@kernel", f"def run({', '.join(SIGNATURE)}):", "    for _ in range(repeats):"]
+    plan = replace(network.plan(optimizer), steps=[piece.step], updates=[])
+    text = [*imports(plan), "from lenumba.kernels.vector.parallel import atomic_load", "", *memory_map(plan), ""]
+    text += step_function(piece.step)
+    text += ["", "@kernel", f"def program({', '.join(signature())}):", "    for _ in range(repeats):"]
     text += ["        atomic_load(order, 0)  # without it LLVM would keep one run of what it sees to be idempotent"]
-    text += ["        piece(work, theta, gradient, images, labels, order, scale, shift, result, state, decay, hyper)"]
-    return Source("piece", "\n".join(text) + "\n", "run", list(SIGNATURE.values()))
+    text += [f"        {piece.step.name}({', '.join(used(piece.step))})"]
+    return Source("piece", "\n".join(text) + "\n", "program", list(signature().values()))
 
 
 def peak_source(registers: int) -> tuple[Any, int]:
@@ -153,17 +103,17 @@ from lenumba.kernels.vector.tile import load_tile, outer_fma, store_tile
 
 
 @kernel
-def run({", ".join(SIGNATURE)}):
+def program({", ".join(signature())}):
     tile = load_tile(work, 0, 1, {chains}, 1)
     for _ in range(repeats):
         tile = outer_fma(tile, theta, 0, 0, work, 0, 0, {chains}, 1)
     store_tile(work, 0, 1, tile, {chains}, 1)
 """
-    return Source("peak", text, "run", list(SIGNATURE.values())), chains
+    return Source("peak", text, "program", list(signature().values())), chains
 
 
-def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
-    """Return the arrays behind the programs' arguments, filled with plausible numbers."""
+def buffers(network: Any, optimizer: Any) -> dict[str, Any]:
+    """Return the programs' arguments: arrays filled with plausible numbers, and whole numbers."""
     from lenumba.engine.training.executor import aligned
 
     images, labels = load_data(None, network.image_shape, BATCH)
@@ -172,13 +122,15 @@ def buffers(network: Any, optimizer: Any) -> dict[str, np.ndarray]:
     work[:] = generator.standard_normal(len(work))
     network.layout.fill(block := aligned(network.layout.size))
     work[np.isinf(block)] = -np.inf  # margins of maximum pooling
-    theta, gradient = aligned(network.size), aligned(BATCH // 16 * network.size)
+    theta, gradients = aligned(network.size), aligned(BATCH // 16 * network.size)
     theta[:] = network.initial_parameters(0)
     state, decay, hyper = aligned(optimizer.states * network.size), aligned(network.size // 16), aligned(16)
     hyper[:] = optimizer.hyper(np.array([1e-3]), 1)[0]
     scale, shift = np.float32(np.full((2, network.image_shape[2]), [[1 / 74], [-1.7]]))
     order, result = np.arange(BATCH), aligned(8, np.float64)
-    return {name: value for name, value in locals().items() if name in SIGNATURE}
+    gradient, count, first, weight, shards = gradients, 16, 0, 1 / BATCH, BATCH // 16
+    size = last = network.size // 16
+    return {name: value for name, value in locals().items() if name in signature()}
 
 
 def time_all(runs: dict[str, Callable[[int], float]], seconds: float, repeats: int) -> dict[str, float]:
@@ -194,13 +146,14 @@ def time_all(runs: dict[str, Callable[[int], float]], seconds: float, repeats: i
     return {name: median(values) for name, values in times.items()}
 
 
-def runner(program: Any, arrays: dict[str, np.ndarray]) -> Callable[[int], float]:
+def runner(program: Any, given: dict[str, Any]) -> Callable[[int], float]:
     """Return the function that times `count` runs of a program."""
-    addresses = [arrays[name].ctypes.data for name in SIGNATURE if name != "repeats"]
+    values = [given.get(name, 0) for name in signature() if name != "repeats"]
+    arguments = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in values]
 
     def run(count: int) -> float:
-        arrays["gradient"][:] = 0  # thousands of accumulated gradients must not end in infinities
-        return timed(lambda: program(count, *addresses))
+        given["gradient"][:] = 0  # thousands of accumulated gradients must not end in infinities
+        return timed(lambda: program(count, *arguments))
 
     return run
 
@@ -223,17 +176,17 @@ def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
     return run
 
 
-def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
+def write_assembly(sources: dict[str, Any], folder: Path) -> list[str]:
     """Write each piece's assembly; return a line on each: multiply-adds, other vector work and spills in it."""
     from lenumba.kernels.compile import jit
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for piece in pieces:
-        source, module = source_of(piece), {}
-        exec(compile(source.text, piece.name, "exec"), module)
-        assembly = jit.compile_kernel(module["piece"], list(SIGNATURE.values())[1:]).library.get_asm_str()
-        path = folder / f"{re.sub(r'[^a-z0-9]+', '_', piece.name)}.s"
+    for name, source in sources.items():
+        module: dict[str, Any] = {}
+        exec(compile(source.text, name, "exec"), module)
+        assembly = jit.compile_kernel(module["program"], source.signature).library.get_asm_str()
+        path = folder / f"{re.sub(r'[^a-z0-9]+', '_', name)}.s"
         path.write_text(assembly)
         fused = len(re.findall(r"\tvfn?m(?:add|sub)\d+ps", assembly))
         scalar = len(re.findall(r"\tv?(?:mul|add|fn?madd\d+)ss", assembly))
@@ -243,7 +196,7 @@ def write_assembly(pieces: list[Piece], folder: Path) -> list[str]:
         spills = spills or len(
             re.findall(r"\tvmov[au]ps\t(?:%[xyz]mm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %[xyz]mm\d+)", assembly)
         )
-        lines.append(f"{piece.name}: {fused} vector FMA, {scalar} scalar, {spills} vector moves to or from the stack")
+        lines.append(f"{name}: {fused} vector FMA, {scalar} scalar, {spills} vector moves to or from the stack")
     return lines
 
 
@@ -276,14 +229,14 @@ def main() -> None:
         lenumba_optimizer(args.optimizer, 1e-3),
     )
     pieces = list_pieces(network, optimizer)
-    if args.asm:
-        print("\n".join(write_assembly(pieces, args.asm)))
     peak, chains = peak_source(vector_registers())
     if args.only:
         pieces = [piece for piece in pieces if re.search(args.only, piece.name)]
     arrays = buffers(network, optimizer)
-    programs = {"peak": peak} | {piece.name: source_of(piece) for piece in pieces}
-    runs = {name: runner(get_program(source), arrays) for name, source in programs.items()}
+    programs = {piece.name: source_of(piece, network, optimizer) for piece in pieces}
+    if args.asm:
+        print("\n".join(write_assembly(programs, args.asm)))
+    runs = {name: runner(get_program(source), arrays) for name, source in ({"peak": peak} | programs).items()}
     times = time_all(runs | {"step": step_runner(network, optimizer)}, args.seconds, args.repeats)
     results = []
     for piece in pieces:

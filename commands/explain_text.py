@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lenumba.engine.explain.explain import Explanation, Layer
-from lenumba.engine.network.network import describe
+from lenumba.kernels.program.plan import shape_text
 
 WHOLE = 36  # values up to which a tensor is printed whole; of larger ones statistics and the first values
 FIRST = 6
@@ -72,7 +72,7 @@ def forward_lines(layer: Layer, whole: int | None, width: int) -> list[str]:
     """Return a layer's equation, parameters and output."""
     blocks = [b for name, value in layer.parameters.items() for b in tensor(symbol(layer, name), value, whole, width)]
     blocks += tensor("y", layer.y, whole, width)
-    title = f"{layer.unit.name}  {describe(layer.unit.shape)} → {describe(layer.unit.output)}"
+    title = f"{layer.unit.name}  {shape_text(*layer.unit.shape)} → {shape_text(*layer.unit.output)}"
     return section(title, [layer.equations.y], blocks, width)
 
 
@@ -151,7 +151,7 @@ def tensor(name: str, values: np.ndarray, whole: int | None, width: int) -> list
 
 def statistics(name: str, values: np.ndarray) -> Block:
     """Return shape, extremes, mean and the first values of a tensor."""
-    shape = describe(values.shape) if values.ndim == 3 else "×".join(map(str, values.shape))
+    shape = shape_text(*values.shape) if values.ndim == 3 else "×".join(map(str, values.shape))
     figures = f"min {values.min():.4g}  mean {values.mean():.4g}  max {values.max():.4g}"
     first = "  ".join(f"{value:.3g}" for value in values.ravel()[:FIRST])
     return [f"  {name} {shape}  {figures}", f"    first: {first} …"]

@@ -3,8 +3,8 @@
 from typing import Any
 
 from lenumba.engine.config.config import LoadedConfig
-from lenumba.engine.network.network import describe
 from lenumba.engine.training.build import check_network
+from lenumba.kernels.program.plan import shape_text
 
 HANDOUT_NOTE = (
     "The handout lists 4·5·5 + 4 + 24·5·5 + 6 + 50·96 + 50 + 10·50 + 10 parameters and prints the sum as 6170; "
@@ -36,7 +36,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
                 "name": unit.name,
                 "type": unit.layer.kind,
                 "output_shape": [height, width, channels],
-                "output": describe(unit.output),
+                "output": shape_text(*unit.output),
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
                 "terms": {parameter.name: size_of(parameter.shape) for parameter in unit.parameters},
                 "parameters": unit.parameter_count,

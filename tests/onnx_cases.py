@@ -10,7 +10,7 @@ from lenumba.engine.explain import plain
 from lenumba.engine.training.executor import aligned
 from lenumba.kernels.compile.native import Source, get_program
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import STEP_ARGUMENTS, imports
+from lenumba.kernels.program.source import imports, memory_map
 
 FOLDERS = ("node", "pytorch-converted", "pytorch-operator", "simple")
 FUNCTIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
@@ -146,17 +146,18 @@ class Compiled:
             self.networks[name] = (number, network)
             plan = network.plan(STILL)
             modules |= set(imports(plan))
-            calls = [str(call) for step in plan.forward for call in step.calls]
-            loss = ["weight = 1.0", "smoothing = 0.0", *map(str, plan.loss)]
+            steps = [step for step in plan.block("evaluation") if step.name != "pack_images"]
+            calls = [call for step in steps for call in step.calls]
+            assert {name for call in calls for name in call.variables} <= {*MEMORY, "weight", "smoothing"}
             lines += ["", "@kernel", f"def case{number}({', '.join(MEMORY)}):"]
-            lines += [f"    {line}" for line in [*calls, *loss]] + [""]
+            lines += [f"    {line}" for line in ["weight, smoothing = 1.0, 0.0", *memory_map(plan), *map(str, calls)]]
+            lines.append("")
             entry += [f"    if number == {number}:", f"        case{number}({', '.join(MEMORY)})"]
         text = [*sorted(modules), *lines, "", "@kernel", f"def run(number, {', '.join(MEMORY)}):", *entry]
         steps = ", ".join(f"(case{number}, {list(MEMORY.values())})" for number, _ in self.networks.values())
         source = Source(
             "onnx-cases", "\n".join([*text, "", f"STEPS = [{steps}]"]) + "\n", "run", ["i64", *MEMORY.values()]
         )
-        assert "first" not in STEP_ARGUMENTS or "key" not in source.text  # no layer here asks for random numbers
         self.program = get_program(source)
 
     def run(self, name: str, case: Case) -> np.ndarray:

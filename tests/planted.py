@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from lenumba.kernels.compile.jit import kernel
+from lenumba.kernels.program.plan import call
 
 
 @kernel
@@ -50,6 +51,9 @@ def plain_conv_forward(
 
 def plant(plan):
     """Replace the first layer's forward kernel."""
-    first = plan.forward[0]
-    calls = [replace(call, kernel="plain_conv_forward") for call in first.calls]
-    return replace(plan, forward=[replace(first, calls=calls), *plan.forward[1:]])
+    number = next(number for number, step in enumerate(plan.steps) if step.name == "forward_conv1")
+    steps = list(plan.steps)
+    steps[number] = replace(
+        steps[number], calls=[call("plain_conv_forward", **each.arguments) for each in steps[number].calls]
+    )
+    return replace(plan, steps=steps)

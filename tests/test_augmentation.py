@@ -12,7 +12,7 @@ from lenumba.engine.network.layers import Conv, Dense, Flatten
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.network import Network
 from lenumba.engine.training.build import build_network
-from lenumba.kernels.program.plan import program_source
+from lenumba.kernels.program.source import program_source
 from lenumba.kernels.reference import moves as reference_moves
 
 KEY = epoch_key(3, 1)

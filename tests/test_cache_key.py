@@ -12,7 +12,7 @@ from lenumba import kernels as kernels_package
 from lenumba.kernels.compile import native
 from lenumba.kernels.measure.peaks import fma_source
 from lenumba.kernels.measure.profiled import profiled_plan
-from lenumba.kernels.program.plan import program_source
+from lenumba.kernels.program.source import program_source
 
 KERNELS = Path(kernels_package.__file__).parent
 LAYERS = [

@@ -7,7 +7,7 @@ from compiled import STILL, executor_for, gradients, leaves_of
 from lenumba.engine.network.layers import AveragePool, Conv, Dense, Dropout, Flatten
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.network import Network
-from lenumba.kernels.program.plan import program_source
+from lenumba.kernels.program.source import program_source
 
 torch = pytest.importorskip("torch")
 EPS = 2.0**-23

@@ -15,7 +15,8 @@ from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, 
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.executor import Executor, planar
-from lenumba.kernels.program.plan import Tensor, called, packing
+from lenumba.kernels.program.plan import Tensor
+from lenumba.kernels.program.source import kernels_of
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
@@ -126,7 +127,7 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
         gradients = step.backward(before, normalized, outputs, labels, smoothing, totals)
         step.update(before, gradients)
         step.evaluation(before, normalized, labels, smoothing, evaluated)
-    return Outcome(case, frozenset(called(network.plan(optimizer))), program.cached, step.fault, step.error)
+    return Outcome(case, frozenset(kernels_of(network.plan(optimizer))), program.cached, step.fault, step.error)
 
 
 class StepCheck:
@@ -149,8 +150,8 @@ class StepCheck:
 
     def kernels(self, *steps: str) -> list[str]:
         """Return the kernels of the steps of these names."""
-        found = [step for step in (*self.plan.forward, *self.plan.backward) if step.name in steps]
-        return [name for step in found for call in step.calls for name in sorted(call.functions(self.plan.kernels))]
+        calls = [call for step in self.plan.steps if step.name in steps for call in step.calls]
+        return list(dict.fromkeys(name for call in calls for name in sorted(call.functions)))
 
     def evaluation(self, parameters: Any, images: Any, labels: Any, smoothing: float, found: Any) -> None:
         """Compare the outputs and the loss of an evaluation."""
@@ -167,7 +168,7 @@ class StepCheck:
         outputs: list[np.ndarray] = []
         self.masks: dict[int, np.ndarray] = {}
         x = images
-        suspects = [packing(self.plan)]
+        suspects = self.kernels("pack_images")
         for k, unit in enumerate(self.network.units):
             if isinstance(unit.layer, Dropout):
                 tensor = Tensor(*unit.shape, start=layout.scratches[k])
@@ -223,8 +224,8 @@ class StepCheck:
         updated = plain.step(parameters, gradients, OPTIMIZERS[self.case.optimizer], RATE)
         averages = self.network.views(self.executor.judged)
         for name, view in self.network.views(self.executor.theta).items():
-            self.check(f"the updated {name}", view, updated[name], [self.plan.update])
-            if self.plan.average >= 0:
+            self.check(f"the updated {name}", view, updated[name], [self.plan.updates[0].kernel])
+            if self.executor.optimizer.average:
                 average = np.zeros(view.size)
                 share = self.executor.optimizer.average_share(step=1)
                 reference_steps.average_weights(average, updated[name].ravel(), share)

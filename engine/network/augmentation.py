@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lenumba.engine.network.layers import Strictly
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call, Place, Tensor
+from lenumba.kernels.program.plan import Call, Place, Tensor, call
 
 AMOUNTS = LANES  # floats, of which the fields of Augment come first, in their order
 
@@ -82,8 +82,7 @@ class Distortion:
         source = LANES * (s["H"] + 2) * s["ROW"] // 2
         return AMOUNTS + 2 * LANES * (s["ROWS"] * s["COLS"] + draws) + source
 
-    def call(self, start: int, x: Tensor, label: Place, valid: Place) -> Call:
-        """Return the call that fills x; the memory of `size` begins at float number `start`."""
-        pointers: list[Place | str] = ["images", "labels", "order", "first", "count", "scale", "shift"]
-        pointers += [x.interior, label, valid, "key", Place("work", start), Place("work", start + AMOUNTS)]
-        return Call("augment", pointers, {**self.frozen, "X_ROW": x.row, "X_PLANE": x.plane})
+    def call(self, memory: Place, x: Tensor, label: Place, valid: Place) -> Call:
+        """Return the call that fills x; `memory` is of `size` and begins with the amounts."""
+        places = {"x": x.interior, "label": label, "valid": valid, "amounts": memory, "scratch": memory.part(AMOUNTS)}
+        return call("augment", self.frozen | {"X_ROW": x.row, "X_PLANE": x.plane}, **places)

@@ -8,7 +8,7 @@ in the same order as without fusion, so not a bit changes.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lenumba.kernels.program.plan import Call, Place, Step
+from lenumba.kernels.program.plan import Call, Step
 
 CHEAP = ("relu", "leaky_relu")  # the others take more registers than a convolution's tile leaves
 
@@ -31,18 +31,13 @@ def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | Non
     """Return the calls of two neighbouring steps as those of one, or None where they cannot be."""
     if len(following) != 1 or following[0].kernel not in ("activation_forward", "activation_backward"):
         return None
-    *places, function = following[0].pointers
-    here, last = places[-1], calls[-1]
-    if str(function).removesuffix("_derivative") not in CHEAP or places[-2] != here:  # not in place
+    given, last = following[0].arguments, calls[-1]
+    function = str(given.get("function") or given["derivative"])
+    if function.removesuffix("_derivative") not in CHEAP:
         return None
     if following[0].kernel == "activation_forward":
-        able = [call for call in calls if call.kernel == "conv_forward" and call.pointers[-2] == here]
-        return [with_function(call, function) for call in calls] if len(able) == len(calls) else None
-    if last.kernel not in POOLS or last.pointers[-2] != here or last.shapes["OVERLAP"]:
+        in_place = all(call.kernel == "conv_forward" and call["y"] == given["x"] == given["y"] for call in calls)
+        return [call.changed(function=function) for call in calls] if in_place else None
+    if last.kernel not in POOLS or not last["dx"] == given["dy"] == given["dx"] or last["OVERLAP"]:
         return None
-    return [*calls[:-1], with_function(last, function)]
-
-
-def with_function(call: Call, function: Place | str) -> Call:
-    """Return a call with another function as its last pointer."""
-    return replace(call, pointers=[*call.pointers[:-1], function])
+    return [*calls[:-1], last.changed(derivative=function)]

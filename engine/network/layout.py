@@ -57,12 +57,13 @@ class Layout:
             self.tensors.append(tensor)
             if unit > 1 and k < len(layers) and layers[k].margin_value:
                 self.fills.append((tensor, layers[k].margin_value))
-        self.output = Place("work", size)
-        self.loss_input = Place(
-            "work", size + shapes[-1][0] * LANES
-        )  # a single image's outputs in the lanes of a block
-        self.loss_gradient = Place("work", size + 2 * shapes[-1][0] * LANES)
-        size += 3 * shapes[-1][0] * LANES
+        # Outputs, and what the loss reads and writes where blocks are single images.
+        block = shapes[-1][0] * LANES
+        self.output, self.loss_input, self.loss_gradient = (
+            Place("work", size + k * block, name, f"{shapes[-1][0]}×{LANES}")
+            for k, name in enumerate(("loss_p", "loss_z", "loss_dz"))
+        )
+        size += 3 * block
         largest = max(tensor.vectors for tensor in self.tensors) * LANES
         buffers, turn = (size, size + largest), 0
         size += 2 * largest

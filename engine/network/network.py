@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.network.augmentation import Augment, Distortion
+from lenumba.engine.network.ends import image_steps, loss_step
 from lenumba.engine.network.fusion import fused
 from lenumba.engine.network.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
@@ -16,7 +17,8 @@ from lenumba.engine.network.optimizers import Optimizer
 from lenumba.kernels.compile.native import Native, get_program
 from lenumba.kernels.compile.target import vector_registers
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call, Place, Plan, Step, program_source
+from lenumba.kernels.program.plan import Place, Plan, Step, shape_text
+from lenumba.kernels.program.source import program_source
 
 SMALL_BATCH = 8  # up to here 16 lanes of pixels beat 16 lanes of images, on two threads
 FLAT_ONLY = ("dense", "activation", "dropout", "flatten")
@@ -185,92 +187,73 @@ class Network:
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""
         layout, registers = self.layout, vector_registers()
+        names = ["image", *(f"{unit.name}_y" for unit in self.units)]
+        tensors = [replace(tensor, name=name) for tensor, name in zip(layout.tensors, names, strict=True)]
+        gradients = [
+            replace(tensor, name=f"{unit.name}_dy")
+            for tensor, unit in zip(layout.gradients[1:], self.units, strict=True)
+        ]
         lowest = min((k for k, unit in enumerate(self.units) if unit.learns), default=len(self.units))
         forward: list[Step] = []
         backward: list[Step] = []
         for k, unit in enumerate(self.units):
-            places = {p.name: self.offsets[f"{unit.name}.{p.name}"] for p in unit.parameters}
             node = Node(
-                x=layout.tensors[k],
-                y=layout.tensors[k + 1],
-                dx=layout.gradients[k] if k > lowest else None,
-                dy=layout.gradients[k + 1],
-                parameters={name: Place("theta", offset) for name, offset in places.items()},
-                gradients={name: Place("gradient", offset) for name, offset in places.items()},
-                scratch=Place("work", layout.scratches[k]),
+                x=tensors[k],
+                y=tensors[k + 1],
+                dx=gradients[k - 1] if k > lowest else None,
+                dy=gradients[k],
+                parameters=self.places(unit, "theta"),
+                gradients=self.places(unit, "gradient"),
+                scratch=Place("work", layout.scratches[k], f"{unit.name}_scratch"),
                 registers=registers,
                 number=k,
             )
-            text = f"{describe(unit.shape)} → {describe(unit.output)}"
-            forward += forward_steps(unit, node, text)
+            forward += forward_steps(unit, node)
             if k >= lowest and (calls := unit.layer.backward(node)):
-                backward.insert(0, Step(f"backward_{unit.name}", text.replace("→", "←"), calls))
+                text = f"{shape_text(*unit.shape)} ← {shape_text(*unit.output)}"
+                backward.insert(0, Step(f"backward_{unit.name}", text, calls, "training", unit.name, "backward"))
+        ends = image_steps(layout, tensors[0], self.pixels), [loss_step(layout, self.loss, tensors[-1], gradients[-1])]
         return Plan(
             name="network",  # not the recipe's: equal networks share their machine code
-            title=f"A network of {self.parameter_count} parameters: {describe(self.input_shape)} → "
-            + " → ".join(describe(unit.output) for unit in self.units if unit.parameters),
-            input=layout.tensors[0],
+            title=f"A network of {self.parameter_count} parameters: {shape_text(*self.input_shape)} → "
+            + " → ".join(shape_text(*unit.output) for unit in self.units if unit.parameters),
+            steps=[*ends[0], *fused(forward), *ends[1], *fused(backward)],
+            updates=optimizer.calls(self.size),
             output=layout.output,
             width=self.outputs,
-            forward=fused(forward),
-            backward=fused(backward),
-            loss=self.loss_calls(),
-            update=optimizer.kernel,
-            update_flags=optimizer.flags,
-            clips=optimizer.max_norm is not None,
-            average=(optimizer.states - 1) * self.size if optimizer.average else -1,
-            labels=Place("work", layout.labels),
             gradient_size=self.size,
+            unit=self.unit,
             pixels=self.pixels,
-            augment=self.augment_call(),
+            clips=optimizer.max_norm is not None,
         )
 
-    def augment_call(self) -> Call | None:
-        """Return the call that distorts and packs training images, None where `pack` does for training, too."""
-        if self.distortion is None:
-            return None
-        layout = self.layout
-        label, valid = Place("work", layout.labels), Place("work", layout.labels + LANES)
-        return self.distortion.call(layout.augmentation, layout.tensors[0], label, valid)
-
-    def loss_calls(self) -> list[Call]:
-        """Return the calls that compare the last layer's output with the labels; a single image lies in lane 0."""
-        layout, outputs = self.layout, {"K": self.outputs}
-        z, dz, labels = layout.tensors[-1].interior, layout.gradients[-1].interior, Place("work", layout.labels)
-        pointers: list[Place | str] = [z, layout.output, dz, labels, Place("work", layout.labels + LANES)]
-        pointers += ["result", "weight", "smoothing"]
-        if self.unit == LANES:
-            return [Call(self.loss.kernel, pointers, outputs)]
-        pointers[0], pointers[2] = layout.loss_input, layout.loss_gradient
-        column = {"C": 1, "H": 1, "W": self.outputs, "X_PLANE": 0, "X_ROW": 0, "Y_PLANE": 0, "Y_ROW": 0}
-        return [
-            Call("copy_strided", [z, layout.loss_input], column | {"X_STEP": 1, "Y_STEP": LANES}),
-            Call(self.loss.kernel, pointers, outputs),
-            Call("copy_strided", [layout.loss_gradient, dz], column | {"X_STEP": LANES, "Y_STEP": 1}),
-        ]
+    def places(self, unit: Unit, buffer: str) -> dict[str, Place]:
+        """Return where a unit's parameters lie in a buffer that is laid out as they are."""
+        return {
+            parameter.name: Place(
+                buffer,
+                self.offsets[f"{unit.name}.{parameter.name}"],
+                f"{unit.name}_{parameter.name}",
+                "×".join(map(str, parameter.shape)),
+            )
+            for parameter in unit.parameters
+        }
 
     def compile(self, optimizer: Optimizer, progress: Any = None) -> Native:
         """Return the compiled program, from the cache or newly compiled (`progress`: see get_program)."""
         return get_program(program_source(self.plan(optimizer)), progress)
 
 
-def forward_steps(unit: Unit, node: Node, text: str) -> list[Step]:
+def forward_steps(unit: Unit, node: Node) -> list[Step]:
     """Return a layer's forward pass: one step, or one for training and one for evaluation, leaving out empty ones."""
     training, evaluation = unit.layer.forward(node), unit.layer.evaluate(node)
-    if training == evaluation:
-        steps = [Step(f"forward_{unit.name}", text, training)]
-    else:
-        steps = [
-            Step(f"forward_{unit.name}", text, training, only="training"),
-            Step(f"evaluate_{unit.name}", text, evaluation, only="evaluation"),
-        ]
+    text = f"{shape_text(*unit.shape)} → {shape_text(*unit.output)}"
+    step = Step(f"forward_{unit.name}", text, training, layer=unit.name, phase="forward")
+    steps = [step]
+    if training != evaluation:
+        other = replace(step, name=f"evaluate_{unit.name}", calls=evaluation, only="evaluation")
+        steps = [replace(step, only="training"), other]
     return [step for step in steps if step.calls]
-
-
-def describe(shape: Shape) -> str:
-    """Write (channels, height, width) as people do: 24×24×4, or 50 for a flat one."""
-    channels, height, width = shape
-    return str(channels) if (height, width) == (1, 1) else f"{height}×{width}×{channels}"
 
 
 def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:

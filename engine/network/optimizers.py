@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.kernels.constants import AVERAGE_SHARE, HYPER_COLUMNS, MAX_NORM
+from lenumba.kernels.program.plan import Call, Place, call
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Optimizer:
             table[k, : len(row)] = row
             table[k, MAX_NORM], table[k, AVERAGE_SHARE] = self.max_norm or 0, self.average_share(first_step + k)
         return table
+
+    def calls(self, size: int) -> list[Call]:
+        """Return the calls that turn the gradients of `size` parameters into weights."""
+        average = Place("state", (self.states - 1) * size, "average", str(size))
+        return [call(self.kernel, **self.flags), *[call("average_weights", average=average)] * bool(self.average)]
 
     def average_share(self, step: int) -> float:
         """Return the share of a step's weights in their average: larger in the beginning, all of it in step 1."""

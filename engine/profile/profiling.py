@@ -22,7 +22,8 @@ from lenumba.kernels.constants import UPDATE, WAIT
 from lenumba.kernels.measure import peaks, profiled
 from lenumba.kernels.measure.inspection import get_inspected
 from lenumba.kernels.program.catalogue import work_of
-from lenumba.kernels.program.plan import Call, Plan, program_source
+from lenumba.kernels.program.plan import Plan
+from lenumba.kernels.program.source import program_source
 
 VERSION = 1  # of the JSON
 SECONDS, ROUNDS = 6.0, (3, 15)  # time for the alternating epochs; least and most rounds
@@ -122,7 +123,7 @@ def profile_training(
     optimizer = make_optimizer(loaded.config.optimizer)
     plan, source = profiled_source(network, optimizer, change)
     rows = profiled.profile_rows(plan)
-    extra = [row.function for row in rows if not row.layer and row.kernel]
+    extra = [plan.updates[0].kernel]
     # Before the usual program, which shares its kernels: so what compiling costs is each kernel's own.
     program, report = get_inspected(source, extra, progress)
     trainer = Trainer(loaded, dataset, progress)
@@ -136,14 +137,12 @@ def profile_training(
     images, batches = len(trainer.train_indices), trainer.steps_per_epoch
     shards = min(-(-loaded.config.data.batch_size // network.unit), usual.max_shards)
     update = {"SIZE": network.size, "SHARDS": shards, "STATES": optimizer.states}
-    calls = {rows[0].kernel: [Call("pack", [], {"SIZE": int(np.prod(network.input_shape))})], plan.update: [
-        Call(plan.update, [], update)
-    ]}  # fmt: skip
     multiply_adds = {unit.name: unit.multiply_adds for unit in network.units}
     table = []
     for row in rows:
         entry = time_row(row, chosen, epochs, ghz)
-        work = work_of(row.kernel, row.calls or calls.get(row.kernel, []))
+        numbers = [update] if row.slot == UPDATE else [call.numbers for call in row.calls]
+        work = work_of(row.kernel, numbers) if numbers else None
         times = batches if row.slot == UPDATE else images / network.unit
         if work and work[0]:
             work = 2 * network.unit * multiply_adds[row.layer], work[1]

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
 from lenumba.kernels.constants import CONTROL_SIZE, HYPER_COLUMNS, LANES, PROGRESS, STOP
-from lenumba.kernels.program.plan import RUN_ARGUMENTS
+from lenumba.kernels.program.arguments import Run
 
 MAX_SHARDS = 64
 SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
-SLOTS = {name: number for number, name in enumerate(RUN_ARGUMENTS)}
+IMAGES, LABELS, COUNT = (Run._fields.index(name) for name in ("images", "labels", "count"))
 SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 200 µs: waking another thread would not shorten it
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
 
@@ -61,12 +62,12 @@ class Request:
         self.results = aligned(2 * size, np.float64)
         self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
         buffers = {"order": self.order, "results": self.results, "outputs": self.outputs}
-        self.arguments = executor.arguments(0, 1, {"training": 0, **buffers})
+        self.arguments = list(executor.arguments(0, 1, {"training": 0, **buffers}))
 
     def read(self, images: np.ndarray, labels: np.ndarray) -> None:
         """From now on take images and labels from here."""
         self.images, self.labels = images, labels
-        self.arguments[SLOTS["images"]], self.arguments[SLOTS["labels"]] = address(images), address(labels)
+        self.arguments[IMAGES], self.arguments[LABELS] = address(images), address(labels)
 
 
 class Executor:
@@ -122,10 +123,10 @@ class Executor:
         self.works = [address(work) for work in self.memory]
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
         fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
-        self.template: list[int | float] = [0] * len(SLOTS)
-        for name, array in fixed.items():
-            self.template[SLOTS[name]] = address(array)
-        self.template[SLOTS["max_shards"]], self.template[SLOTS["smoothing"]] = self.max_shards, smoothing
+        addresses = {name: address(array) for name, array in fixed.items()}
+        self.template = Run(*[0] * len(Run._fields))._replace(
+            **addresses, max_shards=self.max_shards, smoothing=smoothing
+        )
         self.workers = Workers(program)
         self.evaluating = threading.Lock()
         self.request = Request(self, LANES)
@@ -231,7 +232,7 @@ class Executor:
         if images is not request.images or labels is not request.labels:
             request.read(images, labels)
         request.order[:count] = order
-        request.arguments[SLOTS["count"]] = count
+        request.arguments[COUNT] = count
         try:
             self.program.call(*request.arguments)
             blocks = -(-count // self.network.unit)
@@ -253,14 +254,12 @@ class Executor:
             logits.append(block.T[: len(order)].copy())
         return np.concatenate(logits), np.concatenate(outputs)
 
-    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> list[int | float]:
-        """Return the program's arguments for one worker, in their order."""
-        arguments = self.template.copy()
-        arguments[SLOTS["worker"]], arguments[SLOTS["workers"]] = worker, workers
-        arguments[SLOTS["work"]] = self.works[worker]
-        for name, value in values.items():
-            arguments[SLOTS[name]] = address(value) if isinstance(value, np.ndarray) else value
-        return arguments
+    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> Run:
+        """Return the program's arguments for one worker."""
+        given: dict[str, Any] = {
+            name: address(value) if isinstance(value, np.ndarray) else value for name, value in values.items()
+        }
+        return self.template._replace(worker=worker, workers=workers, work=self.works[worker], **given)
 
     def _run(
         self, workers: int, watch: Callable[[], None], here: bool = False, **values: int | float | np.ndarray

@@ -12,11 +12,11 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.training.executor import shard_limit
 from lenumba.kernels.compile.native import is_cached
-from lenumba.kernels.program.plan import program_source
+from lenumba.kernels.program.source import program_source
 
 MB = 1_000_000
 # Measured on Linux x86-64: LLVM at work; Numba beside it, and what it allocates for each byte of a program's text.
-LLVM, NUMBA, COMPILING = 10 * MB, 60 * MB, 7_000
+LLVM, NUMBA, COMPILING = 10 * MB, 60 * MB, 6_000
 STACK = 8 << 20  # bytes of address space for each thread
 NO_LIMIT = 1 << 60  # cgroups and rlimits write "none" as a number near 2⁶³
 

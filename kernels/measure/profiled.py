@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lenumba.kernels.constants import UPDATE, WAIT
-from lenumba.kernels.program.plan import Call, Plan, Step, packing
+from lenumba.kernels.program.plan import Call, Plan, Step
 
 # The clock: counter at the start and at the last lap, events noted and room for them; (calls, cycles) of each slot;
 # the events (slot, counter at its end).
@@ -47,12 +47,7 @@ class Row:
 def profiled_plan(plan: Plan, clock: int) -> Plan:
     """Return the plan with every step cut into one for each kernel, and the clock `clock` floats behind `work`."""
     taken: set[str] = set()
-    return replace(
-        plan,
-        forward=[part for step in plan.forward for part in split_step(step, taken)],
-        backward=[part for step in plan.backward for part in split_step(step, taken)],
-        clock=clock,
-    )
+    return replace(plan, steps=[part for step in plan.steps for part in split_step(step, taken)], clock=clock)
 
 
 def split_step(step: Step, taken: set[str]) -> list[Step]:
@@ -70,23 +65,14 @@ def split_step(step: Step, taken: set[str]) -> list[Step]:
 
 def profile_rows(plan: Plan) -> list[Row]:
     """Return the slots of a profiled plan's training, in the order of a block."""
-    forward = [step for step in plan.forward if step.only != "evaluation"]
-    rows = [row_of(step, slot) for slot, step in enumerate(forward, UPDATE + 2)]
-    loss = UPDATE + 2 + len(forward)
-    pack = plan.augment.kernel if plan.augment else packing(plan)
-    rows.insert(0, Row(UPDATE + 1, pack, pack, pack))
-    [call] = (call for call in plan.loss if "K" in call.shapes)  # others only move what it needs
-    rows.append(Row(loss, call.kernel, call.kernel, call.kernel, calls=[call]))
-    rows += [row_of(step, slot) for slot, step in enumerate(plan.backward, loss + 1)]
-    rows.append(Row(UPDATE, f"update · {plan.update}", plan.update, plan.update))
+    rows = []
+    for slot, step in enumerate(plan.block("training"), UPDATE + 1):
+        kernel = step.calls[0].kernel
+        name = f"{step.layer} {step.phase} · {kernel}" if step.layer else kernel
+        rows.append(Row(slot, name, step.name, kernel, step.layer, step.phase, step.calls))
+    update = plan.updates[0].kernel
+    rows.append(Row(UPDATE, f"update · {update}", update, update))
     rows.append(Row(WAIT, "waiting at barriers", "", ""))
     if len(rows) > SLOTS:
         raise ValueError(f"expected at most {SLOTS} kernels in a step, found {len(rows)}")
     return rows
-
-
-def row_of(step: Step, slot: int) -> Row:
-    """Return the row of a step that calls one kernel."""
-    phase, _, layer = step.name.partition("__")[0].rstrip("_").partition("_")
-    kernel = step.calls[0].kernel
-    return Row(slot, f"{layer} {phase} · {kernel}", step.name, kernel, layer, phase, step.calls)

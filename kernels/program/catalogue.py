@@ -1,4 +1,4 @@
-"""The kernels: one row each, with its module, its plain twin, and the work and traffic of a call.
+"""The kernels: one row each, with its module, its plain twin, its arguments, and the work and traffic of a call.
 
 Work counts the multiply-adds of a block of 16 images as ``lenumba summary`` does: those of convolutions and dense
 layers, the gradients each as many as the forward pass. Traffic counts every value that a step must read or write
@@ -7,17 +7,21 @@ small, a block is one image (UNIT = 1) and the long rows of its convolutions als
 layer's own multiply-adds count.
 """
 
+import functools
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import resolve_name
 from typing import Any
 
+from lenumba.kernels.compile.native import module_text
 from lenumba.kernels.constants import LANES
 
 VECTOR, WEIGHT = 4 * LANES, 4
 Shapes = Mapping[str, int]
 Count = Callable[[Shapes], int]
+SIGNATURE = re.compile(r"^@kernel\ndef (\w+)\(([^)]*)\):", re.MULTILINE)
 
 
 def nothing(s: Shapes) -> int:
@@ -110,9 +114,9 @@ def dense_part(s: Shapes) -> int:
 
 
 CATALOGUE: dict[str, Kernel] = {
-    "pack": Kernel(".lanes", ".moves.pack", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
+    "pack": Kernel(".lanes", ".moves.pack", shared=lambda s: s["C"] * s["H"] * s["W"] * (LANES + VECTOR)),
     "pack_floats": Kernel(".lanes", ".moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
-    "augment": Kernel(".augmentation", ".moves.augment", shared=lambda s: s["SIZE"] * (LANES + VECTOR)),
+    "augment": Kernel(".augmentation", ".moves.augment", shared=lambda s: s["C"] * s["H"] * s["W"] * (LANES + VECTOR)),
     "conv_forward": Kernel(
         ".conv",
         ".layers.conv_forward",
@@ -159,7 +163,7 @@ CATALOGUE: dict[str, Kernel] = {
         shared=lambda s: VECTOR * s["M"],
         own=lambda s: (VECTOR + WEIGHT * s["M"]) * (s["N_TO"] - s["N_FROM"]),
     ),
-    "pack_image": Kernel(".pixels", ".moves.pack", shared=lambda s: s["SIZE"] * (1 + WEIGHT)),
+    "pack_image": Kernel(".pixels", ".moves.pack", shared=lambda s: s["C"] * s["SIZE"] * (1 + WEIGHT)),
     "copy_strided": Kernel(".pixels", ".moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
     "clear_tail": Kernel(".pixels", ".moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
     "conv_input_gradient_pixels": Kernel(
@@ -222,17 +226,29 @@ CATALOGUE: dict[str, Kernel] = {
 }
 
 
-def work_of(kernel: str, calls: Sequence[Any]) -> tuple[int, int] | None:
+def work_of(kernel: str, calls: Sequence[Shapes]) -> tuple[int, int]:
     """Return the floating-point operations (two a multiply-add) and the bytes of a step's calls for a block.
 
-    None where the catalogue has no row for the kernel, or the calls lack the shapes that its row counts by.
+    Raises
+    ------
+    TypeError
+        Where the calls lack a number that the kernel's row counts by.
     """
-    row = CATALOGUE.get(kernel)
-    if row is None or not calls:
-        return None
-    shapes = [dict(call.shapes) for call in calls]
+    row = CATALOGUE[kernel]
     try:
-        multiply_adds = sum(row.multiply_adds(s) for s in shapes)
-        return 2 * LANES * multiply_adds, row.shared(shapes[0]) + sum(row.own(s) for s in shapes)
-    except KeyError:
-        return None
+        multiply_adds = sum(row.multiply_adds(s) for s in calls)
+        return 2 * LANES * multiply_adds, row.shared(calls[0]) + sum(row.own(s) for s in calls)
+    except KeyError as error:
+        raise TypeError(f"{kernel}: its row of the catalogue counts by {error}, which its calls lack") from None
+
+
+@functools.cache
+def signatures(module: str) -> dict[str, tuple[str, ...]]:
+    """Return the arguments of each of a module's kernels, read from its source: to import it would take Numba."""
+    found = SIGNATURE.findall(module_text(module) or "")
+    return {name: tuple(argument.strip() for argument in text.split(",") if argument.strip()) for name, text in found}
+
+
+def signature(kernel: str) -> tuple[str, ...]:
+    """Return the arguments of a kernel, in order."""
+    return signatures(CATALOGUE[kernel].home)[kernel]

@@ -21,47 +21,45 @@ from lenumba.kernels.vector.simd import at
 
 @kernel
 def train_loop(
-    train_block, update, worker, workers, control, images, labels, order, count, first_batch, last_batch,
-    batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work, results, totals, smoothing,
-    key, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None,
+    run, train_block, update, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None
 ):  # fmt: skip
-    """Train on batches first_batch … last_batch − 1 of an epoch, or until STOP is set or the loss is not finite.
+    """Train on a part of an epoch, or until STOP is set or the loss is not finite.
 
-    totals[0] and totals[1] accumulate the summed loss and the right answers, in batch order. control[PROGRESS] is
-    the number of batches done. A profiled program gives `lap`, the reading of its clock. To clip gradients, a program
-    gives `add_shards` and `clip_gradient`; behind the shards' results there is room for their sums of squares.
+    `run` is a :class:`lenumba.kernels.program.arguments.Run`. totals[0] and totals[1] accumulate the summed loss and
+    the right answers, in batch order. control[PROGRESS] is the number of batches done. A profiled program gives `lap`,
+    the reading of its clock. To clip gradients, a program gives `add_shards` and `clip_gradient`.
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
+    control, gradients, results, totals = run.control, run.gradients, run.results, run.totals
     vectors = GRADIENT_SIZE // LANES
-    slice_from, slice_to = vectors * worker // workers, vectors * (worker + 1) // workers
-    for batch in range(first_batch, last_batch):
-        start = batch * batch_size
-        images_here = min(batch_size, count - start)
+    slice_from, slice_to = vectors * run.worker // run.workers, vectors * (run.worker + 1) // run.workers
+    for batch in range(run.first_batch, run.last_batch):
+        start = batch * run.batch_size
+        images_here = min(run.batch_size, run.count - start)
         blocks = (images_here + UNIT - 1) // UNIT
-        shards = min(blocks, max_shards)
+        shards = min(blocks, run.max_shards)
         shard = atomic_add(control, CLAIMED, 1)
         while shard < shards:
             for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
                 train_block(
-                    images, labels, order, start + block * UNIT, min(UNIT, images_here - block * UNIT),
-                    scale, shift, theta, at(gradients, shard * GRADIENT_SIZE), work, at(results, 8 * shard),
-                    1.0 / images_here, smoothing, key,
+                    run, start + block * UNIT, min(UNIT, images_here - block * UNIT),
+                    at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
                 )  # fmt: skip
             shard = atomic_add(control, CLAIMED, 1)
-        barrier(control, ARRIVED, PHASE, workers)
+        barrier(control, ARRIVED, PHASE, run.workers)
         if lap is not None:
-            lap(work, CLOCK, WAIT)
-        row, summands, squares = at(hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * max_shards)
+            lap(run.work, CLOCK, WAIT)
+        row, summands, squares = at(run.hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * run.max_shards)
         if add_shards is not None:
             add_shards(gradients, squares, shards, vectors, slice_from, slice_to)
-            barrier(control, ARRIVED, PHASE, workers)
+            barrier(control, ARRIVED, PHASE, run.workers)
             clip_gradient(gradients, squares, row, vectors, slice_from, slice_to)
             summands = 1
-        update(theta, state, gradients, decay, row, summands, vectors, slice_from, slice_to)
+        update(run.theta, run.state, gradients, run.decay, row, summands, vectors, slice_from, slice_to)
         if lap is not None:
-            lap(work, CLOCK, UPDATE)
-        if worker == 0:
+            lap(run.work, CLOCK, UPDATE)
+        if run.worker == 0:
             for shard in range(shards):
                 totals[0] += results[8 * shard]
                 totals[1] += results[8 * shard + 1]
@@ -71,17 +69,14 @@ def train_loop(
             atomic_store(control, PROGRESS, batch + 1)
             finite = totals[0] - totals[0] == 0.0
             atomic_store(control, HALT, 1 if atomic_load(control, STOP) != 0 or not finite else 0)
-        barrier(control, ARRIVED, PHASE, workers)
+        barrier(control, ARRIVED, PHASE, run.workers)
         if atomic_load(control, HALT) != 0:
             break
     set_float_mode(mode)
 
 
 @kernel
-def evaluate_loop(
-    evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results, outputs,
-    smoothing, WIDTH, OUTPUT, UNIT,
-):  # fmt: skip
+def evaluate_loop(run, evaluate_block, WIDTH, OUTPUT, UNIT):
     """Run the network forward on images order[0 … count − 1], until STOP is set.
 
     results[block, 2] gets each block's summed loss and right answers; outputs[count, WIDTH] the network's outputs
@@ -89,15 +84,13 @@ def evaluate_loop(
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
-    blocks = (count + UNIT - 1) // UNIT
+    control, outputs, work = run.control, run.outputs, run.work
+    blocks = (run.count + UNIT - 1) // UNIT
     block = atomic_add(control, CLAIMED, 1)
     while block < blocks and atomic_load(control, STOP) == 0:
         first = block * UNIT
-        images_here = min(UNIT, count - first)
-        evaluate_block(
-            images, labels, order, first, images_here, scale, shift, theta, theta, work, at(results, 2 * block),
-            1.0, smoothing, 0,
-        )  # fmt: skip
+        images_here = min(UNIT, run.count - first)
+        evaluate_block(run, first, images_here, run.theta, at(run.results, 2 * block), 1.0)
         for lane in range(images_here):
             for k in range(WIDTH):
                 outputs[(first + lane) * WIDTH + k] = work[OUTPUT + k * LANES + lane]

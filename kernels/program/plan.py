@@ -1,64 +1,39 @@
-"""From a network's plan to one compiled program: straight-line source that a person can read.
+"""The plan of a program: its steps, each a list of kernel calls with every whole number written out.
 
-A plan is a list of steps (one forward and one backward step a layer), each a list of kernel calls with every shape
-written out. :func:`program_source` prints it as a Python module; :mod:`lenumba.kernels.compile.native` compiles and
-caches it. Nothing here imports Numba.
+:mod:`lenumba.kernels.program.source` prints it. Nothing here imports Numba.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lenumba.kernels.compile.native import Source
-from lenumba.kernels.constants import LANES, UPDATE, WAIT
-from lenumba.kernels.program.catalogue import CATALOGUE, Kernel
+from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.arguments import BLOCK, UPDATE_ARGUMENTS, Run
+from lenumba.kernels.program.catalogue import signature
 
-# The arguments of a compiled program, in order: name and type.
-RUN_ARGUMENTS = {
-    "training": "i64",
-    "worker": "i64",
-    "workers": "i64",
-    "control": "i64*",
-    "images": "u8*",
-    "labels": "i64*",
-    "order": "i64*",
-    "count": "i64",
-    "first_batch": "i64",
-    "last_batch": "i64",
-    "batch_size": "i64",
-    "max_shards": "i64",
-    "scale": "f32*",
-    "shift": "f32*",
-    "theta": "f32*",
-    "state": "f32*",
-    "gradients": "f32*",
-    "decay": "f32*",
-    "hyper": "f32*",
-    "work": "f32*",
-    "results": "f64*",
-    "totals": "f64*",
-    "outputs": "f32*",
-    "smoothing": "f64",
-    "key": "i64",
-}
-PIXELS = {"uint8": "u8*", "float32": "f32*"}  # what images can be made of, and the argument's type
-BLOCK_ARGUMENTS = (
-    "images, labels, order, first, count, scale, shift, theta, gradient, work, result, weight, smoothing, key"
-)
-# The arguments of a layer's pass. The random numbers of an epoch depend on its `key` and on an image's place in the
-# epoch, of which `first` is that of the block's first image: on nothing else, so not on threads, shards or resuming.
-STEP_ARGUMENTS = {"work": "f32*", "theta": "f32*", "gradient": "f32*", "key": "i64", "first": "i64"}
+VARIABLES = {*Run._fields, *BLOCK, *UPDATE_ARGUMENTS}
 
 
 @dataclass(frozen=True)
 class Place:
-    """An address in one of the program's buffers: `buffer` plus `offset` floats."""
+    """An address in one of the program's buffers: `buffer` plus `offset` floats.
+
+    `name` is that of what lies there, `shape` its shape for people, and `inside` how far inside it the address is.
+    """
 
     buffer: str
     offset: int
+    name: str = field(default="", compare=False)
+    shape: str = field(default="", compare=False)
+    inside: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"at({self.buffer}, {self.offset})"
+        named = f"{self.name} + {self.inside}" if self.inside else self.name
+        return f"at({self.buffer}, {named or self.offset})"
+
+    def part(self, offset: int) -> "Place":
+        """Return the address `offset` floats further."""
+        return replace(self, offset=self.offset + offset, inside=self.inside + offset)
 
 
 @dataclass(frozen=True)
@@ -77,6 +52,16 @@ class Tensor:
     right: int = 0
     start: int = 0
     unit: int = LANES
+    name: str = ""
+
+    def __str__(self) -> str:
+        margins = f", with margins {self.rows}×{self.row}" if self.plane > self.height * self.width else ""
+        return shape_text(self.channels, self.height, self.width) + margins
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return (self.channels, self.height, self.width)
 
     @property
     def rows(self) -> int:
@@ -106,188 +91,166 @@ class Tensor:
     @property
     def padded(self) -> Place:
         """Where the margins begin."""
-        return Place("work", self.start)
+        return Place("work", self.start, self.name, str(self))
 
     @property
     def interior(self) -> Place:
         """Where the values begin."""
-        return Place("work", self.start + (self.top * self.row + self.left) * self.unit)
+        return self.padded.part((self.top * self.row + self.left) * self.unit)
 
     def moved(self, start: int) -> "Tensor":
         """Return a tensor of the same geometry at another place."""
         return replace(self, start=start)
 
 
+def shape_text(channels: int, height: int, width: int) -> str:
+    """Write a shape as people do: 24×24×4, or 50 for a flat one."""
+    return str(channels) if (height, width) == (1, 1) else f"{height}×{width}×{channels}"
+
+
+def geometry(
+    x: Tensor, y: Tensor, window: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1)
+) -> dict[str, int]:
+    """Name the whole numbers of a pass from x to y as kernels do, each of which takes those that it names.
+
+    x[C, H, W], or its N values, with PH rows of padding and all, and what lies between its rows and its maps; UNIT
+    images a block; y[M, OH, OW]; windows of KH × KW, SH and SW apart.
+    """
+    inputs = {"C": x.channels, "H": x.height, "W": x.width, "N": x.size, "X_ROW": x.row, "X_PLANE": x.plane}
+    inputs |= {"PH": x.rows, "UNIT": x.unit}
+    outputs = {"M": y.channels, "OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
+    return inputs | outputs | {"KH": window[0], "KW": window[1], "SH": stride[0], "SW": stride[1]}
+
+
 @dataclass(frozen=True)
 class Call:
-    """One call of a kernel: its pointers, functions and frozen shapes."""
+    """One call of a kernel: its arguments by name, in the order of its signature.
+
+    Those in lower case are places, functions and the program's variables; those in capitals are whole numbers that are
+    frozen when the program is compiled.
+    """
 
     kernel: str
-    pointers: Sequence[Place | str]
-    shapes: dict[str, int | bool]
+    arguments: Mapping[str, Place | str | int]
 
     def __str__(self) -> str:
-        arguments = [str(pointer) for pointer in self.pointers]
-        arguments += [f"{name}={int(value)}" for name, value in self.shapes.items()]
-        return f"{self.kernel}({', '.join(arguments)})"
+        return f"{self.kernel}({', '.join(self.words())})"
 
-    def functions(self, known: Container[str]) -> set[str]:
-        """Return the kernel and those of the `known` ones that it is given as functions."""
-        return {self.kernel, *(pointer for pointer in self.pointers if isinstance(pointer, str) and pointer in known)}
+    def __getitem__(self, name: str) -> Place | str | int:
+        return self.arguments[name]
+
+    def changed(self, **arguments: Place | str | int) -> "Call":
+        """Return the call with other values of some of its arguments."""
+        return replace(self, arguments={**self.arguments, **arguments})
+
+    def words(self) -> list[str]:
+        """Return the arguments as source text."""
+        words = [str(value) for name, value in self.arguments.items() if name not in self.numbers]
+        return words + [f"{name}={value}" for name, value in self.numbers.items()]
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The whole numbers among the arguments."""
+        return {name: int(value) for name, value in self.arguments.items() if isinstance(value, int)}
+
+    @property
+    def places(self) -> list[Place]:
+        """The places among the arguments."""
+        return [value for value in self.arguments.values() if isinstance(value, Place)]
+
+    @property
+    def functions(self) -> set[str]:
+        """The kernel, and the functions that it is given."""
+        return {self.kernel} | {each for each in self.arguments.values() if isinstance(each, str)} - VARIABLES
+
+    @property
+    def variables(self) -> set[str]:
+        """The program's variables that it takes."""
+        values = self.arguments.values()
+        return {each.buffer if isinstance(each, Place) else str(each) for each in values} & VARIABLES
+
+
+def call(kernel: str, numbers: Mapping[str, int] | None = None, /, **arguments: Place | str | int) -> Call:
+    """Return a call of a kernel.
+
+    Parameters
+    ----------
+    numbers
+        Whole numbers (:func:`geometry`) of which the call gets those that the kernel's signature names.
+    arguments
+        All others, and what shall differ from `numbers`. The program's variables need not be given under their names.
+
+    Raises
+    ------
+    TypeError
+        Where the kernel has no argument of a name, or one of its arguments is missing.
+    """
+    wanted = signature(kernel)
+    known = {name: name for name in VARIABLES} | dict(numbers or {}) | arguments
+    faults = [f"has no argument {name}" for name in arguments if name not in wanted]
+    faults += [f"lacks the argument {name}" for name in wanted if name not in known]
+    if faults:
+        raise TypeError(f"{kernel}({', '.join(wanted)}) {faults[0]}")
+    return Call(kernel, {name: known[name] for name in wanted})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer's forward or backward pass, in training and evaluation or in the one that `only` names."""
+    """A function of the program: a layer's pass, or what stands before or behind all layers, for a block.
+
+    Attributes
+    ----------
+    only
+        In which of both it runs; "": in both.
+    layer, phase
+        The layer, and ``forward`` or ``backward``; both "" outside the layers.
+    """
 
     name: str
     comment: str
     calls: Sequence[Call]
     only: Literal["", "training", "evaluation"] = ""
+    layer: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a program is made from."""
+    """All that a program is made from.
+
+    Attributes
+    ----------
+    steps
+        In the order of a block: images, forward passes, loss; the backward passes in training only.
+    updates
+        The calls that turn the gradients of a batch into weights.
+    output, width
+        Where a block's outputs (probabilities) lie, [width, 16].
+    unit, pixels
+        Images of a block, and what they are made of.
+    clips
+        Whether gradients are clipped by their norm.
+    clock
+        Where the clock of a profiled program begins in `work`, in floats; −1: not profiled.
+    """
 
     name: str
     title: str
-    input: Tensor
-    output: Place  # the outputs (probabilities) of a block, [width, 16]
+    steps: Sequence[Step]
+    updates: Sequence[Call]
+    output: Place
     width: int
-    forward: Sequence[Step]
-    backward: Sequence[Step]
-    loss: Sequence[Call]
-    update: str
-    update_flags: dict[str, bool] = field(default_factory=dict)
-    clips: bool = False  # whether gradients are clipped by their norm
-    average: int = -1  # where in `state` the weights' moving average begins, in floats; −1: none is kept
-    labels: Place = Place("work", 0)  # labels[16] and the mask of valid lanes[16] behind them
-    gradient_size: int = 0
-    pixels: str = "uint8"  # a key of PIXELS
-    augment: Call | None = None  # what packs training images instead of `pack`
-    kernels: Mapping[str, Kernel] = field(default_factory=lambda: CATALOGUE)  # where those that it names are found
-    clock: int = -1  # where the clock of a profiled program begins in `work`, in floats; −1: not profiled
+    gradient_size: int
+    unit: int = LANES
+    pixels: str = "uint8"
+    clips: bool = False
+    clock: int = -1
 
-    def lap(self, slot: int) -> list[str]:
-        """Return the line that ends a slot of the clock; none in a program that is not profiled."""
-        return [f"    lap(work, CLOCK={self.clock}, SLOT={slot})"] if self.clock >= 0 else []
+    def block(self, purpose: Literal["training", "evaluation"]) -> list[Step]:
+        """Return the steps of training or evaluation."""
+        return [step for step in self.steps if step.only in ("", purpose)]
 
-
-def program_source(plan: Plan) -> Source:
-    """Print a plan as the source text of a Python module."""
-    lines = [
-        f'"""{plan.title}',
-        "",
-        "Generated by lenumba: each function is one layer's pass over a block of 16 images, or over one.",
-    ]
-    lines += ['"""', "", *imports(plan), ""]
-    steps = [*plan.forward, *plan.backward]
-    for step in steps:
-        lines += ["", "@kernel", f"def {step.name}({', '.join(STEP_ARGUMENTS)}):", f"    # {step.comment}"]
-        lines += [f"    {call}" for call in step.calls] + [""]
-    lines += ["", "STEPS = ["]
-    types = ", ".join(f'"{name}"' for name in STEP_ARGUMENTS.values())
-    lines += [f"    ({step.name}, [{types}])," for step in steps]
-    lines += ["]", ""]
-    lines += block_function("evaluate_block", plan, "evaluation")
-    lines += block_function("train_block", plan, "training")
-    lines += entry_function(plan)
-    signature = RUN_ARGUMENTS | {"images": PIXELS[plan.pixels]}
-    return Source(plan.name, "\n".join(lines) + "\n", "run", list(signature.values()))
-
-
-def imports(plan: Plan) -> list[str]:
-    """Import what the plan's calls name, and the loops around them."""
-    members = {
-        "lenumba.kernels.compile.jit": {"kernel"},
-        "lenumba.kernels.program.loop": {"evaluate_loop", "train_loop"},
-        "lenumba.kernels.vector.simd": {"at"},
-    }
-    if plan.clock >= 0:
-        members["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
-    for name in called(plan):
-        members.setdefault(plan.kernels[name].home, set()).add(name)
-    return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(members.items())]
-
-
-def called(plan: Plan) -> set[str]:
-    """Return the kernels of a program, functions that they are given included."""
-    calls = [*(call for step in (*plan.forward, *plan.backward) for call in step.calls), *plan.loss]
-    calls += [plan.augment] if plan.augment else []
-    return {packing(plan), *update_kernels(plan)}.union(*(call.functions(plan.kernels) for call in calls))
-
-
-def packing(plan: Plan) -> str:
-    """Return the kernel that takes images in."""
-    if plan.input.unit == 1:
-        return "pack_image"
-    return "pack" if plan.pixels == "uint8" else "pack_floats"
-
-
-def update_kernels(plan: Plan) -> list[str]:
-    """Return the kernels that turn gradients into weights."""
-    return [plan.update] + ["add_shards", "clip_gradient"] * plan.clips + ["average_weights"] * (plan.average >= 0)
-
-
-def block_function(name: str, plan: Plan, purpose: Literal["training", "evaluation"]) -> list[str]:
-    """Print the function that takes one block through the network."""
-    forward = [step for step in plan.forward if step.only in ("", purpose)]
-    backward = plan.backward if purpose == "training" else []
-    arguments = ", ".join(STEP_ARGUMENTS)
-    x = plan.input
-    labels, valid = plan.labels, Place("work", plan.labels.offset + LANES)
-    height, width = x.height, x.width
-    if x.row == x.width:  # no margins between rows: an image is one long row
-        height, width = 1, x.height * x.width
-    shapes = f"C={x.channels}, H={height}, W={width}, X_ROW={x.row}, X_PLANE={x.plane}"
-    packed = f"scale, shift, {x.interior}, {labels}, {valid}"
-    if purpose == "training" and plan.augment:
-        pack = f"    {plan.augment}"
-    elif x.unit == 1:
-        pack = f"    pack_image(images, labels, order, first, {packed}, C={x.channels}, SIZE={x.plane})"
-    else:
-        shapes += f", COUNT={min(width, LANES)}" if plan.pixels == "uint8" else ""
-        pack = f"    {packing(plan)}(images, labels, order, first, count, {packed}, {shapes})"
-    parts = [[pack], *([f"    {step.name}({arguments})"] for step in forward)]
-    parts.append([f"    {call}" for call in plan.loss])
-    parts += [[f"    {step.name}({arguments})"] for step in backward]
-    if purpose == "training":
-        parts = [plan.lap(WAIT), *(part + plan.lap(slot) for slot, part in enumerate(parts, UPDATE + 1))]
-    return ["", "@kernel", f"def {name}({BLOCK_ARGUMENTS}):", *(line for part in parts for line in part), ""]
-
-
-def entry_function(plan: Plan) -> list[str]:
-    """Print the program's entry point."""
-    names = ", ".join(RUN_ARGUMENTS)
-    flags = "".join(f", {name}={int(value)}" for name, value in plan.update_flags.items())
-    profiled = plan.clock >= 0
-    start = [f"        start_clock(work, CLOCK={plan.clock})"] if profiled else []
-    unit = plan.input.unit
-    extra = f" lap=lap, CLOCK={plan.clock}," if profiled else ""
-    extra += " add_shards=add_shards, clip_gradient=clip_gradient," if plan.clips else ""
-    average = f"    average_weights(theta, at(state, {plan.average}), hyper, first, last)"
-    return [
-        "",
-        "@kernel",
-        "def update(theta, state, gradients, decay, hyper, shards, vectors, first, last):",
-        f"    {plan.update}(theta, state, gradients, decay, hyper, shards, vectors, first, last{flags})",
-        *([average] if plan.average >= 0 else []),
-        "",
-        "",
-        "@kernel",
-        f"def run({names}):",
-        "    if training:",
-        *start,
-        "        train_loop(",
-        "            train_block, update, worker, workers, control, images, labels, order, count, first_batch,",
-        "            last_batch, batch_size, max_shards, scale, shift, theta, state, gradients, decay, hyper, work,",
-        f"            results, totals, smoothing, key, GRADIENT_SIZE={plan.gradient_size}, UNIT={unit},{extra}",
-        "        )",
-        *(f"    {line}" for line in plan.lap(WAIT)),
-        "    else:",
-        "        evaluate_loop(",
-        "            evaluate_block, control, images, labels, order, count, scale, shift, theta, work, results,",
-        f"            outputs, smoothing, WIDTH={plan.width}, OUTPUT={plan.output.offset}, UNIT={plan.input.unit},",
-        "        )",
-    ]
+    @property
+    def calls(self) -> list[Call]:
+        """All calls of the program's kernels, without the loops'."""
+        return [call for step in self.steps for call in step.calls] + list(self.updates)

@@ -28,10 +28,15 @@ def rows_beside(columns: int, registers: int) -> int:
     return max(1, (registers - 1 - columns) // columns)
 
 
-def tiles(rows: int, columns: int, columns_limit: int, registers: int) -> list[dict[str, tuple[int, int, int]]]:
-    """Cover rows × columns with tiles: a list of {"rows": (first, last, tile), "columns": (…)}."""
+def span(name: str, rows: tuple[int, int, int], size: str = "MAPS") -> dict[str, int]:
+    """Name a range and its tile as the kernels do."""
+    return {f"{name}_FROM": rows[0], f"{name}_TO": rows[1], size: rows[2]}
+
+
+def tiles(m: str, rows: int, j: str, columns: int, limit: int, registers: int) -> list[dict[str, int]]:
+    """Cover rows × columns with tiles of at most `limit` columns: the kernels' ranges called `m` and `j` for each."""
     return [
-        {"rows": row, "columns": column}
-        for column in split(columns, columns_limit)
+        span(m, row) | span(j, column, "COLS")
+        for column in split(columns, limit)
         for row in split(rows, rows_beside(column[2], registers))
     ]

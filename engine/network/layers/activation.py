@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from lenumba.engine.network.layers.base import ActivationName, LayerBase, Name, Node
-from lenumba.kernels.program.plan import Call, Place
+from lenumba.kernels.program.plan import Call, Tensor, call, geometry
 
 
 class Activation(LayerBase):
@@ -19,25 +19,18 @@ class Activation(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return y = f(x)."""
-        return [Call("activation_forward", [node.x.interior, node.y.interior, self.function], shapes(node))]
+        x, y = node.x.interior, node.y.interior
+        return [call("activation_forward", elementwise(node), x=x, y=y, function=self.function)]
 
     def backward(self, node: Node) -> list[Call]:
         """Return dx = dy · f′(y)."""
         if node.dx is None:
             return []
-        pointers: list[Place | str] = [
-            node.y.interior,
-            node.dy.interior,
-            node.dx.interior,
-            f"{self.function}_derivative",
-        ]
-        return [Call("activation_backward", pointers, shapes(node))]
+        y, dy, dx = node.y.interior, node.dy.interior, node.dx.interior
+        slope = f"{self.function}_derivative"
+        return [call("activation_backward", elementwise(node), y=y, dy=dy, dx=dx, derivative=slope)]
 
 
-def shapes(node: Node) -> dict[str, int]:
-    """Name the extents and strides as the kernels do; a single image is one row of whole vectors."""
-    x, y = node.x, node.y
-    if x.unit == 1:
-        return {"C": 1, "H": 1, "W": x.vectors, "X_ROW": 0, "X_PLANE": 0, "Y_ROW": 0, "Y_PLANE": 0}
-    extents = {"C": x.channels, "H": x.height, "W": x.width, "X_ROW": x.row, "X_PLANE": x.plane}
-    return extents | {"Y_ROW": y.row, "Y_PLANE": y.plane}
+def elementwise(node: Node) -> dict[str, int]:
+    """Return the whole numbers of a pass value by value; a single image is one row of whole vectors."""
+    return geometry(node.x, node.y) if node.x.unit > 1 else geometry(row := Tensor(1, 1, node.x.vectors), row)

@@ -110,6 +110,11 @@ class Node:
     registers: int
     number: int = 0
 
+    @property
+    def bias(self) -> Place | str:
+        """Where the bias lies; anywhere in `theta` where there is none."""
+        return self.parameters.get("bias", "theta")
+
 
 class LayerBase(Strictly):
     """A layer: its configuration, shapes, parameters and kernel calls; each class adds its own `type`."""
@@ -160,10 +165,3 @@ class LayerBase(Strictly):
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""
         raise NotImplementedError
-
-
-def ranges(rows: str, columns: str, tile: dict[str, tuple[int, int, int]]) -> dict[str, int]:
-    """Name a tile's ranges as the kernels do."""
-    (m_from, m_to, maps), (j_from, j_to, cols) = tile["rows"], tile["columns"]
-    bounds = {f"{rows}_FROM": m_from, f"{rows}_TO": m_to, "MAPS": maps}
-    return bounds | {f"{columns}_FROM": j_from, f"{columns}_TO": j_to, "COLS": cols}

@@ -18,11 +18,9 @@ from lenumba.engine.network.layers.base import (
     Shape,
     Size,
     pair,
-    ranges,
 )
-from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call
-from lenumba.kernels.vector.tiling import rows_beside, split, tiles
+from lenumba.kernels.program.plan import Call, Tensor, call, geometry
+from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
 Padding: TypeAlias = (
     Literal["valid", "same"]
@@ -123,64 +121,58 @@ class Conv(LayerBase):
 
     def scratch(self, shape: Shape, unit: int) -> int:
         """Return the size of a single image's long rows."""
-        return self._rows(shape).size if unit == 1 else 0
+        return long_rows.rows_for(self, shape, pair(self.kernel_size)).size if unit == 1 else 0
 
     def forward(self, node: Node) -> list[Call]:
         """Return the tiled forward calls."""
         if node.x.unit == 1:
-            rows = self._rows((node.x.channels, node.x.height, node.x.width))
-            return long_rows.forward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
-        x, y = node.x, node.y
-        pointers = [x.padded, node.parameters["kernel"], node.parameters.get("bias", "theta"), y.interior, "none"]
-        shapes = self._shapes(node) | {"BIAS": self.bias, "UNIT": LANES}
-        columns = 8 if node.registers >= 32 else 4
+            return long_rows.forward_calls(self, node, pair(self.kernel_size), pair(self.stride))
+        x, w, y = node.x.padded, node.parameters["kernel"], node.y.interior
         return [
-            Call("conv_forward", pointers, shapes | ranges("M", "J", tile))
-            for tile in tiles(self.channels, y.width, columns, node.registers)
+            call(
+                "conv_forward",
+                self._geometry(node),
+                x=x,
+                w=w,
+                b=node.bias,
+                y=y,
+                function="none",
+                BIAS=self.bias,
+                **tile,
+            )
+            for tile in tiles("M", self.channels, "J", node.y.width, 8 if node.registers >= 32 else 4, node.registers)
         ]
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
         if node.x.unit == 1:
-            rows = self._rows((node.x.channels, node.x.height, node.x.width))
-            return long_rows.backward_calls(self, node, rows, pair(self.kernel_size), pair(self.stride))
-        y, shapes, kw = node.dy, self._shapes(node), pair(self.kernel_size)[1]
-        calls = []
+            return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
+        x, dy, sizes, calls = node.x.padded, node.dy.interior, self._geometry(node), []
         if self.trainable:
-            pointers = [node.x.padded, y.interior, node.gradients["kernel"]]
             calls += [
-                Call("conv_weight_gradient", pointers, shapes | {"OW": y.width, "UNIT": LANES} | ranges("M", "V", tile))
-                for tile in tiles(self.channels, kw, 8, node.registers)
+                call("conv_weight_gradient", sizes, x=x, dy=dy, dw=node.gradients["kernel"], **tile)
+                for tile in tiles("M", self.channels, "V", sizes["KW"], 8, node.registers)
             ]
             if self.bias:
-                extents = {"M": self.channels, "OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
-                calls.append(Call("conv_bias_gradient", [y.interior, node.gradients["bias"]], extents))
-        if node.dx is not None:
-            calls += self._input_gradient(node, node.dx)
-        return calls
+                calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"]))
+        return calls + (self._input_gradient(node, node.dx) if node.dx is not None else [])
 
-    def _input_gradient(self, node: Node, dx) -> list[Call]:
+    def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
         kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
         columns = split(node.dy.width, INPUT_GRADIENT_COLUMNS)
         first = len(columns) == 1 and columns[0][1] == columns[0][2]
         whole = first and (columns[0][2] - 1) * sw + kw == dx.row
-        calls = [] if whole else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
+        calls = [] if whole else [call("clear", dx=dx.padded, SIZE=dx.vectors)]
+        given = {"dy": node.dy.interior, "w": node.parameters["kernel"], "dx": dx.padded}
         for column in columns:
             width = (column[2] - 1) * sw + kw
             for rows in split(dx.channels, rows_beside(width, node.registers - column[2])):
-                shapes = self._shapes(node) | {"PH": dx.rows, "M": self.channels}
-                shapes |= ranges("C", "J", {"rows": rows, "columns": column}) | {"WIDTH": width, "FIRST": whole}
-                pointers = [node.dy.interior, node.parameters["kernel"], dx.padded]
-                calls.append(Call("conv_input_gradient", pointers, shapes))
+                tile = span("C", rows) | span("J", column, "COLS") | {"WIDTH": width, "FIRST": whole}
+                calls.append(call("conv_input_gradient", self._geometry(node), **given, **tile))
         return calls
 
-    def _rows(self, shape: Shape) -> long_rows.Rows:
-        return long_rows.rows_for(shape, self.channels, pair(self.kernel_size), self.margins(shape))
-
-    def _shapes(self, node: Node) -> dict[str, int]:
-        x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.kernel_size), pair(self.stride)
-        sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
-        return sizes | {"OH": y.height, "Y_ROW": y.row, "Y_PLANE": y.plane}
+    def _geometry(self, node: Node) -> dict[str, int]:
+        return geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride))
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -12,11 +12,10 @@ from lenumba.engine.network.layers.base import (
     Node,
     Parameter,
     Shape,
-    ranges,
 )
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call
-from lenumba.kernels.vector.tiling import rows_beside, split, tiles
+from lenumba.kernels.program.plan import Call, Place, call, geometry
+from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
 FAR_WEIGHTS = 1 << 16  # from 256 KiB on, weights come from beyond half of a usual second-level cache
 PREFETCH_ROWS = 16
@@ -76,69 +75,47 @@ class Dense(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return the tiled forward calls."""
-        inputs = node.x.channels
+        x, y, sizes = node.x.interior, node.y.interior, geometry(node.x, node.y)
+        given: dict[str, Place | str | int] = {"x": x, "w": node.parameters["kernel"], "b": node.bias, "y": y}
+        given["BIAS"] = self.bias
         if node.x.unit == 1:
-            return self._forward_pixels(node)
-        pointers = [node.x.interior, node.parameters["kernel"], node.parameters.get("bias", "theta"), node.y.interior]
+            clear = call("clear_tail", sizes, x=x, ROW=padded_row(node.x.size))
+            return [clear, call("dense_forward_pixels", sizes, **given)]
         return [
-            Call("dense_forward", pointers, {"N": inputs, "BIAS": self.bias} | limits("M", rows))
+            call("dense_forward", sizes, **given, **span("M", rows))
             # Not more: 16 rows of 4096 bytes would compete for the 8 places of one set of the cache.
             for rows in split(self.units, min(8, node.registers - 2))
         ]
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
-        inputs, row, dy = node.x.channels, padded_row(node.x.channels), node.dy.interior
-        calls = []
+        sizes, row, dy = geometry(node.x, node.y), padded_row(node.x.size), node.dy.interior
+        block, calls = node.x.unit > 1, []
         if self.trainable:
-            block = node.x.unit > 1
-            if block:
-                calls.append(Call("transpose_lanes", [node.x.interior, node.scratch], {"N": inputs, "ROW": row}))
+            xt = node.scratch if block else node.x.interior
+            calls += [call("transpose_lanes", sizes, x=node.x.interior, xt=xt, ROW=row)] * block
             calls += [
-                Call(
-                    "dense_weight_gradient",
-                    [node.scratch if block else node.x.interior, dy, node.gradients["kernel"]],
-                    {"N": inputs, "ROW": row, "UNIT": node.x.unit} | ranges("M", "V", tile),
-                )
-                for tile in tiles(self.units, row // LANES, 4 if node.registers >= 32 else 2, node.registers)
+                call("dense_weight_gradient", sizes, xt=xt, dy=dy, dw=node.gradients["kernel"], ROW=row, **tile)
+                for tile in tiles("M", self.units, "V", row // LANES, 4 if node.registers >= 32 else 2, node.registers)
             ]
             if self.bias:
                 kernel = "dense_bias_gradient" if block else "dense_bias_gradient_pixels"
-                calls.append(Call(kernel, [dy, node.gradients["bias"]], {"M": self.units}))
-        if node.dx is not None and node.x.unit == 1:
-            pointers = [dy, node.parameters["kernel"], node.dx.interior]
-            calls += [
-                Call(
-                    "dense_input_gradient_pixels", pointers, {"N": inputs, "M": self.units} | limits("V", rows, "COLS")
-                )
+                calls.append(call(kernel, sizes, dy=dy, db=node.gradients["bias"]))
+        if node.dx is None:
+            return calls
+        given = {"dy": dy, "w": node.parameters["kernel"], "dx": node.dx.interior}
+        if not block:
+            return calls + [
+                call("dense_input_gradient_pixels", sizes, **given, **span("V", rows, "COLS"))
                 for rows in split(row // LANES, min(8, rows_beside(1, node.registers)))
             ]
-        elif node.dx is not None:
-            pointers = [dy, node.parameters["kernel"], node.dx.interior]
-            ahead = PREFETCH_ROWS if inputs * self.units >= FAR_WEIGHTS else 0
-            calls += [
-                Call(
-                    "dense_input_gradient", pointers, {"N": inputs, "M": self.units, "AHEAD": ahead} | limits("N", rows)
-                )
-                for rows in split(inputs, min(16, rows_beside(1, node.registers)))
-            ]
-        return calls
-
-    def _forward_pixels(self, node: Node) -> list[Call]:
-        """Return the forward calls for a single image."""
-        inputs, x = node.x.channels, node.x.interior
-        pointers = [x, node.parameters["kernel"], node.parameters.get("bias", "theta"), node.y.interior]
-        return [
-            Call("clear_tail", [x], {"N": inputs, "ROW": padded_row(inputs)}),
-            Call("dense_forward_pixels", pointers, {"N": inputs, "M": self.units, "BIAS": self.bias}),
+        ahead = PREFETCH_ROWS if node.x.size * self.units >= FAR_WEIGHTS else 0
+        return calls + [
+            call("dense_input_gradient", sizes, **given, AHEAD=ahead, **span("N", rows))
+            for rows in split(node.x.size, min(16, rows_beside(1, node.registers)))
         ]
 
 
 def padded_row(inputs: int) -> int:
     """Return `inputs` rounded up to whole vectors."""
     return -(-inputs // LANES) * LANES
-
-
-def limits(name: str, rows: tuple[int, int, int], size: str = "MAPS") -> dict[str, int]:
-    """Name a range and its tile as the kernels do."""
-    return {f"{name}_FROM": rows[0], f"{name}_TO": rows[1], size: rows[2]}

@@ -5,10 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from lenumba.engine.network.layers.activation import shapes
 from lenumba.engine.network.layers.base import LayerBase, Name, Node, Shape
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call, Place
+from lenumba.kernels.program.plan import Call, call, geometry
 
 UNITY = 1 << 24  # the random numbers that decide are whole numbers below this: what float32 holds exactly
 
@@ -35,21 +34,22 @@ class Dropout(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return y = x · mask."""
-        threshold = {"THRESHOLD": min(round(self.rate * UNITY), UNITY - 1), "LAYER": node.number}
-        pointers: list[Place | str] = [node.x.interior, node.y.interior, node.scratch, "key", "first"]
-        return [Call("dropout_forward", pointers, shapes(node) | threshold)]
+        x, y, threshold = node.x.interior, node.y.interior, min(round(self.rate * UNITY), UNITY - 1)
+        sizes = geometry(node.x, node.y)
+        return [call("dropout_forward", sizes, x=x, y=y, mask=node.scratch, THRESHOLD=threshold, LAYER=node.number)]
 
     def evaluate(self, node: Node) -> list[Call]:
         """Return no call, or a copy where y may not lie where x lies."""
         if node.x.start == node.y.start:
             return []
-        return [Call("copy", [node.x.interior, node.y.interior], shapes(node))]
+        return [call("copy", geometry(node.x, node.y), x=node.x.interior, y=node.y.interior)]
 
     def backward(self, node: Node) -> list[Call]:
         """Return dx = dy · mask."""
         if node.dx is None:
             return []
-        return [Call("dropout_backward", [node.dy.interior, node.dx.interior, node.scratch], shapes(node))]
+        dy, dx = node.dy.interior, node.dx.interior
+        return [call("dropout_backward", geometry(node.x, node.y), dy=dy, dx=dx, mask=node.scratch)]
 
 
 def epoch_key(seed: int, epoch: int) -> int:

@@ -6,9 +6,9 @@ See :mod:`lenumba.kernels.layers.pixels`.
 from dataclasses import dataclass
 from typing import Any
 
-from lenumba.engine.network.layers.base import Margins, Node, Shape, ranges
+from lenumba.engine.network.layers.base import Node, Shape
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Call, Place, Tensor
+from lenumba.kernels.program.plan import Call, Place, Tensor, call, geometry
 from lenumba.kernels.vector.tiling import tiles
 
 COLUMNS = 8
@@ -36,6 +36,11 @@ class Rows:
     inputs: int
     lead: int
     padded: bool
+
+    @property
+    def input(self) -> Tensor:
+        """The padded input."""
+        return Tensor(self.shape[0], self.height, self.width, unit=1)
 
     @property
     def y(self) -> int:
@@ -68,68 +73,62 @@ def vectors(size: int) -> int:
     return -(-size // LANES)
 
 
-def rows_for(shape: Shape, maps: int, kernel: tuple[int, int], margins: Margins) -> Rows:
+def rows_for(layer: Any, shape: Shape, kernel: tuple[int, int]) -> Rows:
     """Return the sizes for an input of `shape`."""
-    top, left, bottom, right = margins
+    top, left, bottom, right = margins = layer.margins(shape)
     height, width = top + shape[1] + bottom, left + shape[2] + right
     reach = (kernel[0] - 1) * width + kernel[1] - 1
     outputs, inputs = vectors(height * width - reach), vectors(height * width)
     lead = LANES * vectors(reach + LANES)
-    return Rows(shape, maps, height, width, outputs, inputs, lead, any(margins))
+    return Rows(shape, layer.channels, height, width, outputs, inputs, lead, any(margins))
 
 
-def forward_calls(layer: Any, node: Node, rows: Rows, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
+def forward_calls(layer: Any, node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
     """Return the calls of the forward pass: padding, one long row a map, and its columns copied out."""
-    y, flat = node.y, part(node, rows.y)
+    rows = rows_for(layer, node.x.shape, kernel)
+    y, flat, row = node.y, node.scratch.part(rows.y), Tensor(rows.maps, 1, rows.outputs * LANES, unit=1)
     x, calls = padded_input(layer, node, rows)
-    pointers = [x, node.parameters["kernel"], node.parameters.get("bias", "theta"), flat, "none"]
-    sizes = shapes(rows, kernel) | {"OH": 1, "Y_ROW": 0, "Y_PLANE": rows.outputs * LANES, "BIAS": layer.bias}
+    given = {"x": x, "w": node.parameters["kernel"], "b": node.bias, "y": flat, "function": "none", "BIAS": layer.bias}
     calls += [
-        Call("conv_forward", pointers, sizes | ranges("M", "J", tile))
-        for tile in tiles(rows.maps, rows.outputs, COLUMNS, node.registers)
+        call("conv_forward", geometry(rows.input, row, kernel), **given, **tile)
+        for tile in tiles("M", rows.maps, "J", rows.outputs, COLUMNS, node.registers)
     ]
-    outer = {"X_PLANE": rows.outputs * LANES, "X_ROW": stride[0] * rows.width, "X_STEP": stride[1]}
-    inner = {"Y_PLANE": y.plane, "Y_ROW": y.row, "Y_STEP": 1}
-    return [*calls, Call("copy_strided", [flat, y.interior], extents(y) | outer | inner)]
+    strides = {"X_PLANE": row.plane, "X_ROW": stride[0] * rows.width, "X_STEP": stride[1]}
+    return [*calls, copy(flat, y.interior, geometry(y, y) | strides)]
 
 
-def backward_calls(layer: Any, node: Node, rows: Rows, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
+def backward_calls(layer: Any, node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
     """Return the calls of the backward pass: dy spread to long rows, and the gradients from there."""
-    dy, flat = node.dy, part(node, rows.dy)
-    outer = {"X_PLANE": dy.plane, "X_ROW": dy.row, "X_STEP": 1}
-    inner = {"Y_PLANE": rows.dy_plane, "Y_ROW": stride[0] * rows.width, "Y_STEP": stride[1]}
-    calls = [Call("copy_strided", [dy.interior, flat], extents(dy) | outer | inner)]
+    rows = rows_for(layer, node.x.shape, kernel)
+    dy, flat, row = node.dy, node.scratch.part(rows.dy), Tensor(rows.maps, 1, rows.dy_plane, unit=1)
+    sizes = geometry(rows.input, row, kernel)
+    strides = {"Y_PLANE": row.plane, "Y_ROW": stride[0] * rows.width, "Y_STEP": stride[1]}
+    calls = [copy(dy.interior, flat, geometry(dy, dy) | strides)]
     if layer.trainable:
-        x = part(node, 0) if rows.padded else node.x.interior
-        sizes = shapes(rows, kernel) | {"OH": 1, "OW": rows.outputs, "Y_ROW": 0, "Y_PLANE": rows.dy_plane}
+        x = node.scratch if rows.padded else node.x.interior
         calls += [
-            Call("conv_weight_gradient", [x, flat, node.gradients["kernel"]], sizes | ranges("M", "V", tile))
-            for tile in tiles(rows.maps, kernel[1], COLUMNS, node.registers)
+            call("conv_weight_gradient", sizes, x=x, dy=flat, dw=node.gradients["kernel"], OW=rows.outputs, **tile)
+            for tile in tiles("M", rows.maps, "V", kernel[1], COLUMNS, node.registers)
         ]
         if layer.bias:
-            sizes = {"M": rows.maps, "OH": 1, "OW": rows.outputs, "Y_ROW": 0, "Y_PLANE": rows.dy_plane // LANES}
-            calls.append(Call("conv_bias_gradient", [flat, node.gradients["bias"]], sizes))
+            planes = {"OW": rows.outputs, "Y_PLANE": rows.dy_plane // LANES}
+            calls.append(call("conv_bias_gradient", sizes, dy=flat, db=node.gradients["bias"], **planes))
     if node.dx is not None:
-        calls += input_gradient(layer, node, node.dx, rows, kernel, flat)
+        calls += input_gradient(layer, node, node.dx, rows, sizes, flat)
     return calls
 
 
-def input_gradient(layer: Any, node: Node, dx: Tensor, rows: Rows, kernel: tuple[int, int], flat: Place) -> list[Call]:
+def input_gradient(layer: Any, node: Node, dx: Tensor, rows: Rows, sizes: dict[str, int], flat: Place) -> list[Call]:
     """Return the calls of the input gradient: into long rows, without the padding copied out."""
-    channels = rows.shape[0]
-    plane = rows.inputs * LANES
-    pointers = [flat, node.parameters["kernel"], part(node, rows.dx)]
-    sizes = {"C": channels, "X_ROW": rows.width, "X_PLANE": plane, "KH": kernel[0], "KW": kernel[1]}
-    sizes |= {"M": rows.maps, "Y_PLANE": rows.dy_plane}
+    plane, place = rows.inputs * LANES, node.scratch.part(rows.dx)
+    given = {"dy": flat, "w": node.parameters["kernel"], "dx": place}
     calls = [
-        Call("conv_input_gradient_pixels", pointers, sizes | ranges("C", "J", tile))
-        for tile in tiles(channels, rows.inputs, COLUMNS, node.registers)
+        call("conv_input_gradient_pixels", sizes, **given, **tile, X_PLANE=plane)
+        for tile in tiles("C", dx.channels, "J", rows.inputs, COLUMNS, node.registers)
     ]
-    top, left = layer.margins(rows.shape)[:2]
-    outer = {"X_PLANE": plane, "X_ROW": rows.width, "X_STEP": 1}
-    inner = {"Y_PLANE": dx.plane, "Y_ROW": dx.row, "Y_STEP": 1}
-    inside = part(node, rows.dx + top * rows.width + left)
-    return [*calls, Call("copy_strided", [inside, dx.interior], extents(dx) | outer | inner)]
+    top, left = layer.margins(dx.shape)[:2]
+    strides = {"X_PLANE": plane, "X_ROW": rows.width}
+    return [*calls, copy(place.part(top * rows.width + left), dx.interior, geometry(dx, dx) | strides)]
 
 
 def padded_input(layer: Any, node: Node, rows: Rows) -> tuple[Place, list[Call]]:
@@ -137,24 +136,11 @@ def padded_input(layer: Any, node: Node, rows: Rows) -> tuple[Place, list[Call]]
     x = node.x
     if not rows.padded:
         return x.interior, []
-    top, left = layer.margins(rows.shape)[:2]
-    outer = {"X_PLANE": x.plane, "X_ROW": x.row, "X_STEP": 1}
-    inner = {"Y_PLANE": rows.height * rows.width, "Y_ROW": rows.width, "Y_STEP": 1}
-    inside = part(node, top * rows.width + left)
-    return part(node, 0), [Call("copy_strided", [x.interior, inside], extents(x) | outer | inner)]
+    top, left = layer.margins(x.shape)[:2]
+    inside = node.scratch.part(top * rows.width + left)
+    return node.scratch, [copy(x.interior, inside, geometry(x, rows.input))]
 
 
-def shapes(rows: Rows, kernel: tuple[int, int]) -> dict[str, int]:
-    """Name the sizes as the convolution kernels do."""
-    sizes = {"C": rows.shape[0], "X_ROW": rows.width, "X_PLANE": rows.height * rows.width}
-    return sizes | {"KH": kernel[0], "KW": kernel[1], "SH": 1, "SW": 1, "UNIT": 1}
-
-
-def extents(tensor: Tensor) -> dict[str, int]:
-    """Name a tensor's extents as the kernels do."""
-    return {"C": tensor.channels, "H": tensor.height, "W": tensor.width}
-
-
-def part(node: Node, offset: int) -> Place:
-    """Return a place in the layer's scratch memory."""
-    return Place("work", node.scratch.offset + offset)
+def copy(x: Place, y: Place, sizes: dict[str, int]) -> Call:
+    """Return the call that copies a tensor from x to y."""
+    return call("copy_strided", {"X_STEP": 1, "Y_STEP": 1} | sizes, x=x, y=y)

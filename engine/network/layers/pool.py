@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from lenumba.engine.network.layers.base import LIST, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
-from lenumba.kernels.program.plan import Call, Place
+from lenumba.kernels.program.plan import Call, Place, call, geometry
 
 SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
 
@@ -57,33 +57,25 @@ class Pool(LayerBase):
 
     def forward(self, node: Node) -> list[Call]:
         """Return the forward call."""
-        if node.x.unit == 1:
-            return [Call(f"{self.kind}_forward_pixels", [node.x.interior, node.y.interior], self._pixel_shapes(node))]
-        return [Call(f"{self.kind}_forward", [node.x.padded, node.y.interior], self._shapes(node))]
+        kernel = f"{self.kind}_forward" + "_pixels" * (node.x.unit == 1)
+        return [call(kernel, self._geometry(node), x=node.x.padded, y=node.y.interior)]
 
     def backward(self, node: Node) -> list[Call]:
         """Return the input gradient; it is cleared first where windows overlap or leave pixels out."""
-        dx, (kh, kw), (sh, sw) = node.dx, pair(self.size), self.steps
+        y, dx, (kh, kw), (sh, sw) = node.y, node.dx, pair(self.size), self.steps
         if dx is None:
             return []
-        compared: list[Place | str] = [node.x.padded, node.y.interior] if self.reads_output else []
-        pointers: list[Place | str] = [node.dy.interior, dx.padded]
+        given: dict[str, Place | str | int] = {"dy": node.dy.interior, "dx": dx.padded}
+        given |= {"x": node.x.padded, "y": y.interior} if self.reads_output else {}
+        clear = call("clear", dx=dx.padded, SIZE=dx.vectors)
         if node.x.unit == 1:
-            clear = Call("clear", [dx.padded], {"SIZE": dx.vectors})
-            return [clear, Call(f"{self.kind}_backward_pixels", [*compared, *pointers], self._pixel_shapes(node))]
-        overlap = kh > sh or kw > sw
-        covered = (node.y.height * sh, node.y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
-        calls = [] if covered else [Call("clear", [dx.padded], {"SIZE": dx.vectors})]
-        pointers = [*(compared or [node.x.padded]), *pointers, "none_derivative"]
-        return [*calls, Call(f"{self.kind}_backward", pointers, self._shapes(node) | {"OVERLAP": overlap})]
+            return [clear, call(f"{self.kind}_backward_pixels", self._geometry(node), **given)]
+        covered = (y.height * sh, y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)
+        given |= {"x": node.x.padded, "derivative": "none_derivative", "OVERLAP": kh > sh or kw > sw}
+        return [clear] * (not covered) + [call(f"{self.kind}_backward", self._geometry(node), **given)]
 
-    def _pixel_shapes(self, node: Node) -> dict[str, int]:
-        return {name: size for name, size in self._shapes(node).items() if not name.startswith("Y_")}
-
-    def _shapes(self, node: Node) -> dict[str, int]:
-        x, y, (kh, kw), (sh, sw) = node.x, node.y, pair(self.size), self.steps
-        sizes = {"C": x.channels, "X_ROW": x.row, "X_PLANE": x.plane, "KH": kh, "KW": kw, "SH": sh, "SW": sw}
-        return sizes | {"OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
+    def _geometry(self, node: Node) -> dict[str, int]:
+        return geometry(node.x, node.y, pair(self.size), self.steps)
 
 
 class AveragePool(Pool):

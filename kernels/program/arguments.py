@@ -1,0 +1,83 @@
+"""What a compiled program is given, written once: the loops read it by name, the engine fills it in by name."""
+
+from typing import Annotated, NamedTuple, TypeAlias, get_type_hints
+
+# A number, or an address: with its type as `kernels.compile.jit.TYPES` calls it.
+Whole: TypeAlias = Annotated[int, "i64"]
+Real: TypeAlias = Annotated[float, "f64"]
+Wholes: TypeAlias = Annotated[int, "i64*"]
+Floats: TypeAlias = Annotated[int, "f32*"]
+Doubles: TypeAlias = Annotated[int, "f64*"]
+
+PIXELS = {"uint8": "u8*", "float32": "f32*"}  # what images can be made of, and the type of their address
+
+
+class Run(NamedTuple):
+    """The arguments of one worker's run of a program, in order; a run reads only what it needs.
+
+    Attributes
+    ----------
+    training
+        1: train on batches first_batch … last_batch − 1 of the epoch; 0: evaluate all `count` images.
+    worker, workers
+        This thread's number, and how many there are.
+    control
+        int64 [CONTROL_SIZE]: what threads meet with (see `kernels.constants`).
+    images, labels, order
+        Images [N, C, H, W] of PIXELS, int64 [N], and int64 [count]: which images, in which order.
+    max_shards
+        Shards of a batch, at most.
+    scale, shift
+        float32 [C]: pixels become pixel · scale + shift.
+    theta, state, gradients
+        float32 [size], [states · size] and [shards · size]: parameters, the optimiser's state, the shards' gradients.
+    decay, hyper
+        float32 [vectors] and [batches, HYPER_COLUMNS]: where weight decay applies, and each step's hyperparameters.
+    work
+        float32: this worker's own memory, laid out as the program's names say.
+    results
+        float64: summed loss and right answers, 8 numbers a shard (training), or 2 a block (evaluation); behind the
+        shards' there is room for [vectors] sums of squares where gradients are clipped.
+    totals, outputs
+        float64 [2]: sums of the epoch (training); float32 [count, width]: the network's outputs (evaluation).
+    smoothing, key
+        Label smoothing, and the epoch's key: what its random numbers depend on.
+    """
+
+    training: Whole
+    worker: Whole
+    workers: Whole
+    control: Wholes
+    images: Annotated[int, "u8*"]
+    labels: Wholes
+    order: Wholes
+    count: Whole  # type: ignore[assignment]  # not what tuples call so
+    first_batch: Whole
+    last_batch: Whole
+    batch_size: Whole
+    max_shards: Whole
+    scale: Floats
+    shift: Floats
+    work: Floats
+    theta: Floats
+    state: Floats
+    gradients: Floats
+    decay: Floats
+    hyper: Floats
+    results: Doubles
+    totals: Doubles
+    outputs: Floats
+    smoothing: Real
+    key: Whole
+
+
+# What differs from block to block, beside the run: the place in the epoch of its first image and how many there are,
+# its shard's gradient and result, and what its loss is multiplied by.
+BLOCK = {"first": "i64", "count": "i64", "gradient": "f32*", "result": "f64*", "weight": "f64"}
+UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
+
+
+def types_of(pixels: str) -> dict[str, str]:
+    """Return the types of a run's arguments by name, in order, for images made of `pixels`."""
+    types = {name: hint.__metadata__[0] for name, hint in get_type_hints(Run, include_extras=True).items()}
+    return types | {"images": PIXELS[pixels]}

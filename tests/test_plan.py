@@ -11,6 +11,7 @@ from lenumba.engine.explain import selftest
 from lenumba.engine.network.augmentation import Augment
 from lenumba.engine.network.network import Network
 from lenumba.kernels.compile.native import module_text
+from lenumba.kernels.measure.profiled import profiled_plan
 from lenumba.kernels.program.arguments import BLOCK, UPDATE_ARGUMENTS, Run
 from lenumba.kernels.program.catalogue import CATALOGUE, signature, work_of
 from lenumba.kernels.program.plan import Place, call
@@ -57,6 +58,16 @@ def test_every_kernels_work_is_counted_by_numbers_that_it_takes():
         if row.home.endswith(".update"):
             numbers |= dict.fromkeys(updates, 3)
         work_of(name, [numbers])  # raises where it asks for another one
+
+
+def test_the_traffic_of_every_step_is_counted():
+    for network in networks():
+        steps = profiled_plan(network.plan(STILL), 0).block("training")
+        moved = {
+            step.calls[0].kernel: work_of(step.calls[0].kernel, [each.numbers for each in step.calls])[1]
+            for step in steps
+        }
+        assert all(count > 0 for kernel, count in moved.items() if kernel != "clear_tail"), moved  # often no tail
 
 
 def test_the_printed_programs_calls_fit_their_functions():

@@ -145,8 +145,9 @@ class Call:
 
     def words(self) -> list[str]:
         """Return the arguments as source text."""
-        words = [str(value) for name, value in self.arguments.items() if name not in self.numbers]
-        return words + [f"{name}={value}" for name, value in self.numbers.items()]
+        numbers = self.numbers
+        words = [str(value) for name, value in self.arguments.items() if name not in numbers]
+        return words + [f"{name}={value}" for name, value in numbers.items()]
 
     @property
     def numbers(self) -> dict[str, int]:

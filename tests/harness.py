@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Layer
 from lenumba.engine.network.network import Network
-from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.network.optimizers import SGD, Hyperparameters
 from lenumba.engine.training.executor import Executor, planar
 from lenumba.kernels.compile.native import Native
 
-STILL = Optimizer("sgd", 1, lambda rate, step: (0.0, 0.0, 0.0), {"NESTEROV": False})  # leaves the gradient in state
+STILL = SGD(Hyperparameters(momentum=0.0))  # leaves the gradient in state
 
 
 def make_network(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lenumba.engine.report.page import web_file
-from lenumba.engine.report.report import describe_network, flat_weights
+from lenumba.engine.report.report import describe_network, flat_weights, network_script
 
 PREAMBLE = """
 const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -28,7 +28,7 @@ def run_scripts(body: str, **given: Any) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node: install Node.js to compare the report page's scripts with the engine")
-    scripts = web_file("network.js") + web_file("digit.js")
+    scripts = network_script() + web_file("digit.js")
     text = f"{scripts}{PREAMBLE}const answer = (value) => console.log(JSON.stringify(value));\n{body}"
     done = subprocess.run(
         [node, "--input-type=commonjs", "-e", text], input=json.dumps(given), capture_output=True, text=True

@@ -4,7 +4,6 @@ import numpy as np
 from harness import Result
 
 from lenumba.engine.explain import plain
-from lenumba.engine.explain.twins import TWINS
 from lenumba.engine.network.network import Network
 
 UNIT = 2.0**-24  # float32's unit roundoff: half the distance from 1 to the next number
@@ -65,8 +64,8 @@ class Rounding:
             squares = {name: array**2 for name, array in own.items()}
             outputs, inputs_here = own["kernel"].shape[:2]
             terms = own["kernel"].size / outputs + 1
-            self.forward_noise.append(UNIT * np.sqrt(terms * TWINS[unit.layer.kind].forward(unit.layer, squares, x**2)))
-            dx, gradients = TWINS[unit.layer.kind].backward(unit.layer, squares, x**2, y, dy**2)
+            self.forward_noise.append(UNIT * np.sqrt(terms * unit.layer.plain_forward(squares, x**2)))
+            dx, gradients = unit.layer.plain_backward(squares, x**2, y, dy**2)
             self.backward_noise.append(UNIT * np.sqrt(own["kernel"].size / inputs_here * dx))
             for name, gradient in gradients.items():
                 self.gradient_noise[f"{unit.name}.{name}"] = UNIT * np.sqrt(dy.size / outputs * gradient)
@@ -78,7 +77,7 @@ class Rounding:
         x = self.images * (1 + noise(self.images.shape, UNIT))
         inputs, outputs = [x], []
         for unit, size in zip(self.network.units, self.forward_noise, strict=True):
-            y = TWINS[unit.layer.kind].forward(unit.layer, plain.own(unit, self.parameters), inputs[-1])
+            y = unit.layer.plain_forward(plain.own(unit, self.parameters), inputs[-1])
             # A zero that no rounding made stays one: what ReLU cut off, what padding left out.
             outputs.append(y + np.where(y == 0, 0, noise(y.shape, size)))
             inputs.append(outputs[-1])
@@ -87,7 +86,7 @@ class Rounding:
         gradients = {}
         for k, unit in reversed(list(enumerate(self.network.units))):
             own = plain.own(unit, self.parameters)
-            dy, here = TWINS[unit.layer.kind].backward(unit.layer, own, inputs[k], outputs[k], dy)
+            dy, here = unit.layer.plain_backward(own, inputs[k], outputs[k], dy)
             dy = dy + np.where(dy == 0, 0, noise(dy.shape, self.backward_noise[k]))
             gradients |= {f"{unit.name}.{name}": gradient for name, gradient in here.items()}
         for name, size in self.gradient_noise.items():

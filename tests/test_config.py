@@ -467,7 +467,7 @@ def test_schema_describes_every_key():
         assert definition["additionalProperties"] is False
         for key, value in definition["properties"].items():
             assert key == "type" or value["description"], f"{name}.{key}"
-    assert {layer.__name__ for layer in LAYERS} <= set(schema["$defs"])
+    assert {layer.__name__ for layer in LAYERS.values()} <= set(schema["$defs"])
     assert schema["$defs"]["Network"]["properties"]["layers"]["items"]["anyOf"][1] == {"enum": ["flatten"]}
 
 

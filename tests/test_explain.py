@@ -15,13 +15,11 @@ from PIL import Image
 from lenumba.commands.explain_text import explanation_text
 from lenumba.engine.config.config import read_config
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.explain.equations import EQUATIONS, loss_equations
 from lenumba.engine.explain.explain import Explanation, Sample, Subject, exact, explain
-from lenumba.engine.explain.twins import TWINS
-from lenumba.engine.network.layers import LAYERS, AveragePool, Conv, MaxPool
+from lenumba.engine.network.layers import AveragePool, Conv, MaxPool
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.training.build import build_network
-from lenumba.kernels.reference import steps as reference_steps
+from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.reference.twin import interpreted
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}  # float64 sums of at most 10³ terms of size 1
@@ -133,7 +131,7 @@ def test_printed_equation_of_a_convolution_computes_what_it_says(layer):
     (channels, height, width), (maps, rows, columns) = shape, layer.output_shape(shape)
     kernel = rng.normal(size=layer.parameters(shape)[0].shape)
     x, b, delta = rng.normal(size=shape), rng.normal(size=maps), rng.normal(size=(maps, rows, columns))
-    equations = EQUATIONS["conv"](layer, shape)
+    equations = layer.equations(shape)
     row, column = re.search(r"x_c\((.+?), (.+?)\)", equations.y).groups()
     assert f"x_c({row}, {column})" in equations.gradients["kernel"]
     assert f"{row} = r, {column} = q" in equations.x
@@ -144,11 +142,10 @@ def test_printed_equation_of_a_convolution_computes_what_it_says(layer):
         if 0 <= r < height and 0 <= q < width:
             y[m, i, j] += x[c, r, q] * kernel[m, c, u, v]
             slopes[m, c, u, v] += delta[m, i, j] * x[c, r, q]
-    twin = TWINS["conv"]
     with interpreted():
         parameters = {"kernel": kernel, "bias": b}
-        np.testing.assert_allclose(twin.forward(layer, parameters, x[None])[0], y, **EXACT)
-        found = twin.backward(layer, parameters, x[None], y[None], delta[None])[1]["kernel"]
+        np.testing.assert_allclose(layer.plain_forward(parameters, x[None])[0], y, **EXACT)
+        found = layer.plain_backward(parameters, x[None], y[None], delta[None])[1]["kernel"]
     np.testing.assert_allclose(found, slopes, **EXACT)
 
 
@@ -166,10 +163,10 @@ def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoot
     z = np.array([[0.7]])
     for loss in LOSSES.values():
         if loss.single and not (smoothing and not loss.smooths):
-            output, value, delta = loss_equations(loss, 1, smoothing)
+            output, value, delta = loss.written(1, smoothing)
             a = evaluated(output, z=0.7)
             with interpreted():
-                expected = getattr(reference_steps, loss.kernel)(z, np.array([label]), smoothing)
+                expected = find_twin(loss.twin)(z, np.array([label]), smoothing)
             found = evaluated(value, a=a, y=label), a, evaluated(delta, a=a, y=label)
             np.testing.assert_allclose(found, [expected[0], expected[2][0, 0], expected[3][0, 0]], rtol=1e-12)
 
@@ -199,15 +196,10 @@ def test_step_of_clipped_gradients_is_pytorchs(max_norm):
     assert found.update.startswith(f"Δθ ← Δθ·min(1, {max_norm:g}/‖all Δθ‖); θ ← ")
 
 
-def test_every_layer_has_its_equations_and_its_twin():
-    kinds = {layer.model_fields["type"].default for layer in LAYERS}
-    assert kinds == EQUATIONS.keys() == TWINS.keys()
-
-
 def test_overlapping_windows_are_said_to_add_up():
-    for kind, pool in (("average_pool", AveragePool), ("max_pool", MaxPool)):
-        assert "+=" in EQUATIONS[kind](pool(size=3, stride=2), (1, 7, 7)).x
-        assert "+=" not in EQUATIONS[kind](pool(size=2), (1, 8, 8)).x
+    for pool in (AveragePool, MaxPool):
+        assert "+=" in pool(size=3, stride=2).equations((1, 7, 7)).x
+        assert "+=" not in pool(size=2).equations((1, 8, 8)).x
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -8,8 +8,6 @@ from rounding import run_twin
 from test_generated import draw_network
 
 from lenumba.engine.explain import plain
-from lenumba.engine.explain.twins import TWINS
-from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.network import LayerError
 
 FLATTEN = {"type": "flatten"}
@@ -130,7 +128,3 @@ def test_twin_gradients_equal_finite_differences(seed):
                 moved[name][place] += step
                 sides.append(plain.loss_and_gradients(network, moved, images, labels, 0.1)[0])
             assert (sides[0] - sides[1]) / (2 * h) == pytest.approx(gradient[place], abs=1e-8)
-
-
-def test_every_layer_has_a_twin():
-    assert {layer.model_fields["type"].default for layer in LAYERS} == set(TWINS)

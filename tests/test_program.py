@@ -22,10 +22,10 @@ from peer import torch_network
 from rounding import Rounding
 
 from lenumba.engine.explain import plain
-from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.network.optimizers import SGD, Hyperparameters
 from lenumba.engine.training import executor as executor_module
 
-MOMENTUM = Optimizer("sgd", 1, lambda rate, step: (rate, 1e-3, 0.9), {"NESTEROV": False})  # the program of STILL
+MOMENTUM = SGD(Hyperparameters(weight_decay=1e-3))  # the program of STILL
 
 
 def mixed_network():

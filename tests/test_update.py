@@ -6,7 +6,7 @@ import torch
 from peer import tensor
 from rounding import UNIT
 
-from lenumba.engine.network.optimizers import adamw, sgd
+from lenumba.engine.network.optimizers import SGD, AdamW, Hyperparameters
 from lenumba.engine.training.executor import aligned
 from lenumba.kernels.compile.native import Source, get_program
 from lenumba.kernels.constants import HYPER_COLUMNS, LANES
@@ -30,14 +30,8 @@ def run(kind, theta, state, gradients, decay, hyper, shards, size, first, last):
 """
 
 
-class Settings:
-    """The optimiser section of a configuration."""
-
-    weight_decay, momentum, nesterov = 0.1, 0.9, False
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-
-    def __init__(self, **values):
-        self.__dict__.update(values)
+def settings(**changes):
+    return Hyperparameters(**{"weight_decay": 0.1, "momentum": 0.9, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +43,10 @@ def update():
 @pytest.mark.parametrize(
     ("kind", "optimizer", "make_peer"),
     [
-        (0, sgd(Settings(momentum=0, weight_decay=0)), lambda p: torch.optim.SGD(p, lr=1)),
-        (0, sgd(Settings()), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9)),
-        (1, sgd(Settings(nesterov=True)), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, nesterov=True)),
-        (2, adamw(Settings()), torch.optim.AdamW),
+        (0, SGD(settings(momentum=0.0, weight_decay=0.0)), lambda p: torch.optim.SGD(p, lr=1)),
+        (0, SGD(settings()), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9)),
+        (1, SGD(settings(nesterov=True)), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, nesterov=True)),
+        (2, AdamW(settings()), torch.optim.AdamW),
     ],
     ids=["plain", "momentum", "nesterov", "adamw"],
 )

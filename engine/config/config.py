@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,7 +17,6 @@ from lenumba.engine.config.sections import (
     OWN_FILES,
     Data,
     Loss,
-    LossName,
     Network,
     Optimizer,
     Schedule,
@@ -26,9 +25,10 @@ from lenumba.engine.config.sections import (
 )
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import dump_yaml, load_value, load_yaml
+from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.augmentation import Augment
 from lenumba.engine.network.layers import LAYERS, Conv, Strictly, activation_of
-from lenumba.engine.network.losses import LOSSES, LOSSES_FOR
+from lenumba.engine.network.losses import LOSSES, losses_for
 
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
@@ -73,7 +73,7 @@ class Config(Strictly):
     )
 
     @property
-    def loss_name(self) -> LossName:
+    def loss_name(self) -> str:
         """The loss, with ``auto`` resolved."""
         return fitting_losses(self.network)[0] if self.loss.name == "auto" else self.loss.name
 
@@ -85,9 +85,9 @@ class Config(Strictly):
         return self
 
 
-def fitting_losses(network: Network) -> tuple[LossName, ...]:
+def fitting_losses(network: Network) -> tuple[str, ...]:
     """Return the losses that fit the last layer's activation, the usual one first."""
-    return cast(tuple[LossName, ...], LOSSES_FOR[activation_of(network.layers[-1])])
+    return losses_for(activation_of(network.layers[-1]))
 
 
 def _misfits(config: Config) -> Iterator[tuple[str, str]]:
@@ -95,9 +95,10 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     names: dict[str, int] = {}
     for index, layer in enumerate(layers):
         path = f"network.layers.{index}"
-        if activation_of(layer) == "softmax" and index < len(layers) - 1:
-            field = "function" if layer.type == "activation" else "activation"
-            yield f"{path}.{field}", "softmax fits only the last layer; use relu or tanh here"
+        function = activation_of(layer)
+        if not ACTIVATIONS[function].elementwise and index < len(layers) - 1:
+            field = "function" if layer.kind == "activation" else "activation"
+            yield f"{path}.{field}", f"{function} fits only the last layer; use relu or tanh here"
         if (name := getattr(layer, "name", None)) is not None:
             if name in names:
                 yield f"{path}.name", f"{name!r} is also the name of layer {names[name]}; use another"
@@ -299,7 +300,7 @@ def dump_config(config: Config) -> str:
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of a configuration, for editors."""
     schema = Config.model_json_schema()
-    for layer in LAYERS:
+    for layer in LAYERS.values():
         # Without it, a layer that leaves out its type would match several of the alternatives.
         definition = schema["$defs"][layer.__name__]
         definition["required"] = ["type", *definition.get("required", [])]

@@ -55,6 +55,8 @@ def _list_faults(item: Any, data: Any, schema: dict[str, Any]) -> Iterator[tuple
     if parts and isinstance(parts[-1], int) and _lookup(data, parts) is ABSENT:
         parts, node = parts[:-1], parent  # a list that is too short
     path, found = ".".join(map(str, parts)), _lookup(data, parts)
+    if kind.startswith("union_tag") and isinstance(short := _lookup(data, parts[:-1]), str):
+        found = short  # a layer that is given by its type alone
     if kind == "extra_forbidden":
         known = parent.get("properties", {})
         yield path, f"unknown key{nearest(parts[-1], known) or '; known keys: ' + ', '.join(known)}"

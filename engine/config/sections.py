@@ -7,16 +7,11 @@ from pydantic_core import core_schema
 
 from lenumba.engine.config.faults import nearest
 from lenumba.engine.network.layers import LAYERS, LIST, Layer, Strictly
+from lenumba.engine.network.losses import LossName
+from lenumba.engine.network.optimizers import Hyperparameters
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx")
 OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
-
-LossName = Literal[
-    "sparse_categorical_cross_entropy",
-    "categorical_cross_entropy",
-    "binary_cross_entropy",
-    "mean_squared_error",
-]
 
 
 class _Shorthand:
@@ -28,7 +23,7 @@ class _Shorthand:
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         complete = [
             layer.model_fields["type"].default
-            for layer in LAYERS
+            for layer in LAYERS.values()
             if not any(field.is_required() for field in layer.model_fields.values())
         ]
         return {"anyOf": [handler(schema), {"enum": complete}]}
@@ -102,7 +97,7 @@ class Network(Strictly):
 class Loss(Strictly):
     """What training makes small."""
 
-    name: Literal["auto", LossName] = Field(
+    name: LossName = Field(
         "auto",
         description="'auto' goes by the last activation: sparse_categorical_cross_entropy for softmax, "
         "binary_cross_entropy for sigmoid, else mean_squared_error.",
@@ -115,27 +110,8 @@ class Loss(Strictly):
     )
 
 
-class Optimizer(Strictly):
+class Optimizer(Hyperparameters):
     """How gradients change the weights."""
-
-    name: Literal["sgd", "adamw"] = Field("sgd", description="Stochastic gradient descent, or AdamW.")
-    learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step kept in the next one.")
-    nesterov: bool = Field(False, description="sgd: look ahead along the momentum.")
-    weight_decay: float = Field(0.0, ge=0, description="Pull of the weights towards zero, per step.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="adamw: decay of the gradient's running mean.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean.")
-    epsilon: float = Field(1e-8, gt=0, description="adamw: added to the denominator.")
-    max_norm: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Scale gradients down where their norm over all parameters is larger; null: never."
-    )
-    average: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Keep an exponential moving average of the weights with this decay per step, such as 0.999, and "
-        "validate, test and export with it; 0: off.",
-    )
 
 
 class Schedule(Strictly):

@@ -16,8 +16,9 @@ from lenumba.engine.data.images import load_image, prepare_digit, shows_digits
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, pixel_statistics, split
 from lenumba.engine.explain import plain
-from lenumba.engine.explain.equations import EQUATIONS, Equations, loss_equations, update_equation
 from lenumba.engine.network.network import Network, Unit
+from lenumba.engine.network.optimizers import make_optimizer, update_equation
+from lenumba.engine.network.tables import Equations
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.runs.transfer import fitting, read_source
@@ -222,7 +223,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
             f"{unit.name}.{parameter.name}" for unit in network.units if unit.learns for parameter in unit.parameters
         ]
         moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
-        updated = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
+        updated, _ = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
         after = plain.judge(network, plain.forward(network, updated, images)[-1], np.array([label]), smoothing)
     layers = []
     for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
@@ -230,17 +231,16 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
             {parameter.name: values[f"{unit.name}.{parameter.name}"] for parameter in unit.parameters}
             for values in (parameters, gradients, updated)
         )
-        equations = EQUATIONS[unit.layer.kind](unit.layer, unit.shape)
-        layers.append(Layer(unit, equations, x[0], y[0], delta[0], own, slopes, new))
+        layers.append(Layer(unit, unit.layer.equations(unit.shape), x[0], y[0], delta[0], own, slopes, new))
     return Explanation(
         subject=subject,
         sample=sample,
         label=label,
         layers=tuple(layers),
-        equations=loss_equations(network.loss, network.outputs, smoothing),
+        equations=network.loss.written(network.outputs, smoothing),
         outputs=outcome.outputs[0],
         loss=float(outcome.loss),
-        update=update_equation(config.optimizer),
+        update=update_equation(make_optimizer(config.optimizer)),
         rate=config.optimizer.learning_rate,
         loss_after=float(after.loss),
     )

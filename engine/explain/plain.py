@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lenumba.engine.config.sections import Optimizer
-from lenumba.engine.explain.twins import TWINS
 from lenumba.engine.network.network import Network, Unit
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.reference import steps as reference_steps
 
 
@@ -50,7 +51,7 @@ def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndar
     outputs = []
     x = np.ascontiguousarray(images, np.float64)
     for unit in network.units:
-        x = TWINS[unit.layer.kind].forward(unit.layer, own(unit, parameters), x)
+        x = unit.layer.plain_forward(own(unit, parameters), x)
         outputs.append(x)
     return outputs
 
@@ -75,16 +76,14 @@ def backward(
     dy = dz.reshape(outputs[-1].shape)
     for k, unit in reversed(list(enumerate(network.units))):
         deltas.insert(0, dy)
-        twin = TWINS[unit.layer.kind]
-        dy, own_gradients = twin.backward(unit.layer, own(unit, parameters), inputs[k], outputs[k], dy)
+        dy, own_gradients = unit.layer.plain_backward(own(unit, parameters), inputs[k], outputs[k], dy)
         gradients |= {f"{unit.name}.{name}": gradient for name, gradient in own_gradients.items()}
     return {name: gradients[name] for name in network.parameters}, deltas
 
 
 def judge(network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> Outcome:
     """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]."""
-    twin = getattr(reference_steps, network.loss.kernel)
-    return Outcome(*twin(z[:, :, 0, 0], np.asarray(labels, np.int64), float(smoothing)))
+    return Outcome(*find_twin(network.loss.twin)(z[:, :, 0, 0], np.asarray(labels, np.int64), float(smoothing)))
 
 
 def loss_and_gradients(
@@ -119,20 +118,22 @@ def clipped(gradients: dict[str, np.ndarray], max_norm: float | None) -> dict[st
 
 def step(
     parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], optimizer: Optimizer, rate: float
-) -> dict[str, np.ndarray]:
-    """Return the parameters after an optimiser's first step, from rest; those without a gradient stay."""
-    updated = dict(parameters)
+) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
+    """Take an optimiser's first step, from rest; parameters without a gradient stay.
+
+    Returns
+    -------
+    updated, states
+        The parameters, and what the optimiser keeps of each that has a gradient.
+    """
+    updated, states, rule = dict(parameters), {}, make_optimizer(optimizer)
     for name, gradient in gradients.items():
         theta, flat = parameters[name].ravel().copy(), np.ascontiguousarray(gradient).ravel()
         decay = optimizer.weight_decay if name.endswith(".kernel") else 0.0
-        rest = np.zeros_like(theta)
-        if optimizer.name == "adamw":
-            betas = optimizer.beta1, optimizer.beta2, optimizer.epsilon
-            reference_steps.adamw(theta, rest, rest.copy(), flat, rate, decay, *betas, 1)
-        else:
-            reference_steps.sgd(theta, rest, flat, rate, decay, optimizer.momentum, optimizer.nesterov)
-        updated[name] = theta.reshape(gradient.shape)
-    return updated
+        moments = [np.zeros_like(theta) for _ in range(rule.moments)]
+        rule.plain_step(theta, moments, flat, rate, decay, 1)
+        updated[name], states[name] = theta.reshape(gradient.shape), [m.reshape(gradient.shape) for m in moments]
+    return updated, states
 
 
 def own(unit: Unit, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """Every kernel against its plain twin: a training step of small networks, compared layer by layer."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,38 +9,51 @@ import numpy as np
 from lenumba.engine.config.sections import Optimizer
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain import plain
-from lenumba.engine.explain.twins import TWINS
-from lenumba.engine.network.layers import Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.layers import LAYERS, Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
+from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.network.network import Network
-from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.network.optimizers import OPTIMIZERS, make_optimizer
 from lenumba.engine.training.executor import Executor, planar
 from lenumba.kernels.program.plan import Tensor
 from lenumba.kernels.program.source import kernels_of
+from lenumba.kernels.reference import moves, steps
+from lenumba.kernels.reference.twin import interpreted
 
 IMAGES = 5  # one block of 16 lanes, not filled
 SHAPE = (6, 7, 2)  # height, width, channels
 TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 products are off by 10⁻⁶ of it
-OPTIMIZERS = {
-    "sgd": Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True),
-    "clipped sgd": Optimizer(name="sgd", weight_decay=0.01, max_norm=0.1),
-    # A large ε: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step.
-    "adamw": Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=0.1, average=0.99),
-}
 RATE, SMOOTHING = 0.1, 0.1
+EPSILON = 0.1  # large: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step
+SGD = Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True)
+CLIPPED = Optimizer(name="sgd", weight_decay=0.01, max_norm=0.1)
+ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=EPSILON, average=0.99)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the optimiser of its one step, whether it takes images one by one, and what they are made of."""
+    """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss."""
 
     name: str
     layers: tuple[Any, ...]
-    optimizer: str
+    optimizer: Optimizer = SGD
     singly: bool = False
     pixels: str = "uint8"
+    loss: str = "auto"
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        batch = IMAGES if self.singly else None
+        return Network(self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss)
+
+    @property
+    def kernels(self) -> set[str]:
+        """The kernels that it calls."""
+        return kernels_of(self.network.plan(make_optimizer(self.optimizer)))
 
 
-# Together they call every kernel of the catalogue but `augment`, whose random numbers the tests follow: small, as each
+# Together they call every kernel but `augment`, whose random numbers the tests follow: small, as each
 # costs seconds to compile once.
 CASES = (
     Case(
@@ -56,7 +68,6 @@ CASES = (
             Dense(units=5, activation="leaky_relu"),
             Dense(units=3, activation="softmax"),
         ),
-        "sgd",
     ),
     Case(
         "single images, sigmoid, adamw",
@@ -69,16 +80,47 @@ CASES = (
             Dense(units=4, activation="relu"),
             Dense(units=3, activation="sigmoid"),
         ),
-        "adamw",
+        ADAMW,
         singly=True,
     ),
     Case(
         "blocks of floats, squared error",
         (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
-        "clipped sgd",
+        CLIPPED,
         pixels="float32",
     ),
 )
+
+
+def all_cases() -> list[Case]:
+    """Return the cases, and one more for whatever was added to the tables and is in none of them."""
+    known = set().union(*(case.kernels for case in CASES))
+    layers = {layer.kind for case in CASES for layer in case.layers}
+    dense = Dense(units=3)
+    return [
+        *CASES,
+        *(
+            Case(name, (Flatten(), Dense(units=4, activation=name), dense))
+            for name, function in ACTIVATIONS.items()
+            if not function.kernels().keys() <= known
+        ),
+        *(
+            Case(name, (Flatten(), Dense(units=3, activation=loss.fused or "none")), loss=name)
+            for name, loss in LOSSES.items()
+            if not loss.kernels().keys() <= known
+        ),
+        *(
+            Case(name, (Flatten(), dense), Optimizer(name=name, weight_decay=0.01, epsilon=EPSILON))
+            for name, optimizer in OPTIMIZERS.items()
+            if not optimizer.kernels().keys() <= known
+        ),
+        *(
+            Case(name, (Conv(channels=3, kernel_size=3), layer.example(), Flatten(), dense), singly=singly)
+            for name, layer in LAYERS.items()
+            if name not in layers
+            for singly in {False, layer.example().takes_single_images}
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -104,8 +146,7 @@ class Outcome:
 
 def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None) -> Outcome:
     """Take one training step with the compiled program and with the plain twins, and compare."""
-    network = Network(case.layers, SHAPE, batch_size=IMAGES if case.singly else None, pixels=case.pixels)
-    optimizer = make_optimizer(OPTIMIZERS[case.optimizer])
+    network, optimizer = case.network, make_optimizer(case.optimizer)
     program = network.compile(optimizer, progress)
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (IMAGES, *SHAPE), np.uint8), rng.integers(0, network.outputs, IMAGES)
@@ -121,13 +162,13 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     evaluated = executor.evaluate(images, labels, order)
     _, totals = executor.train(images, labels, order, IMAGES, optimizer.hyper(np.full(1, RATE), 1), key=1)
     normalized = normalization(images)
-    with plain_python():
+    with interpreted():  # on few small images that is quicker than compiling them
         step = StepCheck(case, network, executor)
         outputs = step.forward(before, normalized)
         gradients = step.backward(before, normalized, outputs, labels, smoothing, totals)
         step.update(before, gradients)
         step.evaluation(before, normalized, labels, smoothing, evaluated)
-    return Outcome(case, frozenset(kernels_of(network.plan(optimizer))), program.cached, step.fault, step.error)
+    return Outcome(case, frozenset(case.kernels), program.cached, step.fault, step.error)
 
 
 class StepCheck:
@@ -173,9 +214,9 @@ class StepCheck:
             if isinstance(unit.layer, Dropout):
                 tensor = Tensor(*unit.shape, start=layout.scratches[k])
                 self.masks[k] = values(work, tensor, IMAGES)
-                x = plain_moves().dropout_forward(x, self.masks[k])
+                x = moves.dropout_forward(x, self.masks[k])
             else:
-                x = TWINS[unit.layer.kind].forward(unit.layer, plain.own(unit, parameters), x)
+                x = unit.layer.plain_forward(plain.own(unit, parameters), x)
             outputs.append(x)
             suspects += self.kernels(f"forward_{unit.name}")
             tensor = layout.tensors[k + 1]
@@ -189,46 +230,45 @@ class StepCheck:
     def backward(
         self, parameters: Any, images: Any, outputs: Any, labels: Any, smoothing: float, totals: Any
     ) -> dict[str, np.ndarray]:
-        """Compare the loss, and what the parameters' gradients made of the optimiser's state; return the gradients."""
+        """Compare the loss; return the gradients, which the optimiser's state shows."""
         outcome = plain.judge(self.network, outputs[-1], labels, smoothing)
         above = [self.network.loss.kernel]  # kernels of the layers above whose input gradients were not yet seen
         self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)
         gradients: dict[str, np.ndarray] = {}
-        suspects: dict[str, list[str]] = {}
+        self.suspects: dict[str, list[str]] = {}
         inputs, dy = [images, *outputs], outcome.dz.reshape(outputs[-1].shape)
         for k, unit in reversed(list(enumerate(self.network.units))):
             mine = self.kernels(f"backward_{unit.name}")
             here: dict[str, np.ndarray] = {}
             if k in self.masks:
-                dy = plain_moves().dropout_backward(dy, self.masks[k])
+                dy = moves.dropout_backward(dy, self.masks[k])
             else:
                 own = plain.own(unit, parameters)
-                dy, here = TWINS[unit.layer.kind].backward(unit.layer, own, inputs[k], outputs[k], dy)
+                dy, here = unit.layer.plain_backward(own, inputs[k], outputs[k], dy)
             for name, gradient in here.items():
-                gradients[f"{unit.name}.{name}"], suspects[f"{unit.name}.{name}"] = gradient, above + mine
+                gradients[f"{unit.name}.{name}"], self.suspects[f"{unit.name}.{name}"] = gradient, above + mine
             above = mine if here else above + mine
-        state, config = self.network.views(self.executor.state[: self.network.size]), OPTIMIZERS[self.case.optimizer]
-        gradients = plain.clipped(gradients, config.max_norm)
-        for name, gradient in gradients.items():
-            # The first step's state is the gradient: plus weight decay with SGD, times 1 − β₁ with AdamW.
-            decay = config.weight_decay * name.endswith("kernel") * parameters[name]
-            first = gradient + decay if config.name == "sgd" else (1 - config.beta1) * gradient
-            blamed = suspects[name] + ["add_shards", "clip_gradient"] * self.plan.clips
-            self.check(f"the gradient of {name}", state[name], first, blamed)
-        return gradients
+        return plain.clipped(gradients, self.case.optimizer.max_norm)
 
     def update(self, parameters: Any, gradients: Any) -> None:
-        """Compare the parameters and their moving average after the step."""
-        from lenumba.kernels.reference import steps as reference_steps
-
-        updated = plain.step(parameters, gradients, OPTIMIZERS[self.case.optimizer], RATE)
+        """Compare what the step made of the optimiser's state, the parameters, and their moving average."""
+        updated, states = plain.step(parameters, gradients, self.case.optimizer, RATE)
+        size = self.network.size
+        found = [self.network.views(part) for part in np.split(self.executor.state, len(self.executor.state) // size)]
+        for name, moments in states.items():
+            blamed = self.suspects[name] + ["add_shards", "clip_gradient"] * self.plan.clips
+            for number, moment in enumerate(moments):
+                what = f"moment {number + 1} of {name}" if number else f"the gradient of {name}"
+                self.check(
+                    what, found[number][name], moment, [*blamed, self.plan.updates[0].kernel] if number else blamed
+                )
         averages = self.network.views(self.executor.judged)
         for name, view in self.network.views(self.executor.theta).items():
             self.check(f"the updated {name}", view, updated[name], [self.plan.updates[0].kernel])
             if self.executor.optimizer.average:
                 average = np.zeros(view.size)
                 share = self.executor.optimizer.average_share(step=1)
-                reference_steps.average_weights(average, updated[name].ravel(), share)
+                steps.average_weights(average, updated[name].ravel(), share)
                 self.check(f"the average of {name}", averages[name], average.reshape(view.shape), ["average_weights"])
 
 
@@ -238,28 +278,3 @@ def values(work: np.ndarray, tensor: Tensor, count: int) -> np.ndarray:
     block = block.reshape(tensor.channels, tensor.rows, tensor.row, tensor.unit)
     inside = block[:, tensor.top : tensor.top + tensor.height, tensor.left : tensor.left + tensor.width, :count]
     return np.ascontiguousarray(inside.transpose(3, 0, 1, 2), np.float64)
-
-
-def plain_moves() -> Any:
-    """Return the twins of the kernels that move values."""
-    from lenumba.kernels.reference import moves as reference_moves
-
-    return reference_moves
-
-
-@contextlib.contextmanager
-def plain_python() -> Iterator[None]:
-    """Let the twins run as plain Python: on few small images that is quicker than compiling them."""
-    from lenumba.kernels.reference import layers as reference
-    from lenumba.kernels.reference import moves as reference_moves
-    from lenumba.kernels.reference import steps as reference_steps
-
-    modules = (reference, reference_moves, reference_steps)
-    compiled = {(m, name): f for m in modules for name, f in vars(m).items() if hasattr(f, "py_func")}
-    try:
-        for (module, name), function in compiled.items():
-            setattr(module, name, function.py_func)
-        yield
-    finally:
-        for (module, name), function in compiled.items():
-            setattr(module, name, function)

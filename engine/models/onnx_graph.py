@@ -1,91 +1,18 @@
-"""A network as an ONNX graph, self-contained: pixels go in, logits and probabilities come out.
-
-To add a layer: write the function that returns its operators and put it into :data:`OPERATORS` under the layer's type.
-"""
+"""A network as an ONNX graph, self-contained: pixels go in, logits and probabilities come out."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.network.layers import pair
-from lenumba.engine.network.network import Network, Unit
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.tables import Operator
 
 OPSET, IR_VERSION = 13, 7  # the oldest with today's Softmax, so that old runtimes read the file, too
 Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One ONNX operator: its constants follow the data among its inputs."""
-
-    kind: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def conv(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return a Conv, which is a correlation."""
-    layer: Any = unit.layer
-    window = {"kernel_shape": pair(layer.kernel_size), "strides": pair(layer.stride)}
-    return [Operator("Conv", window | {"pads": layer.margins(unit.shape)}, dict(weights))]
-
-
-def average_pool(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return an AveragePool that counts padding as zeros."""
-    return [Operator("AveragePool", pool_window(unit) | {"count_include_pad": 1})]
-
-
-def max_pool(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return a MaxPool."""
-    return [Operator("MaxPool", pool_window(unit))]
-
-
-def pool_window(unit: Unit) -> dict[str, Any]:
-    """Return the attributes that both poolings have."""
-    layer: Any = unit.layer
-    return {"kernel_shape": pair(layer.size), "strides": layer.steps, "pads": layer.margins(unit.shape)}
-
-
-def flatten(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return a Flatten."""
-    return [Operator("Flatten", {"axis": 1})]
-
-
-def dense(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return a Gemm with the weights [outputs, inputs]."""
-    return [Operator("Gemm", {"transB": 1}, dict(weights))]
-
-
-def activation(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return the function's operator."""
-    return [FUNCTIONS[unit.layer.function]]  # type: ignore[attr-defined]
-
-
-def dropout(unit: Unit, weights: Arrays) -> list[Operator]:
-    """Return no operator: only training drops values."""
-    return []
-
-
-FUNCTIONS = {
-    "relu": Operator("Relu"),
-    "leaky_relu": Operator("LeakyRelu", {"alpha": 0.01}),
-    "tanh": Operator("Tanh"),
-    "sigmoid": Operator("Sigmoid"),
-    "softmax": Operator("Softmax", {"axis": 1}),
-}
-OPERATORS: dict[str, Callable[[Unit, Arrays], list[Operator]]] = {
-    "conv": conv,
-    "average_pool": average_pool,
-    "max_pool": max_pool,
-    "flatten": flatten,
-    "dense": dense,
-    "activation": activation,
-    "dropout": dropout,
-}
 
 
 def list_operators(network: Network, weights: Arrays, normalization: Normalization) -> list[tuple[str, Operator]]:
@@ -107,7 +34,7 @@ def list_operators(network: Network, weights: Arrays, normalization: Normalizati
     flat = False
     for unit in network.units:
         own = {name: weights[f"{unit.name}.{name}"] for name in ("weight", "bias") if f"{unit.name}.{name}" in weights}
-        for operator in OPERATORS[unit.layer.kind](unit, own):
+        for operator in unit.layer.operators(unit.shape, own):
             if operator.kind == "Gemm" and not flat:  # 1×1 maps need no 'flatten' here, but ONNX wants two axes
                 found.append((f"{unit.name}.flatten", Operator("Flatten", {"axis": 1})))
             flat = flat or operator.kind in ("Flatten", "Gemm")
@@ -143,7 +70,7 @@ def onnx_model(
         # A dot keeps the values' names apart from any layer's.
         value = "logits" if number == len(operators) - 1 else f"{name}.output"
         nodes.append(helper.make_node(operator.kind, inputs, [value], name=name, **operator.attributes))
-    last = FUNCTIONS[network.loss.fused[0]] if network.loss.fused else Operator("Identity")
+    last = ACTIVATIONS[network.loss.fused or "none"].onnx
     nodes.append(helper.make_node(last.kind, ["logits"], ["probabilities"], name="probabilities", **last.attributes))
 
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *network.input_shape])

@@ -8,9 +8,8 @@ in the same order as without fusion, so not a bit changes.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.kernels.program.plan import Call, Step
-
-CHEAP = ("relu", "leaky_relu")  # the others take more registers than a convolution's tile leaves
 
 POOLS = ("average_pool_backward", "max_pool_backward")
 
@@ -33,7 +32,7 @@ def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | Non
         return None
     given, last = following[0].arguments, calls[-1]
     function = str(given.get("function") or given["derivative"])
-    if function.removesuffix("_derivative") not in CHEAP:
+    if not ACTIVATIONS[function.removesuffix("_derivative")].cheap:
         return None
     if following[0].kernel == "activation_forward":
         in_place = all(call.kernel == "conv_forward" and call["y"] == given["x"] == given["y"] for call in calls)

@@ -1,9 +1,14 @@
-"""The losses, in one table: kernel, final activations, and what outputs and labels each one fits."""
+"""The losses, in one table: kernel, final activations, what outputs and labels each one fits, equations, JavaScript."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import Annotated
 
-from lenumba.engine.network.layers.base import ActivationName
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.tables import NameIn
+from lenumba.kernels.program.catalogue import TABLES, Kernel, loss_bytes
+
+Written = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -15,38 +20,120 @@ class Loss:
     name
         Its name in configurations.
     kernel
-        Name of its kernel.
-    activations
-        Final activations that it fits.
+        Name of its kernel, and of that one's plain-loop twin.
+    equations
+        ``equations(K, target)``: those of the outputs, the loss L and δ = ∂L/∂z, for K outputs z of the last layer.
+    javascript
+        A function of the last layer's values z and the targets t that returns the outputs, the loss and dz.
     fused
-        Those of them that the kernel computes itself; the others are ordinary layers before it.
+        The final activation that the kernel computes itself, the only one that it fits; None: every activation that
+        is elementwise, as an ordinary layer before it.
     single
         Whether one output is enough for two classes.
-    smooths
-        Whether labels can be smoothed.
+    spread
+        Over how many values label smoothing spreads its share, as a function of the number of outputs; None: labels
+        cannot be smoothed.
+    module, twins
+        The modules that hold the kernel and its twin.
     """
 
     name: str
     kernel: str
-    activations: tuple[str, ...]
-    fused: tuple[str, ...] = ()
+    equations: Callable[[int, str], Written]
+    javascript: str
+    fused: str | None = None
     single: bool = False
-    smooths: bool = False
+    spread: Callable[[int], int] | None = None
+    module: str = ".loss"
+    twins: str = ".steps"
 
+    @property
+    def smooths(self) -> bool:
+        """Whether labels can be smoothed."""
+        return self.spread is not None
+
+    @property
+    def twin(self) -> str:
+        """The kernel's twin, as the catalogue names it."""
+        return f"{self.twins}.{self.kernel}"
+
+    def kernels(self) -> dict[str, Kernel]:
+        """Return the catalogue's row of its kernel."""
+        return {self.kernel: Kernel(self.module, self.twin, own=loss_bytes)}
+
+    def fits(self, activation: str) -> bool:
+        """Return whether it fits a final activation."""
+        return ACTIVATIONS[activation].elementwise if self.fused is None else self.fused == activation
+
+    def written(self, outputs: int, smoothing: float) -> Written:
+        """Return the equations of the outputs, the loss L, and δ = ∂L/∂z for what the last layer computed, z."""
+        target = "y" if outputs == 1 else "y_k"
+        if smoothing and self.spread:
+            target = f"({1 - smoothing:g}·{target} + {smoothing:g}/{self.spread(outputs)})"
+        return self.equations(outputs, target)
+
+
+def softmax_cross_entropy(outputs: int, target: str) -> Written:
+    """Return handout 004's equations."""
+    return "S_k = e^z_k / Σ_j e^z_j", f"L = −Σ_k {target}·log S_k", f"δ_k = S_k − {target}"
+
+
+def sigmoid_cross_entropy(outputs: int, target: str) -> Written:
+    """Return handout 000's equations, as a mean over the outputs."""
+    mean, over, k = mean_over(outputs)
+    return (
+        f"a{k} = 1/(1 + e^−z{k})",
+        f"L = {mean}−{target}·log a{k} − (1 − {target})·log(1 − a{k})",
+        f"δ{k} = (a{k} − {target}){over}" if over else f"δ = a − {target}",
+    )
+
+
+def squared_error(outputs: int, target: str) -> Written:
+    """Return the mean squared error's equations."""
+    mean, over, k = mean_over(outputs)
+    return f"a{k} = z{k}", f"L = {mean}(a{k} − {target})²", f"δ{k} = 2·(a{k} − {target}){over}"
+
+
+def mean_over(outputs: int) -> Written:
+    """Return how equations write a mean over the outputs, its divisor, and an output's index."""
+    return (f"1/{outputs} Σ_k ", f"/{outputs}", "_k") if outputs > 1 else ("", "", "")
+
+
+SOFTMAX_CROSS_ENTROPY = """(z, t) => {
+  const high = Math.max(...z), total = z.reduce((sum, value) => sum + Math.exp(value - high), 0);
+  const logarithms = z.map((value) => value - high - Math.log(total)), outputs = logarithms.map(Math.exp);
+  const loss = -logarithms.reduce((sum, value, k) => sum + t[k] * value, 0);
+  return { outputs, loss, dz: outputs.map((p, k) => p - t[k]) };
+}"""
+SIGMOID_CROSS_ENTROPY = """(z, t) => {
+  const outputs = z.map(sigmoid), K = z.length;
+  const term = (value, k) => Math.max(value, 0) - value * t[k] + Math.log1p(Math.exp(-Math.abs(value)));
+  const loss = z.reduce((sum, value, k) => sum + term(value, k) / K, 0);
+  return { outputs, loss, dz: outputs.map((a, k) => (a - t[k]) / K) };
+}"""
+SQUARED_ERROR = """(z, t) => {
+  const loss = z.reduce((sum, value, k) => sum + (value - t[k]) ** 2 / z.length, 0);
+  return { outputs: z, loss, dz: z.map((value, k) => (2 * (value - t[k])) / z.length) };
+}"""
 
 # Of the losses that fit an activation, "auto" takes the first.
+SOFTMAX = (softmax_cross_entropy, SOFTMAX_CROSS_ENTROPY, "softmax", False, lambda outputs: outputs)
+SIGMOID = (sigmoid_cross_entropy, SIGMOID_CROSS_ENTROPY, "sigmoid", True, lambda outputs: 2)
 TABLE = (
-    Loss("sparse_categorical_cross_entropy", "softmax_cross_entropy", ("softmax",), ("softmax",), smooths=True),
+    Loss("sparse_categorical_cross_entropy", "softmax_cross_entropy", *SOFTMAX),
     # Labels are class numbers inside, one-hot ones are converted when they come in: so it is the same kernel.
-    Loss("categorical_cross_entropy", "softmax_cross_entropy", ("softmax",), ("softmax",), smooths=True),
-    Loss("binary_cross_entropy", "sigmoid_cross_entropy", ("sigmoid",), ("sigmoid",), single=True, smooths=True),
-    Loss("mean_squared_error", "squared_error", ("none", "relu", "leaky_relu", "tanh", "sigmoid"), single=True),
+    Loss("categorical_cross_entropy", "softmax_cross_entropy", *SOFTMAX),
+    Loss("binary_cross_entropy", "sigmoid_cross_entropy", *SIGMOID),
+    Loss("mean_squared_error", "squared_error", squared_error, SQUARED_ERROR, single=True),
 )
 LOSSES = {loss.name: loss for loss in TABLE}
-LOSSES_FOR = {
-    activation: tuple(loss.name for loss in TABLE if activation in loss.activations)
-    for activation in get_args(ActivationName)
-}
+TABLES.append(LOSSES)
+LossName = Annotated[str, NameIn(LOSSES, "auto")]
+
+
+def losses_for(activation: str) -> tuple[str, ...]:
+    """Return the losses that fit a final activation, the usual one first."""
+    return tuple(name for name, loss in LOSSES.items() if loss.fits(activation))
 
 
 def loss_for(name: str, activation: str) -> Loss:
@@ -57,7 +144,7 @@ def loss_for(name: str, activation: str) -> Loss:
     ValueError
         If it does not fit the activation.
     """
-    fitting = LOSSES_FOR[activation]
+    fitting = losses_for(activation)
     if name == "auto":
         return LOSSES[fitting[0]]
     if name not in fitting:

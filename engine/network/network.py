@@ -10,7 +10,7 @@ import numpy as np
 from lenumba.engine.network.augmentation import Augment, Distortion
 from lenumba.engine.network.ends import image_steps, loss_step
 from lenumba.engine.network.fusion import fused
-from lenumba.engine.network.layers import Activation, Flatten, LayerBase, Node, Parameter, Shape, activation_of
+from lenumba.engine.network.layers import Activation, LayerBase, Node, Parameter, Shape, activation_of
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.network.losses import Loss, loss_for
 from lenumba.engine.network.optimizers import Optimizer
@@ -21,7 +21,6 @@ from lenumba.kernels.program.plan import Place, Plan, Step, shape_text
 from lenumba.kernels.program.source import program_source
 
 SMALL_BATCH = 8  # up to here 16 lanes of pixels beat 16 lanes of images, on two threads
-FLAT_ONLY = ("dense", "activation", "dropout", "flatten")
 
 
 class LayerError(ValueError):
@@ -262,19 +261,18 @@ def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
     counts: dict[str, int] = {}
     flat = False
     for index, layer in enumerate(layers):
-        kind = "pool" if layer.type.endswith("pool") else layer.type
-        counts[kind] = counts.get(kind, 0) + 1
-        name = getattr(layer, "name", None) or f"{kind}{counts[kind]}"
-        if flat and layer.type not in FLAT_ONLY:
+        counts[layer.stem] = counts.get(layer.stem, 0) + 1
+        name = getattr(layer, "name", None) or f"{layer.stem}{counts[layer.stem]}"
+        if flat and not layer.takes_flat:
             raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
-        function: Any = activation_of(layer)
-        last = index == len(layers) - 1
-        if not (isinstance(layer, Activation) and (function == "none" or (last and function in loss.fused))):
+        function = activation_of(layer)
+        idle = function == "none" or (index == len(layers) - 1 and function == loss.fused)
+        if not (isinstance(layer, Activation) and idle):
             units.append(make_unit(name, index, layer, shape))
             shape = units[-1].output
-        if not isinstance(layer, Activation) and function != "none" and not (last and function in loss.fused):
+        if not (isinstance(layer, Activation) or idle):
             units.append(make_unit(f"{name}_{function}", index, Activation(function=function), shape))
-        flat = flat or isinstance(layer, Flatten) or layer.type == "dense"
+        flat = flat or layer.gives_flat
     names = [unit.name for unit in units]
     for unit in units:
         if names.count(unit.name) > 1:

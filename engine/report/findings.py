@@ -11,7 +11,6 @@ from lenumba.engine.common.metrics import confusion_matrix, predicted_classes
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.models.model import Model, load
-from lenumba.engine.network.layers import pair
 from lenumba.engine.runs.folders import read_history
 from lenumba.engine.runs.histograms import Histogram, read_histograms
 
@@ -123,12 +122,3 @@ def as_slid(layer: Any, kernel: np.ndarray) -> np.ndarray:
     """Return a layer's parameter; a true convolution's kernel as a correlation slides it: rotated by 180°."""
     turned = kernel.ndim == 4 and layer.orientation == "convolution"
     return kernel[..., ::-1, ::-1] if turned else kernel
-
-
-def window(layer: Any) -> dict[str, list[int]]:
-    """Return what slides over the image in a layer, if anything: its window and its stride, [vertical, horizontal]."""
-    if layer.kind == "conv":
-        return {"window": list(pair(layer.kernel_size)), "stride": list(pair(layer.stride))}
-    if layer.kind.endswith("pool"):
-        return {"window": list(pair(layer.size)), "stride": list(layer.steps)}
-    return {}

@@ -11,10 +11,13 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json, write_text
 from lenumba.engine.config.config import dump_config
 from lenumba.engine.models.model import Model
-from lenumba.engine.report.findings import Findings, as_slid, window
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.layers import LAYERS
+from lenumba.engine.network.losses import LOSSES
+from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import document, escape, fill, json_block, web_file
 
-SCRIPTS = ("network.js", "digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
+SCRIPTS = ("digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
@@ -58,9 +61,19 @@ def report_page(found: Findings) -> str:
         histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
         config=escape(dump_config(found.model.loaded.config)),
         run=json_block(run_values(found)),
-        script="".join(map(web_file, SCRIPTS)),
+        script=network_script() + "".join(map(web_file, SCRIPTS)),
     )
     return document(title, web_file("style.css"), body)
+
+
+def network_script() -> str:
+    """Return the network's JavaScript: ``network.js``, and what the tables say of layers, activations and losses."""
+    parts = [web_file("network.js"), *dict.fromkeys(layer.javascript() for layer in LAYERS.values())]
+    for name, function in ACTIVATIONS.items():
+        if function.elementwise:
+            parts.append(f"FUNCTIONS.{name} = [{', '.join(function.javascript)}];\n")
+    parts += dict.fromkeys(f"LOSSES.{loss.kernel} = {loss.javascript};\n" for loss in LOSSES.values())
+    return "".join(parts)
 
 
 def figures(found: Findings) -> dict[str, str]:
@@ -130,8 +143,7 @@ def describe_network(model: Model) -> dict[str, Any]:
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
                 "trainable": unit.learns,
                 "margins": list(layer.margins(unit.shape)),
-                **window(layer),
-                **({"function": layer.function} if layer.kind == "activation" else {}),
+                **layer.described(),
             }
         )
     return {
@@ -139,6 +151,7 @@ def describe_network(model: Model) -> dict[str, Any]:
         "scale": executor.scale[: network.input_shape[0]].astype(float).tolist(),
         "shift": executor.shift[: network.input_shape[0]].astype(float).tolist(),
         "loss": network.loss.kernel,
+        "spread": 1 / network.loss.spread(network.outputs) if network.loss.spread else 0,
         "smoothing": model.loaded.config.loss.label_smoothing,
         "layers": layers,
     }

@@ -10,7 +10,6 @@ from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.runs.event_file import EventFile
 from lenumba.engine.runs.histograms import HistogramFile
 from lenumba.engine.training.trainer import Trainer
-from lenumba.kernels.constants import MAX_NORM
 
 IMAGES = 256  # for the gradient
 
@@ -44,8 +43,7 @@ class GradientProbe:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.order = trainer.train_indices[:IMAGES]
-        self.hyper = trainer.optimizer.hyper(np.zeros(1), 1)  # of rate 0
-        self.hyper[:, MAX_NORM] = np.inf  # the gradient itself, not what clipping leaves of it
+        self.hyper = trainer.optimizer.gradient_hyper()
         self.executor = trainer.make_executor(trainer.executor.program, threads=1)
         self.executor.decay[:] = 0
 
@@ -55,9 +53,7 @@ class GradientProbe:
         executor.theta[:] = trainer.executor.theta
         executor.state[:] = 0
         executor.train(trainer.images, trainer.dataset.train_labels, self.order, len(self.order), self.hyper)
-        # After one step from rest the optimiser's first state is the gradient: SGD's whole, AdamW's a share of it.
-        share = 1 - trainer.config.optimizer.beta1 if trainer.optimizer.kernel == "adamw" else 1.0
-        return trainer.network.views(executor.state[: trainer.network.size] / np.float32(share))
+        return trainer.network.views(executor.state[: trainer.network.size].copy())
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the parameters by their full names, and their gradients by those with ∂L/∂ before."""

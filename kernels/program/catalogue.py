@@ -113,6 +113,19 @@ def dense_part(s: Shapes) -> int:
     return maps(s) * (min(s["N"], LANES * s["V_TO"]) - LANES * s["V_FROM"])
 
 
+def loss_bytes(s: Shapes) -> int:
+    """Return the bytes of a loss: the last layer's output, its gradient and the network's outputs."""
+    return 3 * VECTOR * s["K"]
+
+
+def update_bytes(s: Shapes) -> int:
+    """Return the bytes of an update.
+
+    Each shard's gradient is read and cleared; parameters and the optimiser's state are read and written.
+    """
+    return WEIGHT * s["SIZE"] * (2 * s["SHARDS"] + 2 + 2 * s["STATES"])
+
+
 CATALOGUE: dict[str, Kernel] = {
     "pack": Kernel(".lanes", ".moves.pack", shared=lambda s: s["C"] * s["H"] * s["W"] * (LANES + VECTOR)),
     "pack_floats": Kernel(".lanes", ".moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
@@ -202,28 +215,25 @@ CATALOGUE: dict[str, Kernel] = {
     "copy": Kernel(".dropout", ".moves.copy", own=elementwise(2)),
     "activation_forward": Kernel(".activation", ".steps.activation_forward", own=elementwise(2)),
     "activation_backward": Kernel(".activation", ".steps.activation_backward", own=elementwise(3)),
-    **{
-        f"{name}{end}": Kernel(".activation", f".steps.{name}{end}")
-        for name in ("none", "relu", "leaky_relu", "tanh", "sigmoid")
-        for end in ("", "_derivative")
-    },
-    **{
-        name: Kernel(".loss", f".steps.{name}", own=lambda s: 3 * VECTOR * s["K"])
-        for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error")
-    },
-    # Each shard's gradient is read and cleared; parameters and the optimiser's state are read and written.
-    **{
-        name: Kernel(
-            ".update",
-            f".steps.{name}",
-            own=lambda s: WEIGHT * s["SIZE"] * (2 * s["SHARDS"] + 2 + 2 * s["STATES"]),
-        )
-        for name in ("sgd", "adamw")
-    },
     "add_shards": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
     "clip_gradient": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),
     "average_weights": Kernel(".update", ".steps.average_weights", own=lambda s: WEIGHT * 3 * s["SIZE"]),
 }
+
+
+# Tables of activations, losses and optimisers: the kernels of their rows, which `kernels()` returns, count as well.
+TABLES: list[Mapping[str, Any]] = []
+
+
+def known_kernels() -> dict[str, Kernel]:
+    """Return what is known of every kernel that a program may call, by its name."""
+    found = {name: kernel for rows in TABLES for row in rows.values() for name, kernel in row.kernels().items()}
+    return CATALOGUE | found
+
+
+def find_kernel(name: str) -> Kernel:
+    """Return what is known of a kernel."""
+    return CATALOGUE.get(name) or known_kernels()[name]
 
 
 def work_of(kernel: str, calls: Sequence[Shapes]) -> tuple[int, int]:
@@ -234,7 +244,7 @@ def work_of(kernel: str, calls: Sequence[Shapes]) -> tuple[int, int]:
     TypeError
         Where the calls lack a number that the kernel's row counts by.
     """
-    row = CATALOGUE[kernel]
+    row = find_kernel(kernel)
     try:
         multiply_adds = sum(row.multiply_adds(s) for s in calls)
         return 2 * LANES * multiply_adds, row.shared(calls[0]) + sum(row.own(s) for s in calls)
@@ -251,4 +261,4 @@ def signatures(module: str) -> dict[str, tuple[str, ...]]:
 
 def signature(kernel: str) -> tuple[str, ...]:
     """Return the arguments of a kernel, in order."""
-    return signatures(CATALOGUE[kernel].home)[kernel]
+    return signatures(find_kernel(kernel).home)[kernel]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from lenumba.kernels.compile.native import Source
 from lenumba.kernels.constants import UPDATE, WAIT
 from lenumba.kernels.program.arguments import BLOCK, UPDATE_ARGUMENTS, Run, types_of
-from lenumba.kernels.program.catalogue import CATALOGUE
+from lenumba.kernels.program.catalogue import find_kernel
 from lenumba.kernels.program.plan import Call, Place, Plan, Step
 
 WIDTH = 120
@@ -54,7 +54,7 @@ def imports(plan: Plan) -> list[str]:
     if plan.clock >= 0:
         found["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
     for name in kernels_of(plan):
-        found.setdefault(CATALOGUE[name].home, set()).add(name)
+        found.setdefault(find_kernel(name).home, set()).add(name)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(found.items())]
     for number, line in enumerate(lines):
         if len(line) > WIDTH:

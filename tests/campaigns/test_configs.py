@@ -95,7 +95,7 @@ def test_accepted_configurations_train_a_step(campaign, datasets):
                 str(layers),
                 trainer.network.unit,
                 trainer.network.loss.kernel,
-                optimizer.kernel,
+                optimizer.name,
                 str(optimizer.flags),
             )
         )

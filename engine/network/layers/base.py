@@ -1,18 +1,22 @@
 """What every layer offers, and what it gets to print its kernel calls."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.plan import Call, Place, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Shape = tuple[int, int, int]  # channels, height, width
 Margins = tuple[int, int, int, int]  # top, left, bottom, right
 
-ActivationName = Literal["none", "relu", "leaky_relu", "tanh", "sigmoid", "softmax"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
 
 LIST = Strict(False)  # YAML has lists where the frozen models hold tuples; the items stay strict
@@ -63,7 +67,7 @@ class Parameter:
     Attributes
     ----------
     name
-        ``kernel`` or ``bias``.
+        ``kernel``, which weight decay pulls towards zero, or ``bias``.
     shape
         Axes ``[maps, input maps, height, width]`` of a convolution's kernel, ``[outputs, inputs]`` of a dense
         layer's, ``[maps]`` or ``[outputs]`` of a bias.
@@ -73,6 +77,8 @@ class Parameter:
         Name of the initial distribution.
     flipped
         Whether memory holds the kernels rotated by 180°, so that the kernels' correlation is a convolution.
+    start
+        What it starts from where nothing is drawn.
     """
 
     name: str
@@ -81,11 +87,14 @@ class Parameter:
     fan_out: int = 0
     initializer: InitializerName = "zeros"
     flipped: bool = False
+    start: float = 0.0
 
-    def draw(self, generator: np.random.Generator) -> np.ndarray:
-        """Draw its initial values: Glorot & Bengio 2010 or He et al. 2015, uniform or normal; zeros for biases."""
+    def draw(self, generator: "np.random.Generator") -> Array:
+        """Draw its initial values: Glorot & Bengio 2010 or He et al. 2015, uniform or normal, or `start`."""
+        import numpy as np
+
         if self.initializer == "zeros" or not self.fan_in:
-            return np.zeros(self.shape)
+            return np.full(self.shape, self.start)
         family, distribution = self.initializer.split("_")
         variance = 2 / (self.fan_in + self.fan_out) if family == "glorot" else 2 / self.fan_in
         if distribution == "normal":
@@ -117,17 +126,29 @@ class Node:
 
 
 class LayerBase(Strictly):
-    """A layer: its configuration, shapes, parameters and kernel calls; each class adds its own `type`."""
+    """A layer: its configuration, shapes, parameters and kernel calls, plain twin, equations, ONNX and JavaScript.
+
+    Each class adds its own `type`. In plain loops, x and y have the axes [N, C, H, W], parameters and their gradients
+    go by their short names, and dy is ∂L/∂y.
+    """
 
     margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
     in_place: ClassVar[bool] = False  # whether y may lie where x lies
     passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
     reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
 
+    takes_flat: ClassVar[bool] = True  # whether it may follow a flat layer
+    gives_flat: ClassVar[bool] = False  # whether no layer of maps may follow it
+
     @property
     def kind(self) -> str:
         """The layer's type, as configurations write it."""
         return self.type  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def stem(self) -> str:
+        """What layers without a name are called, with a number behind."""
+        return self.kind
 
     @property
     def takes_single_images(self) -> bool:
@@ -165,3 +186,42 @@ class LayerBase(Strictly):
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""
         raise NotImplementedError
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Return y."""
+        raise NotImplementedError
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return ∂L/∂x and the parameters' gradients."""
+        raise NotImplementedError
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return its equations, as the handouts write them, with the sizes of an input of `shape`."""
+        raise NotImplementedError
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return its ONNX operators; `weights` has PyTorch's names, ``weight`` and ``bias``."""
+        raise NotImplementedError
+
+    def described(self) -> dict[str, Any]:
+        """Return what its JavaScript needs of its configuration."""
+        return {}
+
+    @classmethod
+    def example(cls) -> Self:
+        """Return a layer for the self-test."""
+        return cls.model_validate({"type": cls.model_fields["type"].default})
+
+    @classmethod
+    def javascript(cls) -> str:
+        """Return the JavaScript that puts it into the page's table `LAYERS`: the ``.js`` file beside its module."""
+        return Path(str(sys.modules[cls.__module__].__file__)).with_suffix(".js").read_text(encoding="utf-8")
+
+
+def tap(start: str, offset: str, stride: int, padding: int, end: int | None = None) -> str:
+    """Write where a tap of a window lies: i+u, 2i+u−1; with the kernel's last index `end`, rotated: i+4−u."""
+    shift = (end or 0) - padding
+    text = f"{stride if stride > 1 else ''}{start}"
+    if end is not None:
+        return text + (f"{'+' if shift > 0 else '−'}{abs(shift)}" if shift else "") + f"−{offset}"
+    return f"{text}+{offset}" + (f"−{padding}" if padding else "")

@@ -1,13 +1,13 @@
 """Convolution."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lenumba.engine.network.activations import ActivationName
 from lenumba.engine.network.layers import long_rows
 from lenumba.engine.network.layers.base import (
     LIST,
-    ActivationName,
     Border,
     InitializerName,
     LayerBase,
@@ -18,7 +18,10 @@ from lenumba.engine.network.layers.base import (
     Shape,
     Size,
     pair,
+    tap,
 )
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
+from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.program.plan import Call, Tensor, call, geometry
 from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
@@ -39,6 +42,7 @@ INPUT_GRADIENT_COLUMNS = 4  # the same on every CPU: it decides the order of a s
 class Conv(LayerBase):
     """Convolution: several filters slide over the image, each with one kernel per input channel."""
 
+    takes_flat = False
     type: Literal["conv"] = "conv"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
     channels: int = Field(ge=1, le=1024, description="Number of filters, which is the number of output maps.")
@@ -156,6 +160,49 @@ class Conv(LayerBase):
             if self.bias:
                 calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"]))
         return calls + (self._input_gradient(node, node.dx) if node.dx is not None else [])
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Slide the kernels over the image (handout 003 §II–IV), in handout 004's orientation rotated by 180°."""
+        bias = parameters["bias"] if self.bias else x.dtype.type(0).repeat(self.channels)
+        margins = self.margins(x.shape[1:])
+        return find_twin(".layers.conv_forward")(x, self._slid(parameters["kernel"]), bias, pair(self.stride), margins)
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return the three gradients of handout 004."""
+        stride, margins = pair(self.stride), self.margins(x.shape[1:])
+        dx = find_twin(".layers.conv_input_gradient")(
+            dy, self._slid(parameters["kernel"]), x.shape[2:], stride, margins
+        )
+        dw = find_twin(".layers.conv_weight_gradient")(x, dy, pair(self.kernel_size), stride, margins)
+        gradients = {"kernel": self._slid(dw)}
+        return dx, gradients | ({"bias": find_twin(".layers.conv_bias_gradient")(dy)} if self.bias else {})
+
+    def _slid(self, kernel: Array) -> Array:
+        """Rotate kernels by 180° where the orientation is ``convolution``: the loops compute correlations."""
+        return kernel[:, :, ::-1, ::-1].copy() if self.orientation == "convolution" else kernel
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return handout 003's equations, with handout 004's indices where the layer is a true convolution."""
+        (top, left, _, _), strides = self.margins(shape), pair(self.stride)
+        ends = [size - 1 if self.orientation == "convolution" else None for size in pair(self.kernel_size)]
+        row, column = tap("i", "u", strides[0], top, ends[0]), tap("j", "v", strides[1], left, ends[1])
+        gradients = {"kernel": f"ΔK_mc(u,v) = Σ_i Σ_j δ_m(i,j)·x_c({row}, {column})"}
+        if self.bias:
+            gradients["bias"] = "Δb_m = Σ_i Σ_j δ_m(i,j)"
+        return Equations(
+            f"y_m(i,j) = Σ_c Σ_u Σ_v x_c({row}, {column})·K_mc(u,v){' + b_m' if self.bias else ''}",
+            f"δx_c(r,q) = Σ_m Σ δ_m(i,j)·K_mc(u,v), {row} = r, {column} = q",
+            gradients,
+        )
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return a Conv, which is a correlation."""
+        window = {"kernel_shape": pair(self.kernel_size), "strides": pair(self.stride)}
+        return [Operator("Conv", window | {"pads": self.margins(shape)}, weights)]
+
+    def described(self) -> dict[str, Any]:
+        """Return the window that slides over the image, and its stride: [vertical, horizontal] each."""
+        return {"window": list(pair(self.kernel_size)), "stride": list(pair(self.stride))}
 
     def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
         kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from lenumba.engine.network.activations import ActivationName
 from lenumba.engine.network.layers.base import (
-    ActivationName,
     InitializerName,
     LayerBase,
     Name,
@@ -13,7 +13,9 @@ from lenumba.engine.network.layers.base import (
     Parameter,
     Shape,
 )
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.program.plan import Call, Place, call, geometry
 from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
@@ -26,6 +28,7 @@ class Flatten(LayerBase):
 
     in_place = True
     passes_through = True
+    gives_flat = True
     type: Literal["flatten"] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -40,10 +43,27 @@ class Flatten(LayerBase):
         """Return no call either."""
         return []
 
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Return [N, C · H · W, 1, 1]: map by map and row by row."""
+        return x.reshape(len(x), -1, 1, 1)
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return dy in the shape of the maps."""
+        return dy.reshape(x.shape), {}
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return what flattening does, in words."""
+        return Equations("y = all x, map by map, row by row", "δx = δ in the shape of the maps", {})
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return a Flatten."""
+        return [Operator("Flatten", {"axis": 1})]
+
 
 class Dense(LayerBase):
     """Dense (fully connected) layer: every output depends on every input."""
 
+    gives_flat = True
     type: Literal["dense"] = "dense"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
     units: int = Field(ge=1, le=65536, description="Number of outputs.")
@@ -114,6 +134,28 @@ class Dense(LayerBase):
             call("dense_input_gradient", sizes, **given, AHEAD=ahead, **span("N", rows))
             for rows in split(node.x.size, min(16, rows_beside(1, node.registers)))
         ]
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Multiply by the weights and add the biases (handout 004: F·W₁ + b₁)."""
+        bias = parameters["bias"] if self.bias else x.dtype.type(0).repeat(self.units)
+        return find_twin(".layers.dense_forward")(x[:, :, 0, 0], parameters["kernel"], bias)[:, :, None, None]
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return handout 004's δ_F, ΔW₁ and Δb₁."""
+        x, dy = x[:, :, 0, 0], dy[:, :, 0, 0]
+        gradients = {"kernel": find_twin(".layers.dense_weight_gradient")(x, dy)}
+        gradients |= {"bias": find_twin(".layers.dense_bias_gradient")(dy)} if self.bias else {}
+        return find_twin(".layers.dense_input_gradient")(dy, parameters["kernel"])[:, :, None, None], gradients
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return handout 004's equations; its W is the transpose of the kernel."""
+        gradients = {"kernel": "ΔW_mk = δ_m·x_k"} | ({"bias": "Δb_m = δ_m"} if self.bias else {})
+        y = "y_m = Σ_k W_mk·x_k" + (" + b_m" if self.bias else "")
+        return Equations(y, "δx_k = Σ_m δ_m·W_mk", gradients)
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return a Gemm with the weights [outputs, inputs]."""
+        return [Operator("Gemm", {"transB": 1}, weights)]
 
 
 def padded_row(inputs: int) -> int:

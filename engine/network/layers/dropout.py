@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from lenumba.engine.network.layers.base import LayerBase, Name, Node, Shape
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Call, call, geometry
 
@@ -50,6 +51,22 @@ class Dropout(LayerBase):
             return []
         dy, dx = node.dy.interior, node.dx.interior
         return [call("dropout_backward", geometry(node.x, node.y), dy=dy, dx=dx, mask=node.scratch)]
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Return x: the plain network computes what evaluation does, and that knows no dropout."""
+        return x
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return dy."""
+        return dy, {}
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return what dropout does here: nothing."""
+        return Equations("y = x (dropout acts in training alone)", "δx = δ", {})
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return no operator: only training drops values."""
+        return []
 
 
 def epoch_key(seed: int, epoch: int) -> int:

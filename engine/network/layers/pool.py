@@ -1,11 +1,24 @@
 """Average and max pooling."""
 
 import math
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from lenumba.engine.network.layers.base import LIST, Border, LayerBase, Margins, Name, Node, Shape, Size, pair
+from lenumba.engine.network.layers.base import (
+    LIST,
+    Border,
+    LayerBase,
+    Margins,
+    Name,
+    Node,
+    Shape,
+    Size,
+    pair,
+    tap,
+)
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
+from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.program.plan import Call, Place, call, geometry
 
 SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border, Border], LIST]
@@ -14,6 +27,7 @@ SymmetricPadding: TypeAlias = Literal["valid"] | Border | Annotated[tuple[Border
 class Pool(LayerBase):
     """What both poolings share."""
 
+    takes_flat = False
     name: Name | None = Field(None, description="Name of the layer in summaries.")
     size: Size = Field(description="Window height and width in pixels: one number or [height, width].")
     stride: Size | None = Field(
@@ -23,6 +37,11 @@ class Pool(LayerBase):
     padding: SymmetricPadding = Field(
         "valid", description="Border in pixels: 'valid' (none), one number or [vertical, horizontal]."
     )
+
+    @property
+    def stem(self) -> str:
+        """What both are called."""
+        return "pool"
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -74,6 +93,24 @@ class Pool(LayerBase):
         given |= {"x": node.x.padded, "derivative": "none_derivative", "OVERLAP": kh > sh or kw > sw}
         return [clear] * (not covered) + [call(f"{self.kind}_backward", self._geometry(node), **given)]
 
+    def equations(self, shape: Shape) -> Equations:
+        """Return handout 003's or 004's equations."""
+        (top, left, _, _), (vertical, horizontal) = self.margins(shape), self.steps
+        window = f"{tap('i', 'u', vertical, top)}, {tap('j', 'v', horizontal, left)}"
+        apart = all(stride >= size for stride, size in zip(self.steps, pair(self.size), strict=True))
+        return self._written(window, "=" if apart else "+=")
+
+    def _written(self, window: str, adds: str) -> Equations:
+        raise NotImplementedError
+
+    def described(self) -> dict[str, Any]:
+        """Return the window that slides over the image, and its stride: [vertical, horizontal] each."""
+        return {"window": list(pair(self.size)), "stride": list(self.steps)}
+
+    def _onnx_window(self, shape: Shape) -> dict[str, Any]:
+        """Return the attributes that both poolings' operators have."""
+        return {"kernel_shape": pair(self.size), "strides": self.steps, "pads": self.margins(shape)}
+
     def _geometry(self, node: Node) -> dict[str, int]:
         return geometry(node.x, node.y, pair(self.size), self.steps)
 
@@ -83,6 +120,24 @@ class AveragePool(Pool):
 
     type: Literal["average_pool"] = "average_pool"
 
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Take the mean of each window."""
+        return find_twin(".layers.average_pool_forward")(x, pair(self.size), self.steps, self.margins(x.shape[1:]))
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Share each gradient among its window."""
+        return find_twin(".layers.average_pool_backward")(
+            x, dy, pair(self.size), self.steps, self.margins(x.shape[1:])
+        ), {}
+
+    def _written(self, window: str, adds: str) -> Equations:
+        size = pair(self.size)[0] * pair(self.size)[1]
+        return Equations(f"y_c(i,j) = 1/{size} Σ_u Σ_v x_c({window})", f"δx_c({window}) {adds} 1/{size} δ_c(i,j)", {})
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return an AveragePool that counts padding as zeros."""
+        return [Operator("AveragePool", self._onnx_window(shape) | {"count_include_pad": 1})]
+
 
 class MaxPool(Pool):
     """Max-pooling: the largest value of each window."""
@@ -90,3 +145,19 @@ class MaxPool(Pool):
     margin_value = -math.inf
     reads_output = True
     type: Literal["max_pool"] = "max_pool"
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Take the largest value of each window."""
+        return find_twin(".layers.max_pool_forward")(x, pair(self.size), self.steps, self.margins(x.shape[1:]))
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Give each gradient to the value that was the largest."""
+        return find_twin(".layers.max_pool_backward")(x, dy, pair(self.size), self.steps, self.margins(x.shape[1:])), {}
+
+    def _written(self, window: str, adds: str) -> Equations:
+        back = f"δx_c({window}) {adds} δ_c(i,j) at the maximum, else 0"
+        return Equations(f"y_c(i,j) = max_uv x_c({window})", back, {})
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return a MaxPool."""
+        return [Operator("MaxPool", self._onnx_window(shape))]

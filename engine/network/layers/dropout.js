@@ -1,0 +1,1 @@
+LAYERS.dropout = IDENTITY; // it does nothing once training is over

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from extension.scale import KERNELS, Scale
-from harness import normalized
+from harness import make_executor, normalized
 from node import for_scripts, packed, run_scripts
 
 from lenumba.engine.common.errors import ConfigError
@@ -18,7 +18,7 @@ from lenumba.engine.network.losses import LOSSES, Loss, mean_over
 from lenumba.engine.network.optimizers import OPTIMIZERS, Optimizer, make_optimizer
 from lenumba.engine.network.tables import Operator
 from lenumba.engine.training.build import build_network
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.executor import planar
 from lenumba.kernels.compile.native import kernel_files
 from lenumba.kernels.program.catalogue import CATALOGUE, known_kernels
 from lenumba.kernels.program.source import program_source
@@ -114,12 +114,10 @@ def recipe(added, place):
     return read_config(RECIPE, "new.yaml")
 
 
-def make_executor(recipe):
+def executor_of(recipe):
     network, optimizer = build_network(recipe, (28, 28, 1)), make_optimizer(recipe.config.optimizer)
-    third = np.full(1, 1 / 3)
-    executor = Executor(network, network.compile(optimizer), optimizer, mean=third, deviation=third, threads=2)
-    executor.theta[:] = network.initial_parameters(0)
-    return executor
+    program, theta = network.compile(optimizer), network.initial_parameters(0)
+    return make_executor(network, program, theta, threads=2, optimizer=optimizer)
 
 
 def test_configurations_take_the_names_that_the_tables_have(place):
@@ -141,7 +139,7 @@ def test_configurations_take_added_names_and_the_schema_lists_them(recipe):
 
 
 def test_training_follows_pytorch(recipe):
-    executor = make_executor(recipe)
+    executor = executor_of(recipe)
     network, settings = executor.network, recipe.config.optimizer
     rng = np.random.default_rng(0)
     images, labels = planar(rng.integers(0, 256, (160, 28, 28, 1), np.uint8)), rng.integers(0, 10, 160)
@@ -192,7 +190,7 @@ def test_cache_knows_the_kernels_wherever_they_lie(recipe):
 
 
 def test_page_computes_what_the_plain_loops_do(recipe):
-    executor = make_executor(recipe)
+    executor = executor_of(recipe)
     network = executor.network
     rng = np.random.default_rng(1)
     images, labels = planar(rng.integers(0, 256, (3, 28, 28, 1), np.uint8)), np.array([3, 0, 9])

@@ -52,7 +52,9 @@ class TrainingDisplay(OnBar):
         if silent:
             self.hooks = Hooks(finished=draw_plots)
         else:
-            self.hooks = Hooks(self._compile, self._watch, self._epoch, self._start, self._finished, download_bar=True)
+            self.hooks = Hooks(
+                self._compile, self._watch, self._epoch, self._start, self._line, self._finished, download_bar=True
+            )
 
     def echo(self, text: str) -> None:
         """Print a line; one that nobody can read any more must not end the training."""

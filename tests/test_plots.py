@@ -1,6 +1,7 @@
 """What runs record for people: plots, histograms, TensorBoard's event files."""
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -169,9 +170,23 @@ def test_a_resumed_run_records_every_epoch_once(tmp_path):
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX has them")
+def test_a_run_killed_before_its_first_checkpoint_records_every_epoch_once(place, spawn, wait_for_epoch):
+    patch = "import lenumba.engine.runs.run as runs\nruns.CHECKPOINT_SECONDS = 1e9"
+    process = spawn("train", "tiny.yaml", "train.epochs=100000", "log=tensorboard", "--out", "run", patch=patch)
+    wait_for_epoch(process, 4)
+    process.kill()
+    process.wait()
+    assert len(scalars(Path("run"))["loss/training"]) >= 3  # they are not lost while TensorBoard looks on
+    text = Path("run/config.yaml").read_text()
+    Path("run/config.yaml").write_text(text.replace("epochs: 100000", "epochs: 5"))
+    resume_run(Path("run"))
+    assert [step for _, step in scalars(Path("run"))["loss/training"]] == [1, 2, 3, 4, 5]
+
+
 def scalars(run: Path) -> dict[str, list[tuple[float, int]]]:
     """Read a run's event files as TensorBoard stores them: records of length, checksum, message, checksum."""
-    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     found: dict[str, list[tuple[float, int]]] = {}
     for path in sorted((run / "tensorboard").iterdir()):
@@ -179,6 +194,8 @@ def scalars(run: Path) -> dict[str, list[tuple[float, int]]]:
         while data:
             size = int.from_bytes(data[:8], "little")
             event = Event.FromString(data[12 : 12 + size])
+            if event.session_log.status == SessionLog.START:  # TensorBoard drops what this step and later ones were
+                found = {tag: [item for item in items if item[1] < event.step] for tag, items in found.items()}
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((value.simple_value, event.step))
             data = data[16 + size :]

@@ -41,5 +41,5 @@ class Progress:
     risen_accuracy: float = -1.0
 
     def stalled(self, patience: int | None) -> bool:
-        """Return whether the last `patience` epochs have not raised the validation accuracy."""
-        return patience is not None and self.epoch - self.risen_epoch >= patience
+        """Return whether the last `patience` epochs have not raised the validation accuracy, and no epoch has begun."""
+        return patience is not None and not self.batch and self.epoch - self.risen_epoch >= patience

@@ -85,7 +85,7 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
         turned = network.parameters[name].flipped and not sources[name].endswith("kernel")
         view[...] = array[..., ::-1, ::-1] if turned else array
     normalization = find_normalization(file, loaded, content.facts, dataset, shape[2])
-    state = make_state(Progress(), config.train.seed, normalization, names, shape, data_sha256=None)
+    state = make_state(Progress(), config, normalization, names, shape, data_sha256=None)
     optimizer = make_optimizer(config.optimizer)
     slots = np.zeros(optimizer.states * network.size, np.float32)
     with new_folder(out, loaded.name) as (folder, _):

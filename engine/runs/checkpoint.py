@@ -17,10 +17,11 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import durable, sync
 from lenumba.engine.common.progress import Progress
-from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.config.config import Config, LoadedConfig
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
+from lenumba.engine.runs.changes import RESUMABLE, deciding, differences
 from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network
@@ -110,6 +111,12 @@ class Checkpoint:
         return Progress(**self.state["progress"])
 
     @property
+    def planned(self) -> int | None:
+        """How many epochs the run was to have when it was written; None: the configuration beside the file tells."""
+        config = self.state.get("config")
+        return None if config is None else int(config["train"]["epochs"])
+
+    @property
     def normalization(self) -> Normalization:
         """What the network expects of pixels; of an imported one it is not the data's own."""
         return Normalization(np.array(self.state["mean"]), np.array(self.state["deviation"]))
@@ -163,13 +170,22 @@ class Checkpoint:
 
     def check(self, loaded: LoadedConfig) -> None:
         """Raise ConfigError where the checkpoint does not fit its run's configuration, before anything is compiled."""
+        wrong = [
+            f"{loaded.where(key)}: expected {json.dumps(old)[:80]}, which {self.path.parent} was trained with, "
+            f"found {json.dumps(new)[:80]}; put it back, or start a new run"
+            for key, old, new in differences(self.state.get("config") or {}, deciding(loaded.config))
+            if key not in RESUMABLE
+        ]
+        if wrong:
+            raise ConfigError("\n".join(wrong))
         network = check_network(loaded, self.image_shape, len(self.class_names))
         self.fill(network, np.zeros(network.size, np.float32), "")
-        epochs, done = loaded.config.train.epochs, self.progress.epoch
-        if epochs < done:
-            raise loaded.error(
-                "train.epochs", f"expected at least the {done} epochs that {self.path.parent} has done, found {epochs}"
-            )
+        epochs, progress = loaded.config.train.epochs, self.progress
+        if epochs < progress.epoch + (progress.batch > 0):
+            done = f"{progress.epoch + 1} epochs that {self.path.parent} has begun"
+            if not progress.batch:
+                done = f"{progress.epoch} epochs that {self.path.parent} has done"
+            raise loaded.error("train.epochs", f"expected at least the {done}, found {epochs}")
 
     def check_data(self, trainer: Trainer) -> None:
         """Raise DataError where the checkpoint was trained on other data than the trainer has."""
@@ -204,16 +220,17 @@ def judged_prefix(optimizer: Optimizer, progress: Progress) -> str:
 
 def make_state(
     progress: Progress,
-    seed: int,
+    config: Config,
     normalization: Normalization,
     class_names: Sequence[str],
     image_shape: Sequence[int],
     data_sha256: str | None,
 ) -> dict[str, Any]:
-    """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data."""
+    """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data and configuration."""
     return {
         "progress": asdict(progress),
-        "seed": seed,
+        "seed": config.train.seed,
+        "config": None if data_sha256 is None else deciding(config),
         "mean": normalization.mean.tolist(),
         "deviation": normalization.deviation.tolist(),
         "data_sha256": data_sha256,
@@ -248,7 +265,7 @@ def checkpoints_of(trainer: Trainer, folder: Path) -> tuple[Checkpoint, Checkpoi
     """Return a trainer's best and last checkpoint, with views of its parameters."""
     dataset, executor = trainer.dataset, trainer.executor
     state = make_state(
-        trainer.progress, trainer.config.train.seed, trainer.normalization,
+        trainer.progress, trainer.config, trainer.normalization,
         dataset.class_names, dataset.image_shape, dataset.sha256,
     )  # fmt: skip
     return make_checkpoints(

@@ -1,5 +1,6 @@
 """TensorBoard's event files, written by tensorboardX (an extra): ``log: tensorboard``."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,12 @@ class EventFile:
     def __init__(self, folder: Path, epochs: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self.writer: Any = SummaryWriter(str(folder / FOLDER), purge_step=epochs + 1 if epochs else None)
+        before = any((folder / FOLDER).glob("*"))
+        # Files begun within the same second would have the same name without the process's number.
+        suffix = f".{os.getpid()}"
+        self.writer: Any = SummaryWriter(
+            str(folder / FOLDER), purge_step=epochs + 1 if before else None, filename_suffix=suffix
+        )
 
     def epoch(self, record: EpochRecord, tensors: Mapping[str, np.ndarray]) -> None:
         """Write an epoch's scalars, and its histograms of weights and gradients."""
@@ -40,6 +46,7 @@ class EventFile:
             if np.isfinite(tensor).all():
                 kind, _, own = name.rpartition("∂")
                 self.writer.add_histogram(f"{'gradients' if kind else 'weights'}/{own}", tensor, record.epoch)
+        self.writer.flush()  # a checkpoint may follow, after which the epoch is not repeated
 
     def close(self) -> None:
         """Finish the file."""

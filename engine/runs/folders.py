@@ -179,16 +179,6 @@ def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig
     return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
 
 
-def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:
-    """Raise ConfigError where an override would make a run another one."""
-    for item in overrides:
-        key = item.partition("=")[0]
-        if "=" in item and key not in allowed:
-            *others, last = allowed
-            may = f"{', '.join(others)} and {last}" if others else last
-            raise ConfigError(f"override {key}: a run keeps it; only {may} may change here, or start a new run")
-
-
 def check_free(folder: Path) -> None:
     """Raise DataError where another process trains in a run folder, without writing there."""
     if in_use(folder):

@@ -22,6 +22,8 @@ class Hooks:
         ``epoch(record)`` after each epoch.
     start
         ``start(trainer, folder)`` before the first epoch.
+    note
+        ``note(line)`` where there is something that people should know, such as why the training ended early.
     finished
         ``finished(folder)`` at the end of a run with ``plots: true``, to draw them.
     download_bar
@@ -32,5 +34,6 @@ class Hooks:
     watch: Callable[[int, int, float, float], None] | None = None
     epoch: Callable[[EpochRecord], None] | None = None
     start: Callable[[Trainer, Path], None] | None = None
+    note: Callable[[str], None] | None = None
     finished: Callable[[Path], None] | None = None
     download_bar: bool = False

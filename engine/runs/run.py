@@ -15,12 +15,12 @@ from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.runs.changes import RESUMABLE, check_overrides
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.facts import describe_run
 from lenumba.engine.runs.folders import (
     check_new,
-    check_overrides,
     check_writable,
     keep_history,
     load_run_config,
@@ -36,7 +36,6 @@ from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
-RESUMABLE = ("train.epochs", "train.threads", "data.root")
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
 CHECKPOINT_SECONDS = 5.0  # at most this much training, and one epoch more, is repeated after a crash
 
@@ -108,15 +107,14 @@ def start_run(
 
 
 def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
-    """Go on with an interrupted run, or train a finished one for more epochs (override ``train.epochs``).
+    """Go on with an interrupted run, or train a finished one longer (override ``train.epochs``, ``train.patience``).
 
     The result is bit-identical to that of a run that was never interrupted.
 
     Raises
     ------
     ConfigError
-        Where an override changes more than the length of the run, the threads or the data's folder, or the network is
-        not the checkpoint's.
+        Where an override or an edit of ``config.yaml`` changes more than :data:`RESUMABLE`; each change is named.
     DataError
         Where the folder is no run, its checkpoint is damaged, another process trains in it, or the data differ.
     """
@@ -132,10 +130,11 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
         before = read_json(folder / "run.json")
-        if (planned := load_run_config(folder).config.train.epochs) != loaded.config.train.epochs:
+        planned = last.planned or load_run_config(folder).config.train.epochs
+        if planned != loaded.config.train.epochs:
             # The learning rates so far were those of a run of other length, as whoever replays it must know.
-            progress = {"epoch": trainer.progress.epoch, "batch": trainer.progress.batch}
-            before["extended"] = [*before.get("extended", []), {**progress, "epochs": planned}]
+            piece = {"epoch": trainer.progress.epoch, "batch": trainer.progress.batch, "epochs": planned}
+            before["extended"] = [*(known for known in before.get("extended", []) if known != piece), piece]
             write_json(folder / "run.json", before)
         os.utime(folder / "config.yaml")  # the run that was started or resumed last is the latest
         if overrides:
@@ -146,6 +145,19 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         started -= before.get("wall_s", 0.0)
         with Graceful(trainer.stop) as interruption:
             return carry_on(trainer, folder, facts, started, hooks, interruption)
+
+
+def reason_to_end(trainer: Trainer) -> str:
+    """Say why a run trains no further, empty where it does."""
+    progress, train = trainer.progress, trainer.config.train
+    if progress.stalled(train.patience) and progress.epoch < train.epochs:
+        return (
+            f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} raised the validation "
+            "accuracy; --resume with a larger train.patience trains longer"
+        )
+    if progress.epoch == train.epochs:
+        return f"all {train.epochs} epochs are done; --resume with a larger train.epochs trains longer"
+    return ""
 
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
@@ -170,6 +182,8 @@ def carry_on(
     write_json(folder / "run.json", status)
     if hooks.start:
         hooks.start(trainer, folder)
+    if (nothing := reason_to_end(trainer)) and hooks.note:
+        hooks.note(f"nothing left to train: {nothing}")
     try:
         append(folder / "metrics.jsonl", "")
         with recording(trainer, folder) as record_epoch:
@@ -190,6 +204,9 @@ def carry_on(
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
         write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
+    stopped = trainer.progress.epoch < trainer.config.train.epochs
+    if stopped and not nothing and hooks.note:
+        hooks.note(reason_to_end(trainer))
     history = read_history(folder)
     best = trainer.network.views(trainer.best_theta)
     summary = {
@@ -198,6 +215,7 @@ def carry_on(
         "test_loss": test_loss,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,
+        "stopped_early": stopped,
         "images_per_second": median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(best),

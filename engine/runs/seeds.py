@@ -1,14 +1,15 @@
 """One configuration trained with several seeds, each in a run folder of its own, side by side in one folder."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import SUFFIX, read_json, write_json
-from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.runs.changes import deciding, differences
 from lenumba.engine.runs.compare import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import (
     LOCK,
@@ -16,7 +17,6 @@ from lenumba.engine.runs.folders import (
     load_run_config,
     never_began,
     new_folder,
-    portable,
     read_history,
 )
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
@@ -149,32 +149,11 @@ def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:
     for item in items:
         path = run_folder(out, item)
         if (path / "config.yaml").is_file():
-            found, wanted = comparable(load_run_config(path).config), comparable(item.config)
-            if changed := list(differences(found, wanted)):
-                raise ConfigError(
-                    f"--out {out}: {path.name} was trained with another {changed[0]}; choose another folder"
-                )
+            for key, *_ in differences(deciding(load_run_config(path).config), deciding(item.config)):
+                raise ConfigError(f"--out {out}: {path.name} was trained with another {key}; choose another folder")
 
 
 def is_seed(path: Path) -> bool:
     """Return whether a folder is one of a seed: a run's, or one that was killed before it began."""
     begun = (path / "config.yaml").is_file()
     return path.name.startswith("seed-") and path.is_dir() and (begun or never_began(path))
-
-
-def comparable(config: Config) -> dict[str, Any]:
-    """Return what decides a training's bits."""
-    values = portable(config).model_dump(exclude={"tune"})
-    del values["train"]["threads"]
-    return values
-
-
-def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "") -> list[str]:
-    """Return the dotted paths of values that differ."""
-    found = []
-    for key in a:
-        if isinstance(a[key], Mapping) and isinstance(b[key], Mapping):
-            found += differences(a[key], b[key], f"{path}{key}.")
-        elif a[key] != b[key]:
-            found.append(f"{path}{key}")
-    return found

@@ -11,8 +11,9 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.host import versions
 from lenumba.engine.common.progress import Progress
+from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.checkpoint import BEST, LAST, Checkpoint, checkpoints_of
-from lenumba.engine.runs.folders import check_free, check_overrides, load_run_config, read_history
+from lenumba.engine.runs.folders import check_free, load_run_config, read_history
 from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.run import make_trainer
 from lenumba.engine.runs.tensor_file import weights_sha256

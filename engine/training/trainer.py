@@ -138,7 +138,7 @@ class Trainer:
             The epochs that the learning rates are planned for; None: the configuration's.
         until
             How far to train, as whole epochs and batches of the next one, which is not validated; None: all epochs
-            that are planned.
+            that are planned, or until patience ends. An epoch that has begun is always finished.
 
         Raises
         ------
@@ -146,9 +146,10 @@ class Trainer:
             When the loss or a parameter is not finite any more; it names epoch and step.
         """
         planned = planned or self.config.train.epochs
+        patience = self.config.train.patience if until is None else None
         until, progress = until or (planned, 0), self.progress
         while (progress.epoch, progress.batch) < until and not self.stopped:
-            if progress.stalled(self.config.train.patience):
+            if progress.stalled(patience):
                 return
             part = until[1] if progress.epoch == until[0] else None
             start = time.perf_counter()

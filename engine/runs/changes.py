@@ -1,0 +1,45 @@
+"""What decides a training's result, where two configurations differ in that, and what may change when a run goes on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.config.config import Config
+from lenumba.engine.runs.folders import portable
+
+#: What may change when a run goes on: how long it trains, and where and how fast.
+RESUMABLE = ("train.epochs", "train.patience", "train.threads", "data.root")
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """Return what decides a training's bits, as plain values that JSON gives back unchanged."""
+    values = portable(config).model_dump(mode="json", exclude={"tune": True, "plots": True, "log": True})
+    del values["train"]["threads"]
+    return json.loads(json.dumps(values))
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted path, old value, new value) where two plain configurations differ.
+
+    What only one of them has is passed over: another version has more to say, or a value of another type has.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in old:
+            if key in new:
+                yield from differences(old[key], new[key], f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"{path}.{index}")
+    elif old != new:
+        yield path, old, new
+
+
+def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:
+    """Raise ConfigError where an override would make a run another one."""
+    for item in overrides:
+        key = item.partition("=")[0]
+        if "=" in item and key not in allowed:
+            *others, last = allowed
+            may = f"{', '.join(others)} and {last}" if others else last
+            raise ConfigError(f"override {key}: a run keeps it; only {may} may change here, or start a new run")

@@ -62,9 +62,13 @@ def train(
 
 
 def compare(
-    configs: Sequence[str | Path], overrides: Mapping[str, Any] | None = None, *, seeds: int = 5
+    configs: Sequence[str | Path],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    seeds: int = 5,
+    out: str | Path | None = None,
 ) -> "list[Comparison]":
-    """Train configurations with several seeds, in memory, and measure them alike.
+    """Train configurations with several seeds and measure them alike.
 
     Parameters
     ----------
@@ -74,11 +78,14 @@ def compare(
         Dotted keys and values that replace those of every configuration.
     seeds
         How many trainings of each: with the seeds ``train.seed``, ``train.seed + 1``, …
+    out
+        A folder that keeps the runs, where a later call goes on; without it nothing is kept.
 
     Returns
     -------
     list of Comparison
-        One for each configuration: its size, and mean and standard error of training time and accuracies.
+        One for each configuration: its size, mean and standard error of training time and accuracies, and whether it
+        differs from the first one by more than chance.
 
     Raises
     ------
@@ -87,7 +94,7 @@ def compare(
     """
     from lenumba.engine.runs.compare import compare
 
-    return compare(configs, dict(overrides or {}), seeds)
+    return compare(configs, dict(overrides or {}), seeds, out=Path(out) if out else None)
 
 
 def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) -> "Model":

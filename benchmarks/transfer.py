@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from lenumba.engine.config.config import load_config
-from lenumba.engine.runs.compare import CompareHooks, Figure, compare
+from lenumba.engine.runs.compare import compare
+from lenumba.engine.runs.figures import CompareHooks, Figure
 from lenumba.engine.runs.run import start_run
 
 UNFREEZE = {"network.layers.0.trainable": True, "network.layers.2.trainable": True}

@@ -9,7 +9,7 @@ from typing import Self
 from tqdm import tqdm
 
 from lenumba.engine.common.progress import EpochRecord
-from lenumba.engine.runs.compare import CompareHooks, SeedFigures
+from lenumba.engine.runs.figures import CompareHooks, SeedFigures
 from lenumba.engine.runs.run import Hooks
 from lenumba.engine.training.trainer import Trainer
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from lenumba.engine.common.text import table
 from lenumba.engine.models.model import Evaluation
-from lenumba.engine.runs.compare import Comparison, Figure
+from lenumba.engine.runs.compare import Comparison
+from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.seeds import SeedsResult
 
 
@@ -92,15 +93,20 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     for item in comparisons:
         accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]
         sizes = [f"{item.parameters:,}", f"{item.multiply_adds:,}", cell(item.seconds, 1)]
-        rows.append([item.name, *sizes, *map(cell, accuracies)])
+        chance = [] if len(item.runs) < 2 else ["" if item.p_value is None else f"{item.p_value:.2g}"]
+        rows.append([item.name, *sizes, *map(cell, accuracies), *chance])
     shifts = list(comparisons[0].shifted_accuracy)
     header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
-    count = len(comparisons[0].runs)
+    header += [f"shifted {distance} px" for distance in shifts]
+    note, count = "", len(comparisons[0].runs)
+    if count > 1:
+        header.append("p")
+        note = "\np: of a paired t-test that the test accuracy is the first one's, corrected by Holm's method"
     means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
     pixels = " or ".join(map(str, shifts))
     return (
-        f"{table([*header, *(f'shifted {distance} px' for distance in shifts)], rows)}\n\n"
+        f"{table(header, rows)}\n\n"
         f"{means}; accuracies in %, their gap (train − test) in points\n"
         f"shifted: test images moved by {pixels} pixels, mean of right, left, down and up; 0 comes in\n"
-        "multiply-adds: of one image's forward pass; seconds: of training alone"
+        f"multiply-adds: of one image's forward pass; seconds: of training alone{note}"
     )

@@ -89,8 +89,9 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
 @click.command()
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.option("--out", type=PATH, help="Keep the runs in this folder; the same command again goes on there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
-def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
+def compare(configs: tuple[str, ...], seeds: int, out: Path | None, as_json: bool) -> None:
     """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
     from lenumba.commands.display import ComparisonDisplay
     from lenumba.commands.tables import comparison_table
@@ -100,7 +101,7 @@ def compare(configs: tuple[str, ...], seeds: int, as_json: bool) -> None:
     if len(names) < 2:
         raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
-        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks)
+        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks, out)
     click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
 
 

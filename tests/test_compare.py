@@ -1,6 +1,7 @@
 """Comparing configurations: what is measured, on what, and how it is shown."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from lenumba.engine.common.errors import ConfigError, DivergedError
 from lenumba.engine.config.config import load_config
 from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.runs import compare as comparing
-from lenumba.engine.runs.compare import SHIFTS, Figure, compare, shift, shifts
+from lenumba.engine.runs.compare import SHIFTS, compare, shift, shifts
+from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.folders import list_runs
 
 FIGURES = ["seconds", "train_accuracy", "test_accuracy", "gap"]
@@ -128,9 +130,69 @@ def test_mistakes_are_one_line_before_anything_is_trained(refused, two, argument
     assert part in refused(2, "compare", *arguments)
 
 
-def test_divergence_names_configuration_and_seed(two):
+@pytest.mark.parametrize("out", [None, Path("kept")])
+def test_divergence_names_configuration_and_seed(two, out):
     with pytest.raises(DivergedError, match=r"^slow, seed 7: training diverged"):
-        compare(["slow.yaml"], ["optimizer.learning_rate=1e38", "train.seed=7"], 1)
+        compare(["slow.yaml"], ["optimizer.learning_rate=1e38", "train.seed=7"], 1, out=out)
+
+
+def test_p_values_are_those_of_paired_t_tests_corrected_by_holms_method(two):
+    stats = pytest.importorskip("scipy.stats")
+    found = compare([*two, "tiny.yaml"], ["train.epochs=1"], 4)
+    assert found[0].p_value is None
+    assert found[2].p_value == 1  # nothing differs
+    first, second = ([run.test_accuracy for run in item.runs] for item in found[:2])
+    assert found[1].p_value == pytest.approx(min(1, 2 * stats.ttest_rel(first, second).pvalue), rel=1e-6)
+    assert compare(["tiny.yaml"], ["train.epochs=1"], 1)[0].p_value is None
+
+
+STOP = """
+import os
+import lenumba.engine.runs.run as runs
+real, calls = runs.carry_on, []
+def carry_on(*arguments):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), {number})
+    return real(*arguments)
+runs.carry_on = carry_on
+"""
+
+
+def figures(found: list[dict]) -> list[dict]:
+    """Return what does not depend on time."""
+    for item in found:
+        del item["seconds"]
+        for run in item["runs"]:
+            del run["seconds"]
+    return found
+
+
+def test_kept_comparison_goes_on_after_a_kill_to_the_same_figures(lenumba, two, spawn, place):
+    command = ["compare", *two, "train.epochs=2", "--seeds", 2]
+    spawn(*command, "--out", "kept", patch=STOP.format(number=9)).communicate(timeout=120)
+    first = Path("kept/tiny/seed-1/run.json").stat().st_mtime_ns
+    result = lenumba(*command, "--out", "kept", "--json")
+    assert result.exit_code == 0, result.output
+    assert Path("kept/tiny/seed-1/run.json").stat().st_mtime_ns == first
+    assert figures(json.loads(result.stdout)) == figures(json.loads(lenumba(*command, "--json").stdout))
+    assert figures(json.loads(Path("kept/comparison.json").read_text())) == figures(json.loads(result.stdout))
+    assert sorted(path.name for path in Path("kept").iterdir()) == ["comparison.json", "slow", "tiny"]
+    assert not list(Path("kept").rglob(".*"))
+    assert lenumba("evaluate", "kept/slow/seed-1").exit_code == 0
+
+
+def test_interrupted_comparison_says_how_to_go_on(two, spawn):
+    process = spawn("compare", *two, "--seeds", 2, "--out", "kept", patch=STOP.format(number=2))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith("go on with: lenumba compare tiny.yaml slow.yaml --seeds 2 --out kept")
+
+
+def test_kept_comparison_of_others_is_refused(refused, lenumba, two):
+    assert lenumba("compare", *two, "train.epochs=1", "--seeds", 1, "--out", "kept").exit_code == 0
+    assert "another train.epochs" in refused(2, "compare", *two, "train.epochs=2", "--seeds", 1, "--out", "kept")
+    assert "found slow in it" in refused(2, "compare", "tiny.yaml", "tiny15", "--seeds", 1, "--out", "kept")
 
 
 def test_python_asks_for_seeds_that_are_there(two):

@@ -11,11 +11,11 @@ from tune_studies import STUDY, parameters, recorded, summary, trials, write_stu
 
 import lenumba as package
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.statistics import holm, paired_p_value
 from lenumba.engine.config.config import load_config, read_config
 from lenumba.engine.runs.run import start_run
 from lenumba.engine.tuning.dimension import Dimension
 from lenumba.engine.tuning.space import Space
-from lenumba.engine.tuning.statistics import holm, paired_p_value
 from lenumba.engine.tuning.storage import hide_password
 
 pytest.importorskip("optuna", reason="studies need Optuna")

@@ -1,4 +1,4 @@
-"""What every room may use: errors, interruptions, durable files, metrics, the machine, aligned text.
+"""What every room may use: errors, interruptions, durable files, metrics, statistics, the machine, aligned text.
 
 It knows nothing of networks, data or runs.
 """

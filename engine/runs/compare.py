@@ -1,6 +1,8 @@
-"""Configurations side by side: each trained with several seeds in memory, measured alike. No files, no printing."""
+"""Configurations side by side: each trained with several seeds, in memory or in run folders, and measured alike."""
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,47 +10,23 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DivergedError
+from lenumba.engine.common.files import SUFFIX, write_text
+from lenumba.engine.common.statistics import holm, paired_p_value
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.transfer import Source, read_source, take_over
+from lenumba.engine.runs.checkpoint import BEST, Checkpoint
+from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures
+from lenumba.engine.runs.folders import LOCK, check_writable, new_folder
+from lenumba.engine.runs.seeds import check_seeds, follow_training, run_folder, seeded_configs, train_seed, watcher
+from lenumba.engine.runs.transfer import Source, absolute_source, read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
 #: By how many pixels the test images are shifted, each to the right, left, bottom and top.
 SHIFTS = (2, 4)
+SUMMARY = "comparison.json"
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure over several seeds: `mean`, and its standard `error` (None for one seed, which tells nothing of it)."""
-
-    mean: float
-    error: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Figure":
-        """Return mean and standard error (the sample's deviation / √n) of one value per seed."""
-        error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-        return cls(float(np.mean(values)), error)
-
-
-@dataclass(frozen=True)
-class SeedFigures:
-    """What every training with a seed tells.
-
-    Attributes
-    ----------
-    seconds
-        Of training alone, without compilation and validation.
-    test_accuracy
-        Share of right answers on the test set with the best epoch's parameters.
-    """
-
-    seed: int
-    seconds: float
-    test_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +62,9 @@ class Comparison:
         Those of :class:`SeedResult` over the seeds; accuracies are shares from 0 to 1.
     runs
         Each seed's own figures, for paired comparisons.
+    p_value
+        Of Student's paired t-test that its test accuracy differs from the first configuration's, seed by seed,
+        corrected by Holm's method where there are several; None for the first, and for a single seed.
     """
 
     name: str
@@ -95,39 +76,19 @@ class Comparison:
     gap: Figure
     shifted_accuracy: dict[int, Figure]
     runs: tuple[SeedResult, ...] = field(repr=False)
+    p_value: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
         return asdict(self)
 
 
-@dataclass
-class CompareHooks:
-    """How a caller follows a comparison.
-
-    Attributes
-    ----------
-    compile
-        ``compile(step, done, total)`` while a program is compiled.
-    watch
-        ``watch(name, seed, fraction)`` about 20 times a second: which training runs, and how much of all is done.
-    done
-        ``done(name, result, number, count)`` after each of `count` trainings.
-    download_bar
-        Whether a download draws a progress bar.
-    finished
-        ``finished(folder)`` at the end of a run with ``plots: true``, where trainings have run folders.
-    """
-
-    compile: Callable[[str, int, int], None] | None = None
-    watch: Callable[[str, int, float], None] | None = None
-    done: Callable[[str, SeedFigures, int, int], None] | None = None
-    download_bar: bool = False
-    finished: Callable[[Path], None] | None = None
-
-
 def compare(
-    configs: Sequence[str | Path], overrides: Overrides = (), seeds: int = 5, hooks: CompareHooks | None = None
+    configs: Sequence[str | Path],
+    overrides: Overrides = (),
+    seeds: int = 5,
+    hooks: CompareHooks | None = None,
+    out: Path | None = None,
 ) -> list[Comparison]:
     """Train each configuration with the seeds train.seed, train.seed + 1, … and measure them alike.
 
@@ -139,6 +100,9 @@ def compare(
         As for :func:`lenumba.engine.config.config.load_config`; they apply to every configuration.
     seeds
         How many seeds.
+    out
+        A folder for the runs, ``<configuration>/seed-N``; that of an earlier call keeps what is finished and goes on.
+        None: nothing is kept.
 
     Raises
     ------
@@ -146,18 +110,21 @@ def compare(
         Before anything is trained.
     DivergedError
         When a training's loss is not finite any more; it names configuration and seed.
+    InterruptedRunError
+        After a signal, where the runs are kept.
     """
     hooks = hooks or CompareHooks()
     if seeds < 1:
         raise ConfigError(f"seeds: expected at least 1 seed, found {seeds}")
-    overrides = overrides if hasattr(overrides, "items") else list(overrides)
-    loaded = [load_config(config, overrides) for config in configs]
+    overrides = overrides if isinstance(overrides, Mapping) else list(overrides)
+    loaded = [absolute_source(load_config(config, overrides)) for config in configs]
     names = [item.name for item in loaded]
     names = [name if names.count(name) == 1 else item.source for name, item in zip(names, loaded, strict=True)]
     sources = [read_source(item) for item in loaded]
     for item in loaded:
         if stated_shape(item.config) is not None:
             check_network(item)
+    places = check_kept(out, loaded, seeds)
     datasets: dict[tuple[object, ...], Dataset] = {}  # each is loaded once
     keys = []
     for item in loaded:
@@ -167,23 +134,58 @@ def compare(
             datasets[keys[-1]] = load_data(item, hooks.download_bar)
         dataset = datasets[keys[-1]]
         check_network(item, dataset.image_shape, dataset.classes)
+    record = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
+    command = ["lenumba", "compare", *map(str, configs), *record, "--seeds", str(seeds), "--out", str(out)]
     results, number, count = [], 0, seeds * len(loaded)
-    for name, item, source, key in zip(names, loaded, sources, keys, strict=True):
-        runs = []
-        for seed in range(item.config.train.seed, item.config.train.seed + seeds):
-            trainer, result = train_once(with_seed(item, seed), datasets[key], source, name, hooks, (number, count))
-            runs.append(result)
-            number += 1
-            if hooks.done:
-                hooks.done(name, result, number, count)
-        results.append(comparison_of(name, trainer, runs))
+    with contextlib.ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(new_folder(out, ""))
+        for name, item, source, key, place in zip(names, loaded, sources, keys, places, strict=True):
+            runs = []
+            for seeded in seeded_configs(item, seeds):
+                done = (number, count)
+                try:
+                    if place is None:
+                        trainer, seconds = train_once(seeded, datasets[key], source, name, hooks, done)
+                    else:
+                        follow = follow_training(hooks, seeded, name, done)
+                        seconds = train_seed(seeded, place, record, follow, command).seconds
+                        trainer = Trainer(seeded, datasets[key], hooks.compile)
+                        best = Checkpoint.read(run_folder(place, seeded) / BEST)
+                        best.fill(trainer.network, trainer.best_theta, "")
+                except DivergedError as error:
+                    raise DivergedError(f"{name}, {error}") from None
+                runs.append(measure(trainer, seconds))
+                number += 1
+                if hooks.done:
+                    hooks.done(name, runs[-1], number, count)
+            results.append(comparison_of(name, trainer, runs))
+        results = with_p_values(results)
+        if out is not None:
+            write_text(out / SUMMARY, json.dumps([item.as_dict() for item in results], indent=2) + "\n")
     return results
 
 
-def with_seed(loaded: LoadedConfig, seed: int) -> LoadedConfig:
-    """Return the configuration with another seed."""
-    train = loaded.config.train.model_copy(update={"seed": seed})
-    return replace(loaded, config=loaded.config.model_copy(update={"train": train}))
+def check_kept(out: Path | None, loaded: Sequence[LoadedConfig], seeds: int) -> Sequence[Path | None]:
+    """Return the folder of each configuration's seeds; raise ConfigError where `out` holds anything else."""
+    if out is None:
+        return [None] * len(loaded)
+    names = [item.name for item in loaded]
+    places = [
+        out / (name if names.count(name) == 1 else f"{name}-{names[: number + 1].count(name)}")
+        for number, name in enumerate(names)
+    ]
+    if not out.is_dir():
+        check_writable(out)
+        return places
+    for path in out.iterdir():
+        if path not in (*places, out / LOCK, out / SUMMARY) and path.suffix != SUFFIX:
+            what = "a new folder or one of compare with these configurations"
+            raise ConfigError(f"--out {out}: expected {what}, found {path.name} in it; choose another")
+    for item, place in zip(loaded, places, strict=True):
+        if place.is_dir():
+            check_seeds(place, seeded_configs(item, seeds))
+    return places
 
 
 def train_once(
@@ -193,24 +195,33 @@ def train_once(
     name: str,
     hooks: CompareHooks,
     place: tuple[int, int],
-) -> tuple[Trainer, SeedResult]:
-    """Train with one seed and measure; `place` is (trainings done before, all trainings)."""
+) -> tuple[Trainer, float]:
+    """Train with one seed in memory; return also the seconds. `place` is (trainings done before, all trainings)."""
     trainer = Trainer(loaded, dataset, hooks.compile)
     take_over(trainer, source)
-    seed, epochs, images = loaded.config.train.seed, loaded.config.train.epochs, len(trainer.train_indices)
-
-    def watch(epoch: int, done: int, loss: float, accuracy: float) -> None:
-        if hooks.watch:
-            hooks.watch(name, seed, (place[0] + (epoch - 1 + done / images) / epochs) / place[1])
-
     try:
-        seconds = sum(record.seconds for record in trainer.epochs(watch))
+        return trainer, sum(record.seconds for record in trainer.epochs(watcher(hooks, trainer, name, place)))
     except DivergedError as error:
-        raise DivergedError(f"{name}, seed {seed}: {error}") from None
+        raise DivergedError(f"seed {loaded.config.train.seed}: {error}") from None
+
+
+def measure(trainer: Trainer, seconds: float) -> SeedResult:
+    """Measure a training's best parameters, on the test set, also shifted, and on the images trained on."""
+    dataset = trainer.dataset
     _, test = trainer.test()
     _, train = trainer.evaluate(trainer.best_theta, trainer.images, dataset.train_labels, trainer.train_indices)
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
-    return trainer, SeedResult(seed, seconds, test, train, train - test, shifted)
+    return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted)
+
+
+def with_p_values(results: Sequence[Comparison]) -> list[Comparison]:
+    """Return the results with the p values of their differences from the first one."""
+    first, *others = results
+    if len(first.runs) < 2:
+        return list(results)
+    accuracies = [[run.test_accuracy for run in item.runs] for item in results]
+    corrected = holm([paired_p_value(values, accuracies[0]) for values in accuracies[1:]])
+    return [first, *(replace(item, p_value=value) for item, value in zip(others, corrected, strict=True))]
 
 
 def shifted_accuracy(trainer: Trainer, dataset: Dataset, distance: int) -> float:

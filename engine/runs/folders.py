@@ -168,8 +168,9 @@ def find_run(name: str) -> Path:
 
 
 def list_runs() -> list[Path]:
-    """Return the run folders in ``runs``, by name; a training with several seeds has one for each."""
-    return sorted(path.parent for pattern in ("*", "*/seed-*") for path in RUNS.glob(f"{pattern}/config.yaml"))
+    """Return the run folders in ``runs``, by name; a training with several seeds, or a comparison, has one for each."""
+    patterns = ("*", "*/seed-*", "*/*/seed-*")
+    return sorted(path.parent for pattern in patterns for path in RUNS.glob(f"{pattern}/config.yaml"))
 
 
 def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -1,7 +1,7 @@
 """One configuration trained with several seeds, each in a run folder of its own, side by side in one folder."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from lenumba.engine.common.errors import ConfigError, DivergedError, Interrupted
 from lenumba.engine.common.files import SUFFIX, read_json, write_json
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.runs.changes import deciding, differences
-from lenumba.engine.runs.compare import CompareHooks, Figure, SeedFigures, with_seed
+from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import (
     LOCK,
     check_writable,
@@ -20,6 +20,7 @@ from lenumba.engine.runs.folders import (
     read_history,
 )
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
+from lenumba.engine.runs.transfer import absolute_source
 from lenumba.engine.training.trainer import Trainer
 
 SUMMARY = "seeds.json"
@@ -76,9 +77,8 @@ def train_seeds(
     DataError, DivergedError, InterruptedRunError
         As :func:`lenumba.engine.runs.run.start_run` does.
     """
-    hooks = hooks or CompareHooks()
-    first = loaded.config.train.seed
-    items = [with_seed(loaded, seed) for seed in range(first, first + seeds)]
+    hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
+    items = seeded_configs(loaded, seeds)
     if out is not None and out.is_dir():
         check_seeds(out, items)
     else:
@@ -86,9 +86,10 @@ def train_seeds(
     runs: list[SeedFigures] = []
     with new_folder(out, loaded.name) as (folder, _):
         for number, item in enumerate(items):
-            follow = Hooks(compile=hooks.compile, finished=hooks.finished, download_bar=hooks.download_bar)
-            follow_training(follow, hooks, item, number, seeds)
-            runs.append(train_seed(item, folder, seeds, overrides, follow))
+            follow = follow_training(hooks, item, item.name, (number, seeds))
+            config = item.source if Path(item.source).is_file() else item.name
+            command = ["lenumba", "train", config, *overrides, "--seeds", str(seeds), "--out", str(folder)]
+            runs.append(train_seed(item, folder, overrides, follow, command))
             if hooks.done:
                 hooks.done(item.name, runs[-1], number + 1, seeds)
         accuracy, seconds = (Figure.of([getattr(run, key) for run in runs]) for key in ("test_accuracy", "seconds"))
@@ -97,13 +98,21 @@ def train_seeds(
     return result
 
 
+def seeded_configs(loaded: LoadedConfig, seeds: int) -> list[LoadedConfig]:
+    """Return a configuration with so many seeds, from train.seed on."""
+    first = loaded.config.train.seed
+    return [with_seed(loaded, seed) for seed in range(first, first + seeds)]
+
+
 def run_folder(folder: Path, item: LoadedConfig) -> Path:
     """Return the run folder of a configuration's seed."""
     return folder / f"seed-{item.config.train.seed}"
 
 
-def train_seed(item: LoadedConfig, folder: Path, seeds: int, overrides: Sequence[str], hooks: Hooks) -> SeedFigures:
-    """Train one seed from where it stands: not begun, begun, or finished."""
+def train_seed(
+    item: LoadedConfig, folder: Path, overrides: Sequence[str], hooks: Hooks, command: Sequence[str]
+) -> SeedFigures:
+    """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
     if read_json(path / "run.json").get("status") != "finished":
         try:
@@ -112,30 +121,35 @@ def train_seed(item: LoadedConfig, folder: Path, seeds: int, overrides: Sequence
             else:
                 start_run(item, out=path, overrides=overrides, hooks=hooks)
         except InterruptedRunError as stopped:
-            config = item.source if Path(item.source).is_file() else item.name
-            command = shlex.join(["lenumba", "train", config, *overrides])
-            command += f" --seeds {seeds} --out {shlex.quote(str(folder))}"
-            raise InterruptedRunError(path, stopped.epochs, stopped.signal, command) from None
+            raise InterruptedRunError(path, stopped.epochs, stopped.signal, shlex.join(command)) from None
         except DivergedError as error:
             raise DivergedError(f"seed {item.config.train.seed}: {error}") from None
     seconds = sum(line["seconds"] for line in read_history(path))
     return SeedFigures(item.config.train.seed, seconds, read_json(path / "run.json")["test_accuracy"])
 
 
-def follow_training(follow: Hooks, hooks: CompareHooks, item: LoadedConfig, number: int, seeds: int) -> None:
-    """Tell `hooks` how much of all is done while one seed trains."""
-    seed, epochs = item.config.train.seed, item.config.train.epochs
+def follow_training(hooks: CompareHooks, item: LoadedConfig, name: str, place: tuple[int, int]) -> Hooks:
+    """Return hooks that tell how much of all is done; `place` is (trainings done before, all trainings)."""
+    follow = Hooks(compile=hooks.compile, finished=hooks.finished, download_bar=hooks.download_bar)
 
     def start(trainer: Trainer, path: Path) -> None:
-        images = len(trainer.train_indices)
-
-        def watch(epoch: int, done: int, loss: float, accuracy: float) -> None:
-            if hooks.watch:
-                hooks.watch(item.name, seed, (number + (epoch - 1 + done / images) / epochs) / seeds)
-
-        follow.watch = watch
+        follow.watch = watcher(hooks, trainer, name, place)
 
     follow.start = start
+    return follow
+
+
+def watcher(
+    hooks: CompareHooks, trainer: Trainer, name: str, place: tuple[int, int]
+) -> Callable[[int, int, float, float], None]:
+    """Return a function for :meth:`Trainer.epochs` that tells `hooks` how much of all is done."""
+    train, images = trainer.config.train, len(trainer.train_indices)
+
+    def watch(epoch: int, done: int, loss: float, accuracy: float) -> None:
+        if hooks.watch:
+            hooks.watch(name, train.seed, (place[0] + (epoch - 1 + done / images) / train.epochs) / place[1])
+
+    return watch
 
 
 def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:

@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.statistics import holm, paired_p_value
 from lenumba.engine.tuning.report import ranking, rows
 from lenumba.engine.tuning.results import Final, metric_value, result_of
-from lenumba.engine.tuning.statistics import holm, paired_p_value
 
 if TYPE_CHECKING:
     from lenumba.engine.tuning.search import Search

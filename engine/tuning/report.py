@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from lenumba.engine.common.statistics import standard_error
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import load_yaml
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.space import Space
-from lenumba.engine.tuning.statistics import standard_error
 
 if TYPE_CHECKING:
     from lenumba.engine.tuning.results import Final, Study

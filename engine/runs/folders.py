@@ -204,7 +204,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             record = json.loads(line)
-            history.append({**record, "epoch": int(record["epoch"])})
+            known = {key: float(record[key]) for key in ("seconds", "images_per_second")}
+            history.append({**record, "epoch": int(record["epoch"]), **known})
         except (ValueError, TypeError, KeyError):
             raise DataError(f"{path}:{number}: expected an epoch as JSON, found damage; remove the line") from None
     return history

@@ -113,14 +113,15 @@ def locked(folder: Path) -> Iterator[bool]:
     """
     path = folder / LOCK
     file, available = open_lock(path)
-    with file:
-        unfinished.add(path)
-        try:
-            remove_leftovers(folder)
-            yield available
-        finally:
+    unfinished.add(path)
+    try:
+        remove_leftovers(folder)
+        yield available
+    finally:
+        with contextlib.suppress(OSError):  # what was done is worth more than an empty file
             path.unlink(missing_ok=True)
-            unfinished.discard(path)
+            file.close()
+        unfinished.discard(path)
 
 
 def open_lock(path: Path) -> tuple[TextIO, bool]:

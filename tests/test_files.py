@@ -73,6 +73,16 @@ def test_full_disk_under_a_line_names_the_file():
         append(Path("/dev/full"), "line")
 
 
+def test_record_that_the_disk_fails_to_give_is_not_taken_for_none(run, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(OSError, match=r"Input/output error: '.*run\.json'"):
+        read_json(run / "run.json")
+    assert read_record(run) == {}
+
+
 @pytest.mark.parametrize("command", ["report", "export"])
 def test_what_a_killed_command_left_goes_with_the_same_command(lenumba, run, command):
     pytest.importorskip("onnx")

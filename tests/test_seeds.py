@@ -93,6 +93,12 @@ def test_what_does_not_fit_is_refused(refused, trained, arguments, message):
     assert message in refused(2, "train", *config, "--seeds", 3, *arguments)
 
 
+def test_lock_that_a_kill_at_the_very_end_left_goes(lenumba, place, trained):
+    (place / "here/seed-6/.lock").touch()
+    assert lenumba("train", "tiny.yaml", "train.seed=5", "--seeds", 3, "--out", "here", "-q").exit_code == 0
+    assert not list((place / "here").rglob(".*"))
+
+
 @pytest.mark.parametrize("way", ["kill", "error"])
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_seeds_killed_at_the_start_of_one_go_on(lenumba, spawn, place, at, way):

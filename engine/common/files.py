@@ -38,10 +38,11 @@ def append(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON file's object, or an empty one where it is missing or damaged."""
+    """Return a JSON file's object, or an empty one where it is missing or damaged; a disk that fails is an OSError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with naming(path):
+            found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

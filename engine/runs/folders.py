@@ -189,7 +189,9 @@ def check_free(folder: Path) -> None:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return a run's ``run.json``; the status of one that was killed, which could not say so, is "killed"."""
-    record = read_json(folder / "run.json")
+    record: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # one run that cannot be read does not hide the others
+        record = read_json(folder / "run.json")
     if record.get("status") in ("starting", "running") and not in_use(folder):
         record["status"] = "killed"
     return record

@@ -15,6 +15,7 @@ from lenumba.engine.runs.folders import (
     LOCK,
     check_writable,
     load_run_config,
+    locked,
     never_began,
     new_folder,
     read_history,
@@ -114,18 +115,23 @@ def train_seed(
 ) -> SeedFigures:
     """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
-    if read_json(path / "run.json").get("status") != "finished":
+    record = read_json(path / "run.json")
+    if record.get("status") == "finished" and isinstance(record.get("test_accuracy"), float):
+        if (path / LOCK).exists():  # of a process that was killed when all was done
+            with locked(path):
+                pass
+    else:
         try:
             if (path / "config.yaml").is_file():
-                resume_run(path, hooks=hooks)
+                record = resume_run(path, hooks=hooks).summary
             else:
-                start_run(item, out=path, overrides=overrides, hooks=hooks)
+                record = start_run(item, out=path, overrides=overrides, hooks=hooks).summary
         except InterruptedRunError as stopped:
             raise InterruptedRunError(path, stopped.epochs, stopped.signal, shlex.join(command)) from None
         except DivergedError as error:
             raise DivergedError(f"seed {item.config.train.seed}: {error}") from None
     seconds = sum(line["seconds"] for line in read_history(path))
-    return SeedFigures(item.config.train.seed, seconds, read_json(path / "run.json")["test_accuracy"])
+    return SeedFigures(item.config.train.seed, seconds, record["test_accuracy"])
 
 
 def follow_training(hooks: CompareHooks, item: LoadedConfig, name: str, place: tuple[int, int]) -> Hooks:

@@ -18,7 +18,7 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.extras import check_extras
-from lenumba.engine.runs.facts import describe_run
+from lenumba.engine.runs.facts import RunRecord, describe_run
 from lenumba.engine.runs.folders import (
     check_new,
     check_writable,
@@ -98,12 +98,12 @@ def start_run(
     take_over(trainer, source)
     with Graceful(trainer.stop) as interruption, new_folder(out, loaded.name) as (folder, locks):
         check_new(folder)  # again: another process may have been quicker while this one compiled
-        facts = describe_run(trainer, loaded, overrides, locks=locks)
-        write_json(folder / "run.json", {"status": "starting", **facts})
+        record = RunRecord(folder, started, describe_run(trainer, loaded, overrides, locks=locks))
+        record.write("starting")
         save(trainer, folder)
         # Last, as it makes the folder a run: whatever interrupts this, each run has a checkpoint to resume from.
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
-        return carry_on(trainer, folder, facts, started, hooks, interruption)
+        return carry_on(trainer, record, hooks, interruption)
 
 
 def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
@@ -129,22 +129,31 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         last.check_data(trainer)
         last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
-        before = read_json(folder / "run.json")
-        planned = last.planned or load_run_config(folder).config.train.epochs
-        if planned != loaded.config.train.epochs:
-            # The learning rates so far were those of a run of other length, as whoever replays it must know.
-            piece = {"epoch": trainer.progress.epoch, "batch": trainer.progress.batch, "epochs": planned}
-            before["extended"] = [*(known for known in before.get("extended", []) if known != piece), piece]
-            write_json(folder / "run.json", before)
+        before = note_extension(last, loaded)
         os.utime(folder / "config.yaml")  # the run that was started or resumed last is the latest
         if overrides:
             write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         trainer.init_from = before.get("init_from")
         facts = describe_run(trainer, loaded, [*before.get("overrides", []), *overrides], locks=locks)
         facts |= {name: before[name] for name in KEPT if name in before}
-        started -= before.get("wall_s", 0.0)
+        record = RunRecord(folder, started - before.get("wall_s", 0.0), facts)
         with Graceful(trainer.stop) as interruption:
-            return carry_on(trainer, folder, facts, started, hooks, interruption)
+            return carry_on(trainer, record, hooks, interruption)
+
+
+def note_extension(last: Checkpoint, loaded: LoadedConfig) -> dict[str, Any]:
+    """Return the ``run.json`` of a run that goes on, having noted there how long it was to be, where that changes.
+
+    The learning rates so far were those of a run of that length, as whoever replays it must know.
+    """
+    folder, progress = last.path.parent, last.progress
+    record = read_json(folder / "run.json")
+    planned = last.planned or load_run_config(folder).config.train.epochs
+    if planned != loaded.config.train.epochs:
+        piece = {"epoch": progress.epoch, "batch": progress.batch, "epochs": planned}
+        record["extended"] = [*(known for known in record.get("extended", []) if known != piece), piece]
+        write_json(folder / "run.json", record)
+    return record
 
 
 def reason_to_end(trainer: Trainer) -> str:
@@ -168,62 +177,64 @@ def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
 
 
-def carry_on(
-    trainer: Trainer,
-    folder: Path,
-    facts: dict[str, Any],
-    started: float,
-    hooks: Hooks,
-    interruption: Graceful,
-) -> RunResult:
+def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Graceful) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
-    saved = time.monotonic()
-    status = {"status": "running", **facts}
-    write_json(folder / "run.json", status)
+    folder = record.folder
+    record.write("running")
     if hooks.start:
         hooks.start(trainer, folder)
     if (nothing := reason_to_end(trainer)) and hooks.note:
         hooks.note(f"nothing left to train: {nothing}")
     try:
-        append(folder / "metrics.jsonl", "")
-        with recording(trainer, folder) as record_epoch:
-            for record in trainer.epochs(hooks.watch):
-                append(folder / "metrics.jsonl", json.dumps(record.as_dict()) + "\n")
-                record_epoch(record)
-                if hooks.epoch:
-                    hooks.epoch(record)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    save(trainer, folder)
-                    saved = time.monotonic()
-            save(trainer, folder)
+        train(trainer, folder, hooks)
     except DivergedError as error:
-        write_json(folder / "run.json", {**status, "status": "diverged", "wall_s": time.monotonic() - started})
+        record.write("diverged", wall_s=record.seconds)
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
-    if interruption.signal is None:
-        test_loss, test_accuracy = trainer.test()
+    found = {} if interruption.signal is not None else results(trainer)
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
-        write_json(folder / "run.json", {**status, "status": "interrupted", "wall_s": time.monotonic() - started})
+        record.write("interrupted", wall_s=record.seconds)
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
     stopped = trainer.progress.epoch < trainer.config.train.epochs
     if stopped and not nothing and hooks.note:
         hooks.note(reason_to_end(trainer))
     history = read_history(folder)
-    best = trainer.network.views(trainer.best_theta)
-    summary = {
-        "status": "finished",
-        "test_accuracy": test_accuracy,
-        "test_loss": test_loss,
-        "epochs": trainer.progress.epoch,
-        "best_epoch": trainer.progress.best_epoch,
-        "stopped_early": stopped,
-        "images_per_second": median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
-        "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
-        "best_weights_sha256": weights_sha256(best),
-        **facts,
-        "wall_s": time.monotonic() - started,
-        "peak_rss_mb": peak_rss_mb(),
-    }
-    write_json(folder / "run.json", summary)
+    summary = record.write(
+        "finished",
+        **found,
+        epochs=trainer.progress.epoch,
+        stopped_early=stopped,
+        images_per_second=median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
+        wall_s=record.seconds,
+        peak_rss_mb=peak_rss_mb(),
+    )
     if trainer.config.plots and hooks.finished:
         hooks.finished(folder)
     return RunResult(folder, summary, history)
+
+
+def train(trainer: Trainer, folder: Path, hooks: Hooks) -> None:
+    """Train to the last epoch, or until a signal comes; metrics and checkpoints are kept as it goes on."""
+    saved = time.monotonic()
+    append(folder / "metrics.jsonl", "")
+    with recording(trainer, folder) as record_epoch:
+        for record in trainer.epochs(hooks.watch):
+            append(folder / "metrics.jsonl", json.dumps(record.as_dict()) + "\n")
+            record_epoch(record)
+            if hooks.epoch:
+                hooks.epoch(record)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save(trainer, folder)
+                saved = time.monotonic()
+        save(trainer, folder)
+
+
+def results(trainer: Trainer) -> dict[str, Any]:
+    """Return what a finished run's training has brought, and nothing else decides: weights and test results."""
+    test_loss, test_accuracy = trainer.test()
+    return {
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "best_epoch": trainer.progress.best_epoch,
+        "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
+        "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
+    }

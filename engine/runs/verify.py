@@ -15,8 +15,7 @@ from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.checkpoint import BEST, LAST, Checkpoint, checkpoints_of
 from lenumba.engine.runs.folders import check_free, load_run_config, read_history
 from lenumba.engine.runs.hooks import Hooks
-from lenumba.engine.runs.run import make_trainer
-from lenumba.engine.runs.tensor_file import weights_sha256
+from lenumba.engine.runs.run import make_trainer, results
 from lenumba.engine.runs.transfer import read_source, take_over
 from lenumba.engine.training.trainer import Trainer
 
@@ -157,18 +156,6 @@ def position(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return where a checkpoint stands, and its normalisation."""
     names = ("mean", "deviation")
     return {**checkpoint.state["progress"], **{name: checkpoint.state[name] for name in names}}
-
-
-def results(trainer: Trainer) -> dict[str, Any]:
-    """Return those results of a finished run that depend on nothing but its training."""
-    loss, accuracy = trainer.test()
-    return {
-        "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
-        "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
-        "best_epoch": trainer.progress.best_epoch,
-        "test_accuracy": accuracy,
-        "test_loss": loss,
-    }
 
 
 def compare_values(where: str, held: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str | None:

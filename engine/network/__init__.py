@@ -1,4 +1,5 @@
-"""What a network is: layers, losses, optimisers, schedules, memory layout, and the plan of its program.
+"""What a network is: activations, layers, losses, optimisers, schedules, memory layout, and the plan of its program.
 
-It knows shapes and formulas. It must not know YAML files, data sets, or where a network is trained.
+It knows shapes and formulas, and in which table everything about an idea stands. It must not know YAML
+files, data sets, or where a network is trained.
 """

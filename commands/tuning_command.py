@@ -6,8 +6,9 @@ from typing import Any
 
 from lenumba.commands.tuning_display import StudyDisplay
 from lenumba.engine.config.config import load_config
+from lenumba.engine.tuning.record import find_study, load_study_config
 from lenumba.engine.tuning.report import closing_text, status_text
-from lenumba.engine.tuning.study import InterruptedStudyError, find_study, load_study_config, run_study, study_status
+from lenumba.engine.tuning.study import InterruptedStudyError, run_study, study_status
 
 
 def show_status(name: str | None, storage: str | None, *, as_json: bool) -> str:
@@ -42,13 +43,13 @@ def tune_command(
     """
     if resume:
         folder = find_study(name or recipe)
-        loaded, name = load_study_config(folder, changes), folder.name
+        loaded = load_study_config(folder, changes)
     else:
-        loaded = load_config(str(recipe), changes)
+        folder, loaded = None, load_config(str(recipe), changes)
     silent = quiet or as_json
     with StudyDisplay(echo, silent=silent) as display:
         try:
-            study = run_study(loaded, name=name, hooks=display.hooks, **options)
+            study = run_study(loaded, name=name, folder=folder, hooks=display.hooks, **options)
         except InterruptedStudyError as error:
             if not silent:
                 echo(closing_text(loaded, error.study))

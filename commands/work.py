@@ -117,6 +117,7 @@ def compare(configs: tuple[str, ...], seeds: int, out: Path | None, as_json: boo
 )
 @click.option("--name", help="The study's name, its folder in ./studies  [default: the recipe's name]")
 @click.option("--resume", is_flag=True, help="Go on with a study as it is recorded: --name, or the latest.")
+@click.option("--retry-failed", is_flag=True, help="Try its failed trials again.")
 @click.option("--status", is_flag=True, help="Tell how far a study is, and leave it alone.")
 @click.option("--storage", metavar="URL", help="A database, such as postgresql://…, for several machines at once.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
@@ -129,6 +130,7 @@ def tune(
     threads: int | None,
     name: str | None,
     resume: bool,
+    retry_failed: bool,
     status: bool,
     storage: str | None,
     quiet: bool,
@@ -149,7 +151,7 @@ def tune(
     if recipe is None and not resume:
         raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
     changes += [] if threads is None else [f"train.threads={threads}"]
-    options = {"trials": trials, "jobs": jobs, "storage": storage}
+    options = {"trials": trials, "jobs": jobs, "storage": storage, "retry_failed": retry_failed}
     tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
 
 

@@ -150,9 +150,9 @@ def test_second_process_is_refused_and_status_is_not(place, spawn, lenumba):
 
 
 def test_worker_that_dies_of_a_trial_fails_it_in_the_end(place, lenumba, monkeypatch):
-    from lenumba.engine.tuning import ledger, search
+    from lenumba.engine.tuning import search
 
-    monkeypatch.setattr(ledger, "MAX_DEATHS", 2)
+    monkeypatch.setattr(search, "MAX_LOSSES", 2)
     real = search.Pool.give
 
     def give(self, worker, task, job):
@@ -165,7 +165,12 @@ def test_worker_that_dies_of_a_trial_fails_it_in_the_end(place, lenumba, monkeyp
     assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
     rows = trials()
     assert [row["state"] for row in rows] == ["finished", "finished", "failed", "finished"]
-    assert "its worker died 2 times (signal 9)" in rows[2]["reason"]
+    assert rows[2]["reason"] == "given up after 2 tries: its worker died of signal 9; --retry-failed tries again"
+    monkeypatch.setattr(search.Pool, "give", real)
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    assert trials() == rows
+    assert lenumba("tune", "tiny.yaml", "-q", "--retry-failed").exit_code == 0
+    assert [row["state"] for row in trials()] == ["finished"] * 4
 
 
 # ----------------------------------------------------------------------------------------------------- databases

@@ -135,6 +135,10 @@ class Executor:
         """From now on do this with pixels."""
         self.scale[:], self.shift[:] = normalization.scale, normalization.shift
 
+    def smooth(self, smoothing: float) -> None:
+        """From now on smooth the labels of the loss by so much."""
+        self.template[SLOTS["smoothing"]] = self.request.arguments[SLOTS["smoothing"]] = smoothing
+
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
         self.control[STOP] = 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError, DivergedError
+from lenumba.engine.common.errors import DivergedError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
 from lenumba.engine.common.metrics import accuracy_of
@@ -53,9 +53,9 @@ class Trainer:
     Raises
     ------
     ConfigError
-        Where a layer does not fit.
+        Where a layer does not fit, or there are fewer training images than in a batch.
     DataError
-        Where the data do not fit the configuration.
+        Where there is not enough memory.
     """
 
     def __init__(
@@ -70,9 +70,10 @@ class Trainer:
         self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
         self.train_indices, self.val_indices = split(loaded, dataset)
         if len(self.train_indices) < data.batch_size:
-            raise DataError(
-                f"{dataset.name}: expected at least one batch of {data.batch_size} training images, "
-                f"found {len(self.train_indices)}; lower data.batch_size"
+            raise loaded.error(
+                "data.batch_size",
+                f"expected at least one batch of {data.batch_size} training images in {dataset.name}, "
+                f"found {len(self.train_indices)}; lower it",
             )
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
@@ -235,6 +236,18 @@ class Trainer:
             progress.risen_epoch, progress.risen_accuracy = record.epoch, accuracy
         progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
         return record
+
+    def unsmoothed_loss(self) -> float:
+        """Return the validation loss without label smoothing, which trainings with another smoothing can be judged by.
+
+        The epochs' `val_loss` is the loss that is trained, and grows with the smoothing.
+        """
+        self.executor.smooth(0.0)
+        try:
+            judged, labels = self.executor.judged, self.dataset.train_labels
+            return self.evaluate(judged, self.images, labels, self.val_indices)[0]
+        finally:
+            self.executor.smooth(self.config.loss.label_smoothing)
 
     def test(self, images: np.ndarray | None = None) -> tuple[float, float]:
         """Return the best parameters' mean loss and accuracy on the test set; `images`: in place of the set's own."""

@@ -4,7 +4,12 @@ The best of many noisy results is too good to be true, so the search's own figur
 set is read after the decision, for the winner and for trial 0.
 """
 
+import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,21 +22,49 @@ from lenumba.engine.tuning.results import Final, metric_value, result_of
 if TYPE_CHECKING:
     from lenumba.engine.tuning.search import Search
 
-
-def run(search: "Search") -> Final | None:
-    """Run the finals; None where no trial has finished or a signal came."""
-    with tempfile.TemporaryDirectory(dir=search.folder, prefix=".weights-") as folder:
-        return _run(search, Path(folder))
+INTERRUPTED = "the study was interrupted"
 
 
-def _run(search: "Search", folder: Path) -> Final | None:
+def run(search: "Search") -> Final | str:
+    """Run the finals; return why there is no verdict, where there is none."""
+    with weights_folder(search.folder) as folder:
+        return _run(search, folder)
+
+
+@contextlib.contextmanager
+def weights_folder(study: Path) -> Iterator[Path]:
+    """Make a folder for weights, locked while this process lives, and remove those of processes that do not."""
+    for leftover in study.glob(".weights-*"):
+        with contextlib.suppress(OSError), locked_folder(leftover):
+            shutil.rmtree(leftover)
+    with tempfile.TemporaryDirectory(dir=study, prefix=".weights-") as name, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(locked_folder(Path(name)))
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a lock that dies with this process; raise OSError where another one has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _run(search: "Search", folder: Path) -> Final | str:
     tune, study = search.space.tune, search.ledger.study
     found = rows(search.ledger)
     order = ranking(search.space, found)
+    recipe = next(row for row in found if row["trial"] == 0)
+    if recipe["state"] == "failed":
+        return f"trial 0, the recipe as written, failed, and there is nothing to compare with ({recipe['reason']})"
     finalists = [row for row in order if row["trial"] != 0][: tune.finalists]
     finalists += [row for row in order if row["trial"] == 0]
     if not finalists:
-        return None
+        return "no trial has finished"
     first = search.space.seed + tune.seeds
     seeds = [(first + k) % 2**63 for k in range(tune.final_seeds)]
 
@@ -57,7 +90,7 @@ def _run(search: "Search", folder: Path) -> Final | None:
         known[name := f"final:{done['slot']}:{done['seeds'][0]}"] = entry
         study.set_user_attr(name, entry)
     if search.stopped:
-        return None
+        return INTERRUPTED
 
     entries = {row["trial"]: [known[f"final:{row['trial']}:{seed}"] for seed in seeds] for row in finalists}
     excluded = {
@@ -65,17 +98,19 @@ def _run(search: "Search", folder: Path) -> Final | None:
         for slot, found in entries.items()
         if any(e["value"] is None for e in found)
     }
+    if recipe["state"] != "finished":
+        excluded[0] = recipe["reason"]
     values = {slot: [e["value"] for e in found] for slot, found in entries.items() if slot not in excluded}
     accuracies = {slot: [e["accuracy"] for e in entries[slot]] for slot in values}
     if not values:
-        return None
+        return "no finalist did it again: " + "; ".join(f"trial {slot} {why}" for slot, why in excluded.items())
     sign = 1 if tune.maximize else -1
     winner = max(values, key=lambda slot: sign * fmean(values[slot]))
     others = [slot for slot in values if slot != winner]
     corrected = holm([paired_p_value(values[winner], values[slot]) for slot in others])
     test = read_test_set(search, [row for row in finalists if row["trial"] in {winner, 0} & set(values)], seeds, task)
     if search.stopped:
-        return None
+        return INTERRUPTED
     p_value = paired_p_value(test[winner], test[0]) if winner != 0 and 0 in test else None
     tested = {int(name.split(":")[1]) for name in study.user_attrs if name.startswith("test:")}
     return Final(

@@ -1,11 +1,12 @@
 """Which trials a study has and still owes, kept so that nothing is lost or counted twice, whoever dies.
 
 A *slot* is a trial as people count it: 0 is the recipe as written. An *attempt* is Optuna's trial, one try at a slot.
-An attempt whose process died ends as failed without a reason, and its slot is owed again with the same values.
-What is owed is always worked out from the storage, never remembered, so no crash can make it wrong.
+An attempt begins as running, in one write, with its slot and its owner. It ends finished or pruned, or failed with the
+reason why its configuration cannot be; these count. An attempt that fails without a reason is *lost*: its process died,
+or the machine did not allow it, and its slot is owed again with the same values. What is owed is always worked out from
+the storage, never remembered, so no crash can make it wrong.
 """
 
-import json
 import os
 import socket
 import time
@@ -18,9 +19,9 @@ from lenumba.engine.tuning.storage import need_optuna
 
 BEAT_SECONDS = 4.0  # how often a process that shares its storage says that its attempts are alive
 GRACE_SECONDS = 30.0  # how long others wait for that
-MAX_DEATHS = 5  # a trial that kills its worker as often is given up
-
-DONE = ("COMPLETE", "PRUNED")
+MAX_LOSSES = 5  # a trial that one machine loses as often, while it finishes others, is given up
+RETRIED = "retried"  # of the study: failed attempts with lower numbers are owed again
+COUNTED = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
 @dataclass
@@ -64,62 +65,65 @@ class Ledger:
     def slots(self) -> dict[int, Any]:
         """Return the attempt that counts for each slot: the oldest that is alive or has a result."""
         found: dict[int, Any] = {}
+        retried = self.study.user_attrs.get(RETRIED, 0)
         for attempt in self.attempts():
-            slot = attempt.user_attrs.get("slot")
-            if slot is not None and not is_lost(attempt) and slot not in found:
+            slot, state = attempt.user_attrs.get("slot"), attempt.state.name
+            lost = state == "FAIL" and ("reason" not in attempt.user_attrs or attempt.number < retried)
+            if slot is not None and slot not in found and state in COUNTED and not lost:
                 found[slot] = attempt
         return found
 
     def counts(self) -> dict[str, int]:
         """Return how many slots are finished, pruned, failed (with a reason) and running."""
         states = [attempt.state.name for attempt in self.slots().values()]
-        names = {"finished": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
-        return {name: states.count(state) for name, state in names.items()}
+        return {name: states.count(state) for state, name in COUNTED.items()}
 
     def is_complete(self) -> bool:
-        """Whether as many trials are finished or pruned as the study shall have, or no more can be."""
-        counts = self.counts()
-        enough = counts["finished"] + counts["pruned"] >= self.total
-        return enough or (self.next_slot() is None and counts["running"] == 0)
-
-    def next_slot(self) -> int | None:
-        """Return the first slot that nobody works on or has worked on, None if no more are needed."""
+        """Whether nothing is owed and nothing runs."""
         found = self.slots()
+        return not self._owed(found) and all(attempt.state.name != "RUNNING" for attempt in found.values())
+
+    def _owed(self, found: Mapping[int, Any]) -> list[int]:
+        """Return the slots that nobody works on or has worked on."""
         failed = sum(attempt.state.name == "FAIL" for attempt in found.values())
         # Failed trials are replaced, as long as they are not more than what was asked for.
         end = self.total + min(failed, self.total)
         if self.space.limit is not None:
             end = min(end, self.space.limit)
-        return next((slot for slot in range(end) if slot not in found), None)
+        return [slot for slot in range(end) if slot not in found]
+
+    def retry_failed(self) -> None:
+        """Let the failed trials be owed again."""
+        self.study.set_user_attr(RETRIED, len(self.attempts()))
 
     def claim(self) -> Claim | None:
-        """Take the next slot that is owed; None if there is none now."""
-        optuna = need_optuna()
-        while (slot := self.next_slot()) is not None or self._waiting():
-            if slot is not None:
-                values = self._lost_values(slot) or self.space.sample(slot)
-                labels = {d.key: d.label(values[d.key]) for d in self.space.dimensions} if values else {}
-                self.study.enqueue_trial(labels, user_attrs={"slot": slot})
-            self.study.sampler = self._sampler(optuna, len(self.attempts()))
-            attempt = self.study.ask({d.key: d.distribution() for d in self.space.dimensions})
-            slot = attempt.user_attrs.get("slot")
-            if slot is None or self._holder(slot) != attempt.number:
-                self._surplus(attempt)  # another process was quicker
-                continue
-            attempt.set_user_attr("owner", self.owner)
-            return Claim(slot, attempt, {d.key: d.value(attempt.params[d.key]) for d in self.space.dimensions})
+        """Take the next slot that is owed, those that were lost here last; None if there is none now."""
+        while owed := self._owed(self.slots()):
+            slot = min(owed, key=lambda slot: (len(self.losses(slot)), slot))
+            attempt = self._begin(slot)
+            if self.slots()[slot].number == attempt.number:
+                values = {d.key: d.value(attempt.params[d.key]) for d in self.space.dimensions}
+                return Claim(slot, attempt, values)
+            self._finish(attempt, "FAIL")  # another process was quicker
         return None
 
-    def _waiting(self) -> bool:
-        return any(attempt.state.name == "WAITING" for attempt in self.attempts())
-
-    def _holder(self, slot: int) -> int | None:
-        attempt = self.slots().get(slot)
-        return None if attempt is None else attempt.number
-
-    def _surplus(self, attempt: Any) -> None:
-        attempt.set_user_attr("lost", "another process was quicker")
-        self._finish(attempt, "FAIL")
+    def _begin(self, slot: int) -> Any:
+        """Begin an attempt: with the values that its slot has had, or is to have, or else the sampler's."""
+        optuna = need_optuna()
+        values = self._lost_values(slot) or self.space.sample(slot) or {}
+        known = [dimension for dimension in self.space.dimensions if dimension.key in values]
+        template = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING,
+            params={d.key: d.label(values[d.key]) for d in known},
+            distributions={d.key: d.distribution() for d in known},
+            user_attrs={"slot": slot, "owner": self.owner},
+        )
+        self.study.sampler = self._sampler(optuna, slot)
+        number = self.study._storage.create_new_trial(self.study._study_id, template_trial=template)
+        attempt = optuna.trial.Trial(Unlost(self.study), number)
+        for dimension in self.space.dimensions:  # as Study.ask does, which cannot begin an attempt with its slot
+            attempt._suggest(dimension.key, dimension.distribution())
+        return attempt
 
     def _lost_values(self, slot: int) -> dict[str, Any] | None:
         for attempt in self.attempts():
@@ -127,9 +131,9 @@ class Ledger:
                 return {d.key: d.value(attempt.params[d.key]) for d in self.space.dimensions}
         return None
 
-    def _sampler(self, optuna: Any, number: int) -> Any:
-        """Return the sampler, seeded for one attempt: a resumed study must not draw the first values again."""
-        seed = (self.space.seed * 1_000_003 + number) % 2**32
+    def _sampler(self, optuna: Any, slot: int) -> Any:
+        """Return the sampler, seeded for one slot: a resumed study must not draw the first values again."""
+        seed = (self.space.seed * 1_000_003 + slot + 1) % 2**32
         if self.space.tune.sampler == "tpe":
             return optuna.samplers.TPESampler(seed=seed, constant_liar=self.jobs > 1)
         if self.space.tune.sampler == "cmaes":
@@ -140,25 +144,31 @@ class Ledger:
 
     def finish(self, claim: Claim, value: float, result: Mapping[str, Any]) -> bool:
         """Record a finished trial; False where it was taken away from this process meanwhile."""
-        return self._record(claim, result) and self._finish(claim.attempt, "COMPLETE", value)
+        return self._record(claim, {"result": result}) and self._finish(claim.attempt, "COMPLETE", value)
 
     def prune(self, claim: Claim, result: Mapping[str, Any], reason: str) -> bool:
         """Record a trial that ended early."""
-        return self._record(claim, {**result, "reason": reason}) and self._finish(claim.attempt, "PRUNED")
+        # Within the result: beside it, it would make a failed trial of one whose process dies between the two writes.
+        return self._record(claim, {"result": {**result, "reason": reason}}) and self._finish(claim.attempt, "PRUNED")
 
     def fail(self, claim: Claim, reason: str) -> bool:
         """Record a trial that cannot be."""
         return self._record(claim, {"reason": reason}) and self._finish(claim.attempt, "FAIL")
 
+    def losses(self, slot: int) -> list[Any]:
+        """Return the attempts at a slot that this machine did not allow, whichever of its processes tried."""
+        return [
+            attempt
+            for attempt in self.attempts()
+            if attempt.user_attrs.get("slot") == slot
+            and "lost" in attempt.user_attrs
+            and str(attempt.user_attrs.get("owner")).rpartition(":")[0] == socket.gethostname()
+        ]
+
     def lose(self, claim: Claim, why: str) -> None:
-        """Give a slot back whose worker died; its values are tried again, up to MAX_DEATHS times."""
-        mine = [a for a in self.attempts() if a.user_attrs.get("slot") == claim.slot and "died" in a.user_attrs]
-        mine = [a for a in mine if a.user_attrs.get("owner") == self.owner]  # others' deaths may have other reasons
-        if len(mine) + 1 >= MAX_DEATHS:
-            self.fail(claim, f"its worker died {MAX_DEATHS} times ({why})")
-        else:
-            self._record(claim, {"died": why})
-            self._finish(claim.attempt, "FAIL")
+        """Give a slot back that the machine did not allow, or whose worker died: it is owed again."""
+        self._record(claim, {"lost": why})
+        self._finish(claim.attempt, "FAIL")
 
     def release(self, claim: Claim) -> None:
         """Give a slot back that this process will not finish."""
@@ -184,10 +194,10 @@ class Ledger:
 
     def heartbeat(self, claims: list[Claim]) -> None:
         """Say that this process's attempts are alive, and give back those of processes that say so no more."""
-        if not self.shared or time.monotonic() < self.next_beat:
+        if time.monotonic() < self.next_beat:
             return
         self.next_beat, self.beat = time.monotonic() + BEAT_SECONDS, self.beat + 1
-        for claim in claims:
+        for claim in claims if self.shared else ():
             self._record(claim, {"beat": self.beat})
         self.recover({claim.attempt.number for claim in claims})
 
@@ -198,11 +208,11 @@ class Ledger:
         an attempt is dead if its process is known to be, or if its beat has not changed for GRACE_SECONDS on our
         own clock, so clocks that differ do no harm.
         """
-        lost = 0
-        for attempt in self.attempts():
-            if attempt.state.name == "RUNNING" and attempt.number not in (mine or set()) and self._is_dead(attempt):
-                lost += self._finish(attempt, "FAIL")
-        return lost
+        return sum(self._finish(number, "FAIL") for number in self.dead() - (mine or set()))
+
+    def dead(self) -> set[int]:
+        """Return the numbers of the running attempts whose process does not live."""
+        return {a.number for a in self.attempts() if a.state.name == "RUNNING" and self._is_dead(a)}
 
     def _is_dead(self, attempt: Any) -> bool:
         if not self.shared:
@@ -218,9 +228,22 @@ class Ledger:
         return now - since > GRACE_SECONDS
 
 
-def is_lost(attempt: Any) -> bool:
-    """Whether an attempt ended without saying anything about its slot."""
-    return attempt.state.name == "FAIL" and "reason" not in attempt.user_attrs
+class Unlost:
+    """An Optuna study as samplers and pruners shall see it: without lost attempts, whose slots are tried again."""
+
+    def __init__(self, study: Any) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[Any]:
+        """Return the attempts but for the lost ones."""
+        found = self._study.get_trials(deepcopy=deepcopy, states=states)
+        return [a for a in found if a.state.name != "FAIL" or "reason" in a.user_attrs]
+
+    def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[Any]:
+        return self.get_trials(deepcopy, states)
 
 
 def is_alive(process: int) -> bool:
@@ -232,12 +255,3 @@ def is_alive(process: int) -> bool:
     except OSError:
         return True
     return True
-
-
-def fingerprint(space: Space) -> str:
-    """Return what makes a study this one and no other, as JSON text: all but paths, threads and totals."""
-    base = json.loads(json.dumps(space.base))
-    base["data"].pop("root")
-    base["train"].pop("threads")
-    tune = space.tune.model_dump(mode="json", exclude={"trials", "finalists", "final_seeds"})
-    return json.dumps({**base, "tune": tune}, sort_keys=True)

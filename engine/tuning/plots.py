@@ -5,6 +5,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from lenumba.engine.common.files import durable
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.report import METRICS, ranking
 from lenumba.engine.tuning.space import Space
@@ -26,9 +27,10 @@ def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]])
         FigureCanvasAgg(figure)
         paint(axes := figure.add_subplot())
         axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(folder / name, dpi=120)
+        with durable(folder / name) as path:
+            figure.savefig(path, dpi=120, format="png")
 
-    save("history.png", lambda axes: history(axes, space, finished))
+    save("history.png", lambda axes: history(axes, space, [row for row in rows if row["state"] == "finished"]))
     save("curves.png", lambda axes: curves(axes, space, rows))
     save("parallel.png", lambda axes: parallel(axes, space, finished, label), wide=2 + 1.6 * len(space.dimensions))
     if len(finished) >= 4:

@@ -1,4 +1,4 @@
-"""The parent's side of a study's workers: starting them, talking to them, noticing their deaths."""
+"""The parent's side of a study's workers: starting them, talking to them, noticing their deaths and their silence."""
 
 import contextlib
 import json
@@ -8,28 +8,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 POLL_SECONDS = 0.25
+SILENCE_SECONDS = 600.0  # a worker that works tells so every second, but for LLVM's longest step
 
 
 @dataclass
 class Worker:
-    """A worker process; `task` is what it works on, None while it is idle; `compiling` whether it does so now."""
+    """A worker process; `task` is what it works on, None while it is idle; `compiling` whether it does so now.
+
+    `heard` is when it last said something; `why`, the reason that it ends for, as far as it is known.
+    """
 
     process: subprocess.Popen
     number: int
     task: Any = None
     compiling: bool = False
     rest: bytes = b""
+    heard: float = field(default_factory=time.monotonic)
+    why: str = ""
 
     def say(self, message: Mapping[str, Any]) -> None:
-        """Send a message; to a dead worker it is lost, as its death shows elsewhere."""
+        """Send a message; a worker that it does not reach is ended, or both would wait for ever."""
         assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
+        try:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
+        except BrokenPipeError:  # it is dead, which shows where its answers end
+            return
+        except OSError as error:
+            self.end(f"cannot be told its task: {error.strerror}")
+
+    def end(self, why: str) -> None:
+        """Kill the process; that it is dead shows where its answers end."""
+        self.why = self.why or why
+        self.process.kill()
 
 
 class Pool:
@@ -105,14 +120,14 @@ class Pool:
 
     def give(self, worker: Worker, task: Any, job: Mapping[str, Any]) -> None:
         """Give a worker a task: `job` is what it is told."""
-        worker.task = task
+        worker.task, worker.heard = task, time.monotonic()
         worker.say(job)
 
     def answers(self, timeout: float = POLL_SECONDS) -> Iterator[tuple[Worker, dict[str, Any]]]:
-        """Yield what the workers have said within `timeout` seconds; a dead one's last word is ``{"event": "died"}``.
+        """Yield what the workers have said within `timeout` seconds; the last of a dead one is ``{"event": "died"}``.
 
         A worker is free again before ``done``, ``failed``, ``diverged`` or ``died`` is yielded; its task is the
-        answer's ``task``.
+        answer's ``task``. One that has been silent for too long is ended.
         """
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -121,13 +136,22 @@ class Pool:
                 yield from self._read(key.data)
             if events:
                 return
+        for worker in self.workers:
+            if worker.task is not None and time.monotonic() - worker.heard > SILENCE_SECONDS:
+                worker.end(f"silent for {SILENCE_SECONDS:.0f} seconds")
 
     def _read(self, worker: Worker) -> Iterator[tuple[Worker, dict[str, Any]]]:
         assert worker.process.stdout is not None
         content = os.read(worker.process.stdout.fileno(), 1 << 20)
+        worker.heard = time.monotonic()
         *lines, worker.rest = (worker.rest + content).split(b"\n")
         for line in lines:
             answer = {**json.loads(line), "task": worker.task}
+            if answer["event"] == "alive":
+                continue
+            if answer["event"] == "ends":
+                worker.why = answer["why"]
+                continue
             worker.compiling = answer["event"] == "compiling"
             if answer["event"] in ("done", "failed", "diverged"):
                 worker.task = None
@@ -136,4 +160,5 @@ class Pool:
             self.workers.remove(worker)
             code = self._bury(worker)
             task, worker.task = worker.task, None
-            yield worker, {"event": "died", "why": f"signal {-code}" if code < 0 else f"exit code {code}", "task": task}
+            how = f"its worker died of signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
+            yield worker, {"event": "died", "why": worker.why or how, "task": task}

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenumba.engine.common.statistics import standard_error
 from lenumba.engine.common.text import table
@@ -14,10 +14,8 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import load_yaml
 from lenumba.engine.tuning.ledger import Ledger
+from lenumba.engine.tuning.results import Final, Study
 from lenumba.engine.tuning.space import Space
-
-if TYPE_CHECKING:
-    from lenumba.engine.tuning.results import Final, Study
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 METRICS = {
@@ -36,12 +34,13 @@ def rows(ledger: Ledger) -> list[dict[str, Any]]:
         found.append(
             {
                 "trial": slot,
+                "attempt": attempt.number,
                 "state": STATES[attempt.state.name],
                 "value": attempt.value if attempt.state.name == "COMPLETE" else None,
                 "values": result.get("values", []),
                 "accuracies": result.get("accuracies", []),
                 "params": {key: known[key].value(label) for key, label in attempt.params.items() if key in known},
-                "reason": attempt.user_attrs.get("reason", ""),
+                "reason": attempt.user_attrs.get("reason") or result.get("reason", ""),
                 "epochs": result.get("epochs", 0),
                 "seconds": result.get("seconds", 0.0),
                 "compile_s": result.get("compile_s"),
@@ -53,9 +52,19 @@ def rows(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def ranking(space: Space, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the finished trials, the best first; equals stay in their order."""
+    """Return the finished trials, the best first, and of each configuration the first; equals stay in their order."""
     sign = -1 if space.tune.maximize else 1
-    return sorted((row for row in found if row["state"] == "finished"), key=lambda row: sign * row["value"])
+    repeated = repetitions(found)
+    finished = [row for row in found if row["state"] == "finished" and row["trial"] not in repeated]
+    return sorted(finished, key=lambda row: sign * row["value"])
+
+
+def repetitions(found: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """Return the finished trials whose configuration an earlier one has, with that one."""
+    first: dict[str, int] = {}
+    finished = [row for row in found if row["state"] == "finished"]
+    same = {row["trial"]: first.setdefault(json.dumps(row["params"], sort_keys=True), row["trial"]) for row in finished}
+    return {trial: earlier for trial, earlier in same.items() if trial != earlier}
 
 
 def best_row(space: Space, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -65,7 +74,7 @@ def best_row(space: Space, found: Sequence[dict[str, Any]]) -> dict[str, Any] | 
 
 
 def study_summary(
-    space: Space, ledger: Ledger, found: Sequence[dict[str, Any]], final: "Final | None", facts: Mapping[str, Any]
+    space: Space, ledger: Ledger, found: Sequence[dict[str, Any]], final: Final | str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the contents of ``study.json``."""
     best = best_row(space, found)
@@ -74,10 +83,13 @@ def study_summary(
         "metric": space.tune.metric,
         "total": ledger.total,
         "counts": ledger.counts(),
-        "best": final.winner if final else best["trial"] if best else None,
-        "confirmed": final is not None,
+        "repeated": repetitions(found),
+        "best": final.winner if isinstance(final, Final) else best["trial"] if best else None,
+        "confirmed": isinstance(final, Final),
     }
-    if final is not None:
+    if isinstance(final, str):
+        summary["unconfirmed"] = final
+    else:
         summary["finals"] = {
             "seeds": final.seeds,
             "values": final.values,
@@ -142,7 +154,8 @@ def _with_error(tune: Tune, values: Sequence[float]) -> str:
 def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
     """Say what the finals have shown, and what they have not."""
     if "finals" not in summary:
-        return ["Not confirmed with fresh seeds yet: the best of many noisy results is too good to be true."]
+        why = summary.get("unconfirmed", "the study is not complete")
+        return [f"Not confirmed with fresh seeds: {why}. The best of many noisy results is too good to be true."]
     finals, winner = summary["finals"], str(summary["best"])
     metric, count = METRICS[tune.metric], len(finals["seeds"])
     text = [
@@ -207,7 +220,7 @@ def trial_line(tune: Tune, row: Mapping[str, Any]) -> str:
     )
 
 
-def closing_text(loaded: LoadedConfig, study: "Study") -> str:
+def closing_text(loaded: LoadedConfig, study: Study) -> str:
     """Return what is printed at the end: the top ten, the verdict, the files."""
     space, summary = Space(loaded), study.summary
     counts = summary["counts"]
@@ -220,6 +233,8 @@ def closing_text(loaded: LoadedConfig, study: "Study") -> str:
         f"{summary['images_per_second']:,.0f} images/s, {summary['compiled']} networks compiled in "
         f"{summary['compile_s']:.1f} s, {summary['wall_s']:.1f} s in all",
     ]
+    if repeated := summary["repeated"]:
+        lines.append(f"{len(repeated)} had the configuration of an earlier trial, which stands for both")
     failed = [row for row in study.trials if row["state"] == "failed"]
     lines += [f"failed: {row['reason']}" for row in failed[:5]]
     if study.best is not None:

@@ -11,7 +11,7 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import expanded
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.tuning import report
-from lenumba.engine.tuning.ledger import Claim, Ledger
+from lenumba.engine.tuning.ledger import MAX_LOSSES, Claim, Ledger
 from lenumba.engine.tuning.pool import Pool
 from lenumba.engine.tuning.results import metric_value, progress_value, result_of
 from lenumba.engine.tuning.space import Space
@@ -55,8 +55,9 @@ class Search:
         if base["data"]["root"] is not None:
             base["data"]["root"] = str(expanded(base["data"]["root"]).absolute())
         target = space.tune.target if space.tune.metric == "seconds_to_accuracy" else None
-        self.pool = Pool(jobs, {"base": base, "name": space.loaded.name, "target": target})
+        self.pool = Pool(jobs, {"base": base, "name": space.loaded.name, "metric": space.tune.metric, "target": target})
         self.compiled, self.compile_seconds, self.ran, self.search_s = 0, 0.0, 0, 0.0
+        self.losses = 0  # trainings in a row that the machine did not allow
 
     def stop(self) -> None:
         """End as soon as possible; what the workers have begun is given back."""
@@ -122,19 +123,49 @@ class Search:
                 claim.facts = {"compile_s": answer["seconds"], "cached": answer["cached"]}
             return
         if event == "died":
-            self.ledger.lose(claim, answer["why"])
+            self.lose(claim, answer["why"])
             return
+        self.losses = 0
         if event == "failed":
             told = self.ledger.fail(claim, answer["reason"])
         elif event == "diverged":
-            told = self.ledger.prune(claim, {"result": claim.facts}, answer["reason"])
+            told = self.ledger.prune(claim, claim.facts, answer["reason"])
         else:
             told = self.settle(claim, answer)
         if told:
             self.ran += 1
-            if self.hooks.trial:
-                row = next(r for r in report.rows(self.ledger) if r["trial"] == claim.slot)
-                self.hooks.trial(row)
+            self.tell(claim)
+
+    def tell(self, claim: Claim) -> None:
+        """Tell the caller of a trial that has ended."""
+        if self.hooks.trial:
+            self.hooks.trial(next(row for row in report.rows(self.ledger) if row["trial"] == claim.slot))
+
+    def lose(self, claim: Claim, why: str) -> None:
+        """Give a trial back that the machine did not allow.
+
+        The machine is at fault where it allows none any more; the study stops then, and owes what it owed. Where it
+        allows others, the trial is given up after a while. The recipe as written never is: it is the yardstick.
+        """
+        tries = len(self.ledger.losses(claim.slot)) + 1
+        broken = self.too_many_losses()
+        if claim.slot > 0 and tries >= MAX_LOSSES and (broken or self.ran):
+            self.ledger.fail(claim, f"given up after {tries} tries: {why}; --retry-failed tries again")
+            self.tell(claim)
+            return
+        self.ledger.lose(claim, why)
+        if broken:
+            raise self.broken(f"trial {claim.slot}", why)
+
+    def broken(self, what: str, why: str) -> DataError:
+        """Return the error that this machine allows no training, for the caller to raise."""
+        where = f"study {self.folder.name}, {what}"
+        return DataError(f"{where}: {why}; {self.losses} trainings failed in a row; mend that and go on with --resume")
+
+    def too_many_losses(self) -> bool:
+        """Count a training that the machine did not allow; whether there were too many in a row."""
+        self.losses += 1
+        return self.losses >= MAX_LOSSES * self.pool.jobs
 
     def count(self, answer: dict[str, Any]) -> None:
         """Add up images and compilations."""
@@ -154,7 +185,7 @@ class Search:
 
     def settle(self, claim: Claim, answer: dict[str, Any]) -> bool:
         """Record a trial that has been trained."""
-        result = {"result": {**result_of(self.space.tune, answer["curves"]), **claim.facts}}
+        result = {**result_of(self.space.tune, answer["curves"]), **claim.facts}
         if answer["pruned"]:
             return self.ledger.prune(claim, result, f"pruned after epoch {len(answer['curves'][0])}")
         values = [metric_value(self.space.tune, curve) for curve in answer["curves"]]
@@ -165,7 +196,7 @@ class Search:
 
     def each(self, tasks: list[dict[str, Any]], text: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Have independent jobs done by the workers; yield each with its answer, as they end."""
-        waiting, done, deaths = list(tasks), 0, 0
+        waiting, done = list(tasks), 0
         while (waiting or self.pool.tasks) and not self.stopped:
             for worker in self.pool.idle():
                 if waiting:
@@ -174,12 +205,11 @@ class Search:
                 task = answer["task"]
                 self.count(answer)
                 if answer["event"] == "died" and task is not None:
-                    deaths += 1
-                    if deaths > 20 + len(tasks):
-                        raise DataError(f"the workers die again and again ({answer['why']}); is there enough memory?")
-                    waiting.insert(0, task)
+                    if self.too_many_losses():
+                        raise self.broken(f"{text}, trial {task['slot']}", answer["why"])
+                    waiting.append(task)
                 elif task is not None and answer["event"] in ("done", "failed", "diverged"):
-                    done += 1
+                    done, self.losses = done + 1, 0
                     yield task, answer
             if self.hooks.stage:
                 self.hooks.stage(text, done, len(tasks))

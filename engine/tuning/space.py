@@ -15,11 +15,12 @@ from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_ch
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed
 MAX_GRID = 1_000_000_000
-SECTIONS = ("network", "loss", "optimizer", "schedule", "train", "data")
+SECTIONS = ("augment", "network", "loss", "optimizer", "schedule", "train", "data")
 # These would change what the validation accuracy means, or nothing that it could show.
 FIXED = {
     "train.seed": "a seed is no setting; 'tune.seeds' repeats each trial with several",
     "train.threads": "threads never change a result",
+    "init_from": "a study begins every trial from the same run",
 }
 TUNABLE_DATA = ("data.batch_size", "data.normalize")
 
@@ -80,7 +81,7 @@ class Space:
 
     def _dimension(self, key: str, entry: Any, schema: dict[str, Any]) -> Dimension:
         section = key.partition(".")[0]
-        if section not in SECTIONS:
+        if section not in SECTIONS and key not in FIXED:
             raise SpaceFaultError(
                 f"unknown key{nearest(section, SECTIONS) or '; its sections are ' + ', '.join(SECTIONS)}"
             )

@@ -1,13 +1,16 @@
 """Where a study's trials are kept: Optuna's journal in the study's folder, or a database."""
 
+import contextlib
+import os
 import random
 import re
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.errors import DataError, one_line
 
 JOURNAL = "journal.log"
 DRIVERS = {"postgresql": "'psycopg[binary]'", "mysql": "mysqlclient"}
@@ -25,14 +28,33 @@ def need_optuna() -> Any:
     return optuna
 
 
-class _Unlocked:
-    """The journal's lock. The study folder's own lock, which dies with its holder, already keeps others out."""
+class Unlocked:
+    """The journal's lock. The study folder's own lock, which dies with its holder, already keeps others out.
+
+    Before anything is appended, the half line goes that a write leaves which was killed or found no space.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def acquire(self) -> bool:
+        """Mend the journal."""
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            end = size
+            while end > 0:
+                start = max(0, end - 65536)
+                file.seek(start)
+                if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                    end = start + found + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)
         return True
 
     def release(self) -> None:
-        return
+        """Do nothing."""
 
 
 def open_storage(folder: Path, url: str | None) -> Any:
@@ -47,7 +69,8 @@ def open_storage(folder: Path, url: str | None) -> Any:
     if url is None:
         from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-        path, lock = folder / JOURNAL, _Unlocked()
+        path = folder / JOURNAL
+        lock = Unlocked(path)
         try:
             return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
         except (ValueError, KeyError) as error:
@@ -76,12 +99,16 @@ def hide_password(url: str) -> str:
     return f"{scheme}{separator}{login.partition(':')[0]}{at}{tail}" if at else url
 
 
-def mend_journal(folder: Path) -> None:
-    """Drop the half line that a process killed while it wrote leaves behind; the caller holds the folder's lock."""
-    path = folder / JOURNAL
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+@contextlib.contextmanager
+def telling_faults(folder: Path, url: str | None) -> Iterator[None]:
+    """Make errors of one line of what a study's storage raises while the study runs."""
+    optuna = need_optuna()
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
+        where = f"--storage {hide_password(url)}" if url else folder / JOURNAL
+        raise DataError(f"{where}: the database fails: {one_line(cause)}; go on later with --resume") from None
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # the journal's appending does not name it
+        raise

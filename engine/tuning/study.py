@@ -1,10 +1,8 @@
 """Studies: the search over a recipe's space, in a folder that survives everything but its own deletion."""
 
 import contextlib
-import json
-import re
-import shutil
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +10,25 @@ from typing import Any
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
-from lenumba.engine.config.config import LoadedConfig, dump_config, read_config
+from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.folders import locked, portable
+from lenumba.engine.runs.folders import check_free, locked, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.tuning import finals, report
-from lenumba.engine.tuning.ledger import Ledger, fingerprint
-from lenumba.engine.tuning.results import Study
+from lenumba.engine.tuning.ledger import Ledger
+from lenumba.engine.tuning.record import (
+    RECORD,
+    STUDIES,
+    load_study_config,
+    open_study,
+    recorded_storage,
+    study_folder,
+)
+from lenumba.engine.tuning.results import Final, Study
 from lenumba.engine.tuning.search import Hooks, Search
 from lenumba.engine.tuning.space import Space
-from lenumba.engine.tuning.storage import JOURNAL, hide_password, mend_journal, need_optuna, open_storage
-
-STUDIES = Path("studies")
-RESUMABLE = ("data.root", "train.threads", "tune.trials", "tune.finalists", "tune.final_seeds")
+from lenumba.engine.tuning.storage import JOURNAL, hide_password, need_optuna, open_storage, telling_faults
 
 
 class InterruptedStudyError(LenumbaError):
@@ -33,51 +36,24 @@ class InterruptedStudyError(LenumbaError):
 
     def __init__(self, study: Study, signal: int) -> None:
         done = study.summary["counts"]["finished"] + study.summary["counts"]["pruned"]
+        name = study.path.name if study.path.parent == STUDIES else shlex.quote(str(study.path))
         super().__init__(
             f"interrupted after {done} of {study.summary['total']} trials; "
-            f"go on with: lenumba tune --resume --name {study.path.name}"
-            + (f" --storage {study.summary['storage']}" if study.summary["storage"] != JOURNAL else "")
+            f"go on with: lenumba tune --resume --name {name}"
         )
         self.study = study
         self.exit_code = 128 + signal
-
-
-def find_study(name: str | None) -> Path:
-    """Return the folder of a study, of the latest without a name.
-
-    Raises
-    ------
-    ConfigError
-        Where there is none.
-    """
-    found = sorted(STUDIES.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
-    if name is None:
-        if not found:
-            raise ConfigError(f"no studies in {STUDIES.absolute()}; start one with 'lenumba tune lenet-tune'")
-        return found[-1].parent
-    for folder in (STUDIES / name, Path(name)):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise ConfigError(f"{name}: no study; those in {STUDIES} are {', '.join(p.parent.name for p in found) or 'none'}")
-
-
-def load_study_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Return a study's configuration, under its recipe's name."""
-    for key in (item.partition("=")[0] for item in overrides):
-        if key not in RESUMABLE:
-            raise ConfigError(f"override {key}: a resumed study keeps it; only {', '.join(RESUMABLE)} may change")
-    loaded = read_config(folder / "config.yaml", str(folder / "config.yaml"), overrides)
-    name = read_json(folder / "study.json").get("recipe", folder.name)
-    return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
 
 
 def run_study(
     loaded: LoadedConfig,
     *,
     name: str | None = None,
+    folder: Path | None = None,
     trials: int | None = None,
     jobs: int = 1,
     storage: str | None = None,
+    retry_failed: bool = False,
     hooks: Hooks | None = None,
 ) -> Study:
     """Start a study, or go on with the one of this name, up to the total number of trials.
@@ -88,19 +64,25 @@ def run_study(
         A configuration with a ``tune`` section.
     name
         The study's folder in ``studies``; the recipe's name by default.
+    folder
+        The folder of a study that has begun, wherever it is.
     trials
         Finished and pruned trials in all; by default what the configuration says.
     jobs
         Worker processes, which share the threads.
     storage
-        URL of a database that several processes and machines share; by default a journal in the study's folder.
+        URL of a database that several processes and machines share; by default that of the study's record, for a new
+        one a journal in its folder.
+    retry_failed
+        Try the failed trials again.
 
     Raises
     ------
     ConfigError
         For every fault of the configuration and its space, before anything runs.
     DataError
-        Where Optuna or the data are missing, the database does not answer, or another process has the study.
+        Where Optuna or the data are missing, the database does not answer, another process has the study, or this
+        machine allows no training; everything that has finished is kept.
     InterruptedStudyError
         After SIGINT or SIGTERM, with everything that has finished written.
     """
@@ -110,38 +92,51 @@ def run_study(
         check_network(loaded)
     read_source(loaded)
     need_optuna()
-    folder = STUDIES / check_name(name or loaded.name)
+    folder = folder or study_folder(name or loaded.name)
+    url = recorded_storage(folder, storage)
     dataset = load_data(loaded, progress=True)
     if stated_shape(loaded.config) is None:
         check_network(loaded, dataset.image_shape, dataset.classes)
     digest, hooks = dataset.sha256, hooks or Hooks()
     del dataset
-    if storage is not None:
-        optuna_storage = open_storage(folder, storage)
-    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        if storage is None:
+        if url is None:
+            folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder))
-            mend_journal(folder)
-            for leftover in folder.glob(".weights-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            optuna_storage = open_storage(folder, None)
-        study = open_study(optuna_storage, folder.name, space, digest)
+        stack.enter_context(telling_faults(folder, url))
+        study = open_study(open_storage(folder, url), folder, space, digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"recipe": loaded.name, "storage": hide_password(url) if url else JOURNAL, "jobs": jobs}
+        write_json(folder / RECORD, {**read_json(folder / RECORD), **facts, "status": "running"})
+        # Last, as it makes the folder a study, whose record is to tell where its trials are.
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
-        ledger = Ledger(study, space, space.tune.trials, shared=storage is not None, jobs=jobs)
-        facts = {"recipe": loaded.name, "storage": hide_password(storage) if storage else JOURNAL, "jobs": jobs}
-        write_json(folder / "study.json", {**read_json(folder / "study.json"), **facts, "status": "running"})
+        ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=jobs)
+        if retry_failed:
+            ledger.retry_failed()
         search = Search(folder, space, ledger, jobs, hooks)
         interruption = stack.enter_context(Graceful(search.stop))
-        with search.pool:
+        final: Final | str = "the study is not complete"
+        with concluding_faults(folder, space, ledger, facts), search.pool:
             search.run()
-            final = None if search.stopped else finals.run(search)
-        signal = interruption.signal if final is None else None  # after the finals there is nothing left to stop
+            final = finals.INTERRUPTED if search.stopped else finals.run(search)
+        # After the finals there is nothing left to stop.
+        signal = interruption.signal if search.stopped and isinstance(final, str) else None
         facts |= {"status": "interrupted" if signal else "finished", **search.figures()}
         result = conclude(folder, space, ledger, final, facts)
         if signal is not None:
             raise InterruptedStudyError(result, signal)
         return result
+
+
+@contextlib.contextmanager
+def concluding_faults(folder: Path, space: Space, ledger: Ledger, facts: dict[str, Any]) -> Iterator[None]:
+    """Also where the machine ends a study, write what it has found so far, if the machine allows that."""
+    try:
+        yield
+    except (LenumbaError, OSError) as error:
+        with contextlib.suppress(Exception):
+            conclude(folder, space, ledger, f"the study was stopped: {error}", {**facts, "status": "stopped"})
+        raise
 
 
 def with_total(loaded: LoadedConfig, trials: int | None) -> LoadedConfig:
@@ -152,67 +147,10 @@ def with_total(loaded: LoadedConfig, trials: int | None) -> LoadedConfig:
     return replace(loaded, config=loaded.config.model_copy(update={"tune": tune}))
 
 
-def check_name(name: str) -> str:
-    """Return a study's name, or raise ConfigError where it would be no folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}", name):
-        raise ConfigError(f"--name: expected letters, digits and . _ + -, found {name[:40]!r}; choose another name")
-    return name
-
-
-def open_study(storage: Any, name: str, space: Space, digest: str) -> Any:
-    """Return Optuna's study of this name, new or as it was; raise where it is another configuration's or other data's.
-
-    The pruner compares at the first epoch, then at three times as many, and so on. That is less harsh than it looks:
-    with 60 complete trials of lenet-tune, replayed in 40 random orders, it spends 116 epochs instead of 400 on 40 of
-    them, and the best it finds has 0.005 % less than the best there is (one standard error of such an accuracy is
-    0.13 %). From epoch 2 on it spends 165 epochs and finds no better, nor does the median; from epoch 3 on it is 212.
-    """
-    optuna = need_optuna()
-    first = max(1, space.loaded.config.train.epochs // 9)
-    pruner = {
-        "asha": optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=3),
-        "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first),
-        "none": optuna.pruners.NopPruner(),
-    }[space.tune.pruner]
-    direction = "maximize" if space.tune.maximize else "minimize"
-    study = optuna.create_study(
-        storage=storage, study_name=name, pruner=pruner, direction=direction, load_if_exists=True
-    )
-    own = fingerprint(space)
-    known = study.user_attrs.get("config")
-    if known is None:
-        study.set_user_attr("data_sha256", digest)
-        study.set_user_attr("config", own)
-        return study
-    if known != own:
-        difference = first_difference(json.loads(known), json.loads(own))
-        raise ConfigError(
-            f"study {name}: was started with another configuration ({difference}); "
-            "choose another --name, or go on with it as it is: --resume"
-        )
-    if study.user_attrs.get("data_sha256", digest) != digest:
-        raise DataError(f"study {name}: was started on other data than data.root now holds; restore them")
-    return study
-
-
-def first_difference(old: Any, new: Any, path: str = "") -> str:
-    """Say where two plain configurations differ first."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            if old.get(key) != new.get(key):
-                return first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            if pair[0] != pair[1]:
-                return first_difference(*pair, f"{path}.{index}")
-    return f"{path} was {json.dumps(old)[:60]}, is {json.dumps(new)[:60]}"
-
-
-def conclude(folder: Path, space: Space, ledger: Ledger, final: finals.Final | None, facts: dict[str, Any]) -> Study:
-    """Write what the study has found so far."""
+def conclude(folder: Path, space: Space, ledger: Ledger, final: Final | str, facts: dict[str, Any]) -> Study:
+    """Write what the study has found so far; `final` is why there are no finals where it is text."""
     rows = report.rows(ledger)
     summary = report.study_summary(space, ledger, rows, final, facts)
-    write_json(folder / "study.json", summary)
     write_text(folder / "trials.csv", report.csv_text(space, rows))
     best = next((row for row in rows if row["trial"] == summary["best"]), None)
     if best is not None:
@@ -221,32 +159,45 @@ def conclude(folder: Path, space: Space, ledger: Ledger, final: finals.Final | N
         from lenumba.engine.tuning import plots
 
         plots.draw(folder, space, ledger, rows)
+    write_json(folder / RECORD, summary)
     return Study(folder, summary, rows)
 
 
 def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
     """Return how far a study is, without touching it."""
-    loaded = load_study_config(folder)
-    space = Space(loaded)
-    optuna = need_optuna()
-    if storage is None and not (folder / JOURNAL).exists():
-        known = read_json(folder / "study.json").get("storage", "a database")
-        raise ConfigError(f"study {folder.name}: its trials are in {known}; give --storage URL")
+    space = Space(load_study_config(folder))
+    optuna, url = need_optuna(), recorded_storage(folder, storage)
+    recorded = read_json(folder / RECORD)
+    with telling_faults(folder, url):
+        try:
+            study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, url))
+        except KeyError:
+            where = hide_password(url) if url else folder / JOURNAL
+            raise ConfigError(f"study {folder.name}: not in {where}; start it first") from None
+        ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=1)
+        dead = ledger.dead() if url or not is_in_use(folder) else set()
+        rows = [row for row in report.rows(ledger) if row["attempt"] not in dead]
+        states = [row["state"] for row in rows]
+        # A process that was killed could not write that it runs no more.
+        at_rest = "interrupted" if recorded.get("status") == "running" else recorded.get("status", "unknown")
+        running = "running" in states or (url is None and is_in_use(folder))
+        best = report.best_row(space, rows)
+        return {
+            "study": folder.name,
+            "status": "complete" if ledger.is_complete() else "running" if running else at_rest,
+            "total": ledger.total,
+            "counts": {state: states.count(state) for state in ledger.counts()},
+            "best": best["trial"] if best else None,
+            "value": best["value"] if best else None,
+            "storage": recorded.get("storage", JOURNAL),
+            "trials": rows,
+        }
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process works on the study of this folder, whose trials are in its journal."""
     try:
-        study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, storage))
-    except KeyError:
-        raise ConfigError(f"study {folder.name}: not in {hide_password(storage or JOURNAL)}; start it first") from None
-    ledger = Ledger(study, space, space.tune.trials, shared=storage is not None, jobs=1)
-    rows = report.rows(ledger)
-    recorded = read_json(folder / "study.json")
-    best = report.best_row(space, rows)
-    return {
-        "study": folder.name,
-        "status": "complete" if ledger.is_complete() else recorded.get("status", "unknown"),
-        "total": ledger.total,
-        "counts": ledger.counts(),
-        "best": best["trial"] if best else None,
-        "value": best["value"] if best else None,
-        "storage": recorded.get("storage", JOURNAL),
-        "trials": rows,
-    }
+        check_free(folder)
+    except DataError:
+        return True
+    return False

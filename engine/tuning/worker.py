@@ -4,13 +4,12 @@ It is a process of its own with nothing inherited, and it ends with its parent, 
 the parent closes then.
 """
 
-import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DivergedError, LenumbaError
+from lenumba.engine.common.errors import ConfigError, DivergedError, LenumbaError, one_line
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.interrupts import SIGNALS
 from lenumba.engine.config.config import LoadedConfig
@@ -28,6 +27,8 @@ from lenumba.engine.runs.transfer import read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
 from lenumba.engine.tuning.space import apply
+
+LIFE_SECONDS = 1.0
 
 
 class Worker:
@@ -43,6 +44,8 @@ class Worker:
         self.answers = answers
         self.orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.datasets: dict[bool, Dataset] = {}
+        self.state: tuple[object, ...] = ()
+        self.next_life = 0.0
 
     def listen(self) -> None:
         """Queue what the parent says; when it has gone, end at once."""
@@ -51,11 +54,22 @@ class Worker:
         os._exit(0)
 
     def say(self, **answer: Any) -> None:
-        """Answer the parent."""
-        os.write(self.answers, json.dumps(answer).encode() + b"\n")
+        """Answer the parent; where that fails nobody waits for this process any more."""
+        text = json.dumps(answer).encode() + b"\n"
+        try:
+            while text:
+                text = text[os.write(self.answers, text) :]
+        except OSError:
+            os._exit(1)
+
+    def show_life(self, *state: object) -> None:
+        """Tell the parent now and then that the work goes on: `state` is not what it was."""
+        if state != self.state and time.monotonic() >= self.next_life:
+            self.state, self.next_life = state, time.monotonic() + LIFE_SECONDS
+            self.say(event="alive")
 
     def run(self) -> None:
-        """Work until the parent has gone."""
+        """Work until the parent has gone, or until something fails that is no fault of the trial."""
         self.settings = self.orders.get()
         while True:
             job = self.orders.get()
@@ -63,10 +77,12 @@ class Worker:
                 self.say(event="done", **getattr(self, job["kind"])(job))
             except DivergedError as error:
                 self.say(event="diverged", reason=str(error))
-            except LenumbaError as error:
+            except ConfigError as error:
                 self.say(event="failed", reason=str(error).replace("\n", "; "))
-            except Exception as error:  # one trial's fault must not end a study of hundreds
-                self.say(event="failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            except Exception as error:  # memory, files, threads: another process, elsewhere or later, may manage
+                known = isinstance(error, LenumbaError | OSError)
+                self.say(event="ends", why=("" if known else f"{type(error).__name__}: ") + one_line(error))
+                return
 
     def trainer(self, job: dict[str, Any], seed: int) -> Trainer:
         """Return the trainer of a job; faults show before anything is compiled."""
@@ -77,7 +93,7 @@ class Worker:
             check_network(loaded)
         dataset = self.dataset(loaded, testing=job["kind"] == "test")
         self.say(event="compiling")
-        trainer = Trainer(loaded, dataset)
+        trainer = Trainer(loaded, dataset, self.show_life)
         take_over(trainer, source)
         self.say(event="compiled", seconds=trainer.compile_seconds, cached=trainer.cached)
         return trainer
@@ -92,28 +108,33 @@ class Worker:
             self.datasets = {testing: found}
         return self.datasets[testing]
 
-    def records(self, job: dict[str, Any], repeat: int, trainer: Trainer) -> Iterator[dict[str, Any]]:
-        """Train, yielding epochs; end early where the parent says so or the target is reached."""
+    def train(self, trainer: Trainer, *, prunable: bool) -> tuple[list[dict[str, Any]], bool]:
+        """Train until the parent ends it or the target is reached; return the epochs, and whether the parent did."""
         target, seconds, images = self.settings["target"], 0.0, len(trainer.train_indices)
-        for record in trainer.epochs():
+        curve = []
+        for record in trainer.epochs(self.show_life):
             seconds += record.seconds
             epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
             epoch |= {"seconds": seconds, "images": images}
+            if self.settings["metric"] == "val_loss" and trainer.config.loss.label_smoothing:
+                epoch["val_loss"] = trainer.unsmoothed_loss()
             reached = target is not None and record.val_accuracy is not None and record.val_accuracy >= target
-            asks = job["prunable"] and repeat == 0 and not reached
+            asks = prunable and not reached
             self.say(event="epoch", asks=asks, **epoch)
-            yield epoch
-            if reached or (asks and not self.orders.get()["go_on"]):
-                return
+            curve.append(epoch)
+            if asks and not self.orders.get()["go_on"]:
+                return curve, True
+            if reached:
+                break
+        return curve, False
 
     def search(self, job: dict[str, Any]) -> dict[str, Any]:
         """Train one configuration with each seed."""
         curves, pruned = [], False
         for repeat, seed in enumerate(job["seeds"]):
             trainer = self.trainer(job, seed)
-            curves.append(list(self.records(job, repeat, trainer)))
-            reached = self.settings["target"] is not None and self.settings["target"] <= trainer.progress.best_accuracy
-            pruned = trainer.progress.epoch < trainer.config.train.epochs and not reached
+            curve, pruned = self.train(trainer, prunable=job["prunable"] and repeat == 0)
+            curves.append(curve)
             if pruned:
                 break
             if "weights" in job:
@@ -137,8 +158,8 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not get between the answers
     worker = Worker(answers)
     threading.Thread(target=worker.listen, daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):
-        worker.run()
+    worker.run()
+    os._exit(1)  # the other thread waits for the parent
 
 
 if __name__ == "__main__":

@@ -126,9 +126,9 @@ def test_damaged_data_exit_with_3(refused, write_dataset, place):
     assert path.name in refused(3, "train", "lenet", "data.root=data")
 
 
-def test_fewer_images_than_a_batch_exit_with_3(refused, write_dataset, place):
+def test_fewer_images_than_a_batch_exit_with_2(refused, write_dataset, place):
     write_dataset(place / "data")
-    line = refused(3, "train", "lenet", "data.root=data", "data.validation=2")
+    line = refused(2, "train", "lenet", "data.root=data", "data.validation=2")
     assert "batch of 64" in line
     assert "found 10" in line
 

@@ -5,7 +5,6 @@ set is read after the decision, for the winner and for trial 0.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.files import lock
 from lenumba.engine.common.statistics import holm, paired_p_value
 from lenumba.engine.tuning.report import ranking, rows
 from lenumba.engine.tuning.results import Final, metric_value, result_of
@@ -35,21 +35,21 @@ def run(search: "Search") -> Final | str:
 def weights_folder(study: Path) -> Iterator[Path]:
     """Make a folder for weights, locked while this process lives, and remove those of processes that do not."""
     for leftover in study.glob(".weights-*"):
-        with contextlib.suppress(OSError), locked_folder(leftover):
-            shutil.rmtree(leftover)
+        with contextlib.suppress(OSError), locking(leftover) as ours:
+            if ours:
+                shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=study, prefix=".weights-") as name, contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            stack.enter_context(locked_folder(Path(name)))
+        with contextlib.suppress(OSError):  # without locks, what is left of killed processes stays
+            stack.enter_context(locking(Path(name)))
         yield Path(name)
 
 
 @contextlib.contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Hold a lock that dies with this process; raise OSError where another one has it."""
+def locking(folder: Path) -> Iterator[bool]:
+    """Hold a lock that dies with this process; yield whether it is ours."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield lock(handle)
     finally:
         os.close(handle)
 

@@ -147,6 +147,9 @@ def fingerprint(space: Space) -> str:
     base["data"].pop("root")
     base["train"].pop("threads")
     tune = space.tune.model_dump(mode="json", exclude={"trials", "finalists", "final_seeds"})
+    smoothing = "loss.label_smoothing"
+    if tune["metric"] == "val_loss" and (base["loss"]["label_smoothing"] or smoothing in tune["space"]):
+        tune["judged"] = "without label smoothing"  # older studies were not
     return json.dumps({**base, "tune": tune}, sort_keys=True)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import Config, LoadedConfig, config_schema, set_value
 from lenumba.engine.config.faults import list_faults, nearest, show
+from lenumba.engine.network.losses import LOSSES, LOSSES_FOR
 from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed
@@ -108,6 +109,11 @@ class Space:
         own = lookup(self.base, key)
         if isinstance(own, int) and not isinstance(own, bool) and not dimension.choices and not dimension.whole:
             own = float(own)
+        if self.tune.metric == "val_loss" and len(kernels := self._losses(key, dimension)) > 1:
+            raise SpaceFaultError(
+                f"expected one loss, as metric is val_loss, found values that lead to {' and '.join(kernels)}; "
+                "set tune.metric to val_accuracy"
+            )
         if not dimension.holds(own):
             raise SpaceFaultError(
                 f"expected to hold the recipe's own value {show(own)}, as trial 0 is the recipe as written; "
@@ -129,6 +135,17 @@ class Space:
             explained = list_faults(error, data, schema)
             return [text for path, text in explained if f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")]
         return []
+
+    def _losses(self, key: str, dimension: Dimension) -> list[str]:
+        """Return the losses that a key's values lead to, by themselves."""
+        layers = self.base["network"]["layers"]
+        if key == "loss.name":
+            names = [self.loaded.config.loss_name if name == "auto" else name for name in dimension.choices]
+        elif key in (f"network.layers.{len(layers) - 1}.{field}" for field in ("activation", "function")):
+            names = [LOSSES_FOR[activation][0] for activation in dimension.choices]
+        else:
+            names = []
+        return sorted({LOSSES[name].kernel.replace("_", " ") for name in names})
 
     def grid_size(self) -> int:
         """Return the number of points of the grid."""

@@ -110,5 +110,5 @@ def telling_faults(folder: Path, url: str | None) -> Iterator[None]:
         where = f"--storage {hide_password(url)}" if url else folder / JOURNAL
         raise DataError(f"{where}: the database fails: {one_line(cause)}; go on later with --resume") from None
     except OSError as error:
-        error.filename = error.filename or str(folder)  # the journal's appending does not name it
+        error.filename = error.filename or str(folder / JOURNAL)  # appending to it does not name it
         raise

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
-from lenumba.engine.common.files import read_json, write_json, write_text
+from lenumba.engine.common.errors import ConfigError, LenumbaError
+from lenumba.engine.common.files import read_json, remove_leftovers, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.folders import check_free, locked, portable
+from lenumba.engine.runs.folders import in_use, locked, make_folder, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.tuning import finals, report
@@ -101,11 +101,12 @@ def run_study(
     del dataset
     with contextlib.ExitStack() as stack:
         if url is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             stack.enter_context(locked(folder))
         stack.enter_context(telling_faults(folder, url))
         study = open_study(open_storage(folder, url), folder, space, digest)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        remove_leftovers(folder)
         facts = {"recipe": loaded.name, "storage": hide_password(url) if url else JOURNAL, "jobs": jobs}
         write_json(folder / RECORD, {**read_json(folder / RECORD), **facts, "status": "running"})
         # Last, as it makes the folder a study, whose record is to tell where its trials are.
@@ -175,12 +176,12 @@ def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
             where = hide_password(url) if url else folder / JOURNAL
             raise ConfigError(f"study {folder.name}: not in {where}; start it first") from None
         ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=1)
-        dead = ledger.dead() if url or not is_in_use(folder) else set()
+        dead = ledger.dead() if url or not in_use(folder) else set()
         rows = [row for row in report.rows(ledger) if row["attempt"] not in dead]
         states = [row["state"] for row in rows]
         # A process that was killed could not write that it runs no more.
         at_rest = "interrupted" if recorded.get("status") == "running" else recorded.get("status", "unknown")
-        running = "running" in states or (url is None and is_in_use(folder))
+        running = "running" in states or (url is None and in_use(folder))
         best = report.best_row(space, rows)
         return {
             "study": folder.name,
@@ -192,12 +193,3 @@ def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
             "storage": recorded.get("storage", JOURNAL),
             "trials": rows,
         }
-
-
-def is_in_use(folder: Path) -> bool:
-    """Whether a process works on the study of this folder, whose trials are in its journal."""
-    try:
-        check_free(folder)
-    except DataError:
-        return True
-    return False

@@ -35,8 +35,8 @@ class Tune(Strictly):
 
     metric: Literal["val_accuracy", "val_loss", "seconds_to_accuracy"] = Field(
         "val_accuracy",
-        description="What decides: the best epoch's validation accuracy, the lowest validation loss, or the seconds of "
-        "training until the validation accuracy reaches 'target'.",
+        description="What decides: the best epoch's validation accuracy, the lowest validation loss (without label "
+        "smoothing), or the seconds of training until the validation accuracy reaches 'target'.",
     )
     target: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="seconds_to_accuracy: the validation accuracy to reach."

@@ -2,16 +2,26 @@
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from test_tune_kills import TIMEOUT, children, results, wait_for
-from tune_studies import summary, trials, write_study
+from tune_studies import InstantPool, summary, trials, write_study
+
+from lenumba.engine.tuning import search
 
 pytest.importorskip("optuna", reason="studies need Optuna")
 
 URL = "sqlite:///study.db"
+
+
+@pytest.fixture(autouse=True)
+def instant(monkeypatch):
+    """Nothing here depends on what is trained."""
+    monkeypatch.setattr(search, "Pool", InstantPool)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 def kept(folder: Path) -> dict[str, bytes]:

@@ -18,11 +18,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tune_studies import write_study
+from tune_studies import InstantPool, write_study
 
-from lenumba.engine.common.files import durable
 from lenumba.engine.tuning import search
 
 pytest.importorskip("optuna", reason="studies need Optuna")
@@ -56,71 +54,6 @@ def may_trace() -> bool:
 def traceable():
     if not may_trace():
         pytest.skip("needs strace, and leave to trace processes")
-
-
-# ------------------------------------------------------------------------------------ workers that need no process
-
-
-class Instant:
-    """A worker that has done its job before anybody waits for it."""
-
-    def __init__(self):
-        self.task, self.job = None, None
-
-    def say(self, message):
-        """Be told to go on."""
-
-
-class InstantPool:
-    """In place of search.Pool."""
-
-    def __init__(self, jobs, settings):
-        self.jobs, self.workers, self.compiling = jobs, [Instant() for _ in range(jobs)], 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def tasks(self):
-        return [worker.task for worker in self.workers if worker.task is not None]
-
-    def idle(self):
-        yield from [worker for worker in self.workers if worker.task is None]
-
-    def dismiss(self, worker):
-        self.workers.remove(worker)
-
-    def give(self, worker, task, job):
-        worker.task, worker.job = task, json.loads(json.dumps(job))
-
-    def answers(self):
-        for worker in self.workers:
-            if worker.task is not None:
-                task, worker.task = worker.task, None
-                yield worker, {**trained(worker.job), "task": task}
-
-
-def trained(job: dict) -> dict:
-    """What a worker makes of a job: figures that its values and its seed alone decide."""
-    text = json.dumps(job["values"], sort_keys=True)
-    if job["kind"] == "test":
-        assert np.load(job["weights"]) == job["seeds"][0]
-        return {"event": "done", "test_accuracy": figure(text, job["seeds"][0])}
-    curves = []
-    for seed in job["seeds"]:
-        accuracy = figure(text, seed)
-        curves.append([{"epoch": 1, "val_accuracy": accuracy, "val_loss": 1 - accuracy, "seconds": 1.0, "images": 9}])
-        if "weights" in job:
-            with durable(Path(job["weights"])) as path, path.open("wb") as file:
-                np.save(file, seed)
-    return {"event": "done", "curves": curves, "pruned": False}
-
-
-def figure(text: str, seed: int) -> float:
-    return float(np.random.default_rng([seed, *text.encode()]).random())
 
 
 def forked(arguments: tuple, injection: str = "", wait: float = TIMEOUT) -> tuple[int, str, str]:

@@ -137,7 +137,8 @@ class Executor:
 
     def smooth(self, smoothing: float) -> None:
         """From now on smooth the labels of the loss by so much."""
-        self.template[SLOTS["smoothing"]] = self.request.arguments[SLOTS["smoothing"]] = smoothing
+        self.template = self.template._replace(smoothing=smoothing)
+        self.request = Request(self, len(self.request.order))
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""

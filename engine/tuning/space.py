@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import Config, LoadedConfig, config_schema, set_value
 from lenumba.engine.config.faults import list_faults, nearest, show
-from lenumba.engine.network.losses import LOSSES, LOSSES_FOR
+from lenumba.engine.network.losses import LOSSES, losses_for
 from lenumba.engine.tuning.dimension import Dimension, SpaceFaultError, parse_choices, parse_range, same
 
 SPACE_KEY = 0x7370616365  # "space": keeps the trials' random streams apart from others with the same seed
@@ -142,7 +142,7 @@ class Space:
         if key == "loss.name":
             names = [self.loaded.config.loss_name if name == "auto" else name for name in dimension.choices]
         elif key in (f"network.layers.{len(layers) - 1}.{field}" for field in ("activation", "function")):
-            names = [LOSSES_FOR[activation][0] for activation in dimension.choices]
+            names = [losses_for(activation)[0] for activation in dimension.choices]
         else:
             names = []
         return sorted({LOSSES[name].kernel.replace("_", " ") for name in names})

@@ -80,8 +80,7 @@ class Worker:
             except ConfigError as error:
                 self.say(event="failed", reason=str(error).replace("\n", "; "))
             except Exception as error:  # memory, files, threads: another process, elsewhere or later, may manage
-                known = isinstance(error, LenumbaError | OSError)
-                self.say(event="ends", why=("" if known else f"{type(error).__name__}: ") + one_line(error))
+                self.say(event="ends", why=why(error))
                 return
 
     def trainer(self, job: dict[str, Any], seed: int) -> Trainer:
@@ -148,6 +147,13 @@ class Worker:
         trainer.best_theta[:] = np.load(job["weights"])
         loss, accuracy = trainer.test()
         return {"test_accuracy": accuracy, "test_loss": loss}
+
+
+def why(error: Exception) -> str:
+    """Say in one line what happened."""
+    if isinstance(error, LenumbaError):
+        return str(error).replace("\n", "; ")
+    return one_line(error) if isinstance(error, OSError) else f"{type(error).__name__}: {one_line(error)}"
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from lenumba.engine.network.layers import Layer
 from lenumba.engine.network.network import Network
 from lenumba.engine.report import report as report_module
 from lenumba.engine.report.findings import as_slid, look_into
-from lenumba.engine.report.page import json_block
+from lenumba.engine.report.page import json_block, web_file
 from lenumba.engine.training.executor import planar
 
 CONV = {"type": "conv", "channels": 3, "kernel_size": [3, 2], "activation": "relu"}
@@ -152,6 +152,61 @@ def test_the_pad_prepares_a_drawing_as_mnist_was(stroke, tmp_path):
     expected = prepare_digit(tmp_path / "drawn.png")[:, :, 0].astype(int)
     difference = np.abs(np.reshape(found, (28, 28)) - expected)
     assert np.sum(difference > 1) <= 1  # where a pixel's edge falls on half a pixel, the two may round it differently
+
+
+PAPER = """
+let cells, wide; // a canvas as far as straight strokes with square caps go
+const paper = () => ({
+  at: { x: 1, y: 1 },
+  scale(x, y) { this.at = { x, y }; },
+  fillRect(left, top, across, down) { wide = canvas.width; cells = new Float64Array(wide * canvas.height); },
+  beginPath() {},
+  moveTo(x, y) { this.from = [x, y]; },
+  lineTo(x, y) { this.to = [x, y]; },
+  stroke() {
+    const half = this.lineWidth / 2;
+    const edges = (a, b, unit) => [(Math.min(a, b) - half) * unit, (Math.max(a, b) + half) * unit];
+    const [left, right] = edges(this.from[0], this.to[0], this.at.x);
+    const [top, bottom] = edges(this.from[1], this.to[1], this.at.y);
+    for (let i = 0; i < cells.length / wide; i++)
+      for (let j = 0; j < wide; j++) {
+        const over = (low, high, k) => Math.max(0, Math.min(high, k + 1) - Math.max(low, k));
+        const k = i * wide + j;
+        cells[k] = Math.max(cells[k], 255 * over(top, bottom, i) * over(left, right, j));
+      }
+  },
+  getImageData: () => ({ data: Float64Array.from({ length: 4 * cells.length }, (_, k) => Math.round(cells[k >> 2])) }),
+  drawImage() {}, ellipse() {}, fill() {},
+});
+globalThis.document = { createElement: () => ({ getContext: paper }) };
+const canvas = {
+  addEventListener() {}, matches: () => false, getContext: paper, setPointerCapture() {},
+  getBoundingClientRect: () => ({ left: 0, top: 0, width: 140, height: 140 }),
+};
+"""
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (8, 24), (24, 8), (5, 7)])
+def test_the_pen_fills_whole_pixels_of_pictures_of_any_shape(shape):
+    height, width = shape
+    row, column = height // 2, width // 3
+    found = run_scripts(
+        web_file("pad.js") + PAPER + """
+        const pad = new Pad(canvas, PENS.plain([1, given.height, given.width]), () => {});
+        const side = { x: 140 / given.width, y: 140 / given.height };
+        pad.press({
+          clientX: (given.column + 0.6) * side.x, clientY: (given.row + 0.4) * side.y, preventDefault() {},
+        });
+        const first = Array.from(preparePlain(pad.ink, [1, given.height, given.width]));
+        pad.drag({ clientX: (given.column + 1.6) * side.x, clientY: (given.row + 0.4) * side.y });
+        answer([first, Array.from(preparePlain(pad.ink, [1, given.height, given.width]))]);
+        """,
+        height=height, width=width, row=row, column=column,
+    )  # fmt: skip
+    expected = np.zeros(shape)
+    for image, right in zip(found, (column, column + 1), strict=True):
+        expected[row, right] = 255
+        np.testing.assert_allclose(np.reshape(image, shape), expected, atol=3)
 
 
 def test_an_empty_pad_is_an_empty_image():

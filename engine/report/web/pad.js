@@ -2,22 +2,26 @@
 // The pad: a canvas to draw on by finger, mouse, pen or keyboard.
 
 const INK = 280; // pixels of the pad's side
+// For images [channels, height, width]: `across` and `down` are how many units of the pen the pad's sides have.
 const PENS = {
-  digit: () => ({ thickness: 22, step: 10, cap: "round", snap: (value) => value }),
-  // Where the pad is the image itself, the pen fills the image's pixels.
-  plain: (pixels) => {
-    const step = INK / pixels;
-    return { thickness: step, step, cap: "square", snap: (value) => (Math.floor(value / step) + 0.5) * step };
-  },
+  digit: () => ({ across: INK, down: INK, thickness: 22, step: 10, cap: "round", snap: (value) => value }),
+  // Where the pad is the image itself, the pen fills the image's pixels, whatever their shape.
+  plain: ([, height, width]) => (
+    { across: width, down: height, thickness: 1, step: 1, cap: "square", snap: (value) => Math.floor(value) + 0.5 }
+  ),
 };
 
 class Pad {
   // `pen`: one of PENS; `changed` is called after every change.
   constructor(canvas, pen, changed) {
-    Object.assign(this, { canvas, pen, changed, cursor: { x: pen.snap(INK / 2), y: pen.snap(INK / 4) }, down: false });
-    canvas.width = canvas.height = INK;
-    const paper = Object.assign(document.createElement("canvas"), { width: INK, height: INK });
+    Object.assign(this, { canvas, pen, changed, down: false });
+    this.cursor = { x: pen.snap(pen.across / 2), y: pen.snap(pen.down / 4) };
+    // Whole pixels of the paper for each unit of the pen, or shrinking would blur its edges.
+    const [width, height] = [pen.across, pen.down].map((units) => units * Math.max(1, Math.floor(INK / units)));
+    Object.assign(canvas, { width, height });
+    const paper = Object.assign(document.createElement("canvas"), { width, height });
     this.paper = paper.getContext("2d", { willReadFrequently: true });
+    this.paper.scale(width / pen.across, height / pen.down);
     Object.assign(this.paper, { lineWidth: pen.thickness, lineCap: pen.cap, lineJoin: "round", strokeStyle: "#fff" });
     canvas.addEventListener("pointerdown", (event) => this.press(event));
     canvas.addEventListener("pointermove", (event) => this.drag(event));
@@ -29,8 +33,9 @@ class Pad {
 
   place(event) {
     const box = this.canvas.getBoundingClientRect();
-    const inside = (distance, side) => this.pen.snap(Math.min(Math.max((distance * INK) / side, 0), INK - 1));
-    return { x: inside(event.clientX - box.left, box.width), y: inside(event.clientY - box.top, box.height) };
+    const inside = (share, units) => this.pen.snap(Math.min(Math.max(share, 0), 1 - 1 / INK) * units);
+    const right = (event.clientX - box.left) / box.width, down = (event.clientY - box.top) / box.height;
+    return { x: inside(right, this.pen.across), y: inside(down, this.pen.down) };
   }
 
   press(event) {
@@ -49,12 +54,12 @@ class Pad {
 
   // Arrows move the cursor, space puts the pen down or lifts it, Delete clears.
   key(event) {
-    const { step } = this.pen;
+    const { step, across, down } = this.pen;
     const steps = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (event.key in steps) {
       const [dx, dy] = steps[event.key], from = this.cursor;
-      const inside = (value) => Math.min(Math.max(value, step / 2), INK - step / 2);
-      this.cursor = { x: inside(from.x + dx), y: inside(from.y + dy) };
+      const inside = (value, units) => Math.min(Math.max(value, step / 2), units - step / 2);
+      this.cursor = { x: inside(from.x + dx, across), y: inside(from.y + dy, down) };
       if (this.down) this.line(from, this.cursor);
     } else if (event.key === " ") {
       this.down = !this.down;
@@ -68,7 +73,7 @@ class Pad {
   line(from, to) {
     this.paper.beginPath();
     this.paper.moveTo(from.x, from.y);
-    this.paper.lineTo(to.x + 0.01, to.y);
+    this.paper.lineTo(to.x + (0.01 * this.pen.across) / this.canvas.width, to.y);
     this.paper.stroke();
     this.show();
     this.changed();
@@ -77,7 +82,7 @@ class Pad {
   blank() {
     this.down = false;
     this.paper.fillStyle = "#000";
-    this.paper.fillRect(0, 0, INK, INK);
+    this.paper.fillRect(0, 0, this.pen.across, this.pen.down);
     this.show();
   }
 
@@ -92,14 +97,16 @@ class Pad {
     screen.drawImage(this.paper.canvas, 0, 0);
     if (!this.canvas.matches(":focus-visible")) return;
     screen.beginPath();
-    screen.arc(this.cursor.x, this.cursor.y, this.pen.thickness / 2, 0, 2 * Math.PI);
+    const { across, down, thickness } = this.pen, wide = this.canvas.width / across, tall = this.canvas.height / down;
+    const [x, y] = [this.cursor.x * wide, this.cursor.y * tall];
+    screen.ellipse(x, y, (thickness / 2) * wide, (thickness / 2) * tall, 0, 0, 2 * Math.PI);
     Object.assign(screen, { lineWidth: 3, strokeStyle: "#f0e442", fillStyle: "#f0e442" });
     screen.stroke();
     if (this.down) screen.fill();
   }
 
   get ink() {
-    const { data } = this.paper.getImageData(0, 0, INK, INK);
-    return { width: INK, height: INK, values: Uint8Array.from({ length: INK * INK }, (_, k) => data[4 * k]) };
+    const { width, height } = this.canvas, { data } = this.paper.getImageData(0, 0, width, height);
+    return { width, height, values: Uint8Array.from({ length: width * height }, (_, k) => data[4 * k]) };
   }
 }

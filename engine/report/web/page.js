@@ -169,7 +169,7 @@ function makePad() {
   if (!run.pad) return ["drawing", "pad-help"].forEach((id) => at(id).remove());
   const prepare = { digit: prepareDigit, plain: preparePlain }[run.pad];
   let waiting = false;
-  pad = new Pad(at("pad"), PENS[run.pad](run.network.input[2]), () => {
+  pad = new Pad(at("pad"), PENS[run.pad](run.network.input), () => {
     if (waiting) return;
     waiting = true; // at most once a frame, however many events come
     requestAnimationFrame(() => {

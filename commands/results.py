@@ -65,9 +65,17 @@ def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) 
 def runs(as_json: bool) -> None:
     """List the runs in ./runs."""
     from lenumba.commands.tables import runs_table
+    from lenumba.engine.common.errors import DataError
     from lenumba.engine.runs.folders import RUNS, list_runs, read_record
 
-    found = [(path.relative_to(RUNS).as_posix(), read_record(path)) for path in list_runs()]
+    found = []
+    for path in list_runs():
+        try:
+            record = read_record(path)
+        except DataError as error:  # one damaged run hides no other
+            click.echo(f"warning: {error}", err=True)
+            record = {"status": "damaged"}
+        found.append((path.relative_to(RUNS).as_posix(), record))
     if as_json:
         click.echo(json.dumps([{"run": name, **run} for name, run in found], ensure_ascii=False))
     else:

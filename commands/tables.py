@@ -56,8 +56,8 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Return past runs (name and ``run.json``) as a table."""
     rows = []
     for name, run in runs:
-        accuracy = f"{100 * run['test_accuracy']:.2f} %" if "test_accuracy" in run else ""
-        speed = f"{run['images_per_second']:,.0f}" if "images_per_second" in run else ""
+        accuracy = "" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.2f} %"
+        speed = "" if run.get("images_per_second") is None else f"{run['images_per_second']:,.0f}"
         started = str(run.get("started", ""))[:16].replace("T", " ")
         cells = [run.get("status", "?"), run.get("epochs", ""), run.get("seed", ""), accuracy, speed]
         rows.append([name, *cells, started, " ".join(run.get("overrides", []))])

@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         with naming(path):
             found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

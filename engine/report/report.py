@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import read_json, write_text
+from lenumba.engine.common.files import write_text
 from lenumba.engine.config.config import dump_config
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.activations import ACTIVATIONS
@@ -16,6 +16,7 @@ from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import document, escape, fill, json_block, web_file
+from lenumba.engine.runs.records import read_run_json
 
 SCRIPTS = ("digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
@@ -78,14 +79,14 @@ def network_script() -> str:
 
 def figures(found: Findings) -> dict[str, str]:
     """Return the figures at the top of the page."""
-    summary = read_json(found.model.folder / "run.json")
+    summary = read_run_json(found.model.folder)
     wrong, count = len(found.mistakes), len(found.dataset.test_labels)
     values = {
         "test accuracy": f"{100 * found.accuracy:.2f} % ({wrong} of {count:,} wrong)",
         "parameters": f"{found.model.network.parameter_count:,}",
         "epochs": str(len(found.history)),
     }
-    if "images_per_second" in summary:
+    if summary.get("images_per_second") is not None:
         values["training speed"] = f"{summary['images_per_second']:,.0f} images/s"
     if "wall_s" in summary:
         values["time"] = f"{summary['wall_s']:.1f} s"

@@ -22,6 +22,7 @@ from lenumba.engine.common.files import (
     write_text,
 )
 from lenumba.engine.config.config import Config, LoadedConfig, read_config
+from lenumba.engine.runs.records import EPOCH, read_lines, read_run_json
 
 RUNS = Path("runs")
 LOCK = ".lock"
@@ -177,7 +178,8 @@ def list_runs() -> list[Path]:
 def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Return a run's configuration; its name is the recipe's."""
     loaded = read_config(folder / "config.yaml", str(folder / "config.yaml"), overrides)
-    name = read_json(folder / "run.json").get("recipe", folder.name)
+    name = read_json(folder / "run.json").get("recipe")
+    name = name if isinstance(name, str) else folder.name
     return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
 
 
@@ -191,7 +193,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return a run's ``run.json``; the status of one that was killed, which could not say so, is "killed"."""
     record: dict[str, Any] = {}
     with contextlib.suppress(OSError):  # one run that cannot be read does not hide the others
-        record = read_json(folder / "run.json")
+        record = read_run_json(folder)
     if record.get("status") in ("starting", "running") and not in_use(folder):
         record["status"] = "killed"
     return record
@@ -199,19 +201,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's ``metrics.jsonl``."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    history = []
-    # Only a whole line is an epoch: the last one may be half-written.
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            record = json.loads(line)
-            known = {key: float(record[key]) for key in ("seconds", "images_per_second")}
-            history.append({**record, "epoch": int(record["epoch"]), **known})
-        except (ValueError, TypeError, KeyError):
-            raise DataError(f"{path}:{number}: expected an epoch as JSON, found damage; remove the line") from None
-    return history
+    return read_lines(folder / "metrics.jsonl", EPOCH)
 
 
 def keep_history(folder: Path, epochs: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import append, write_text
 from lenumba.engine.common.progress import EpochRecord
+from lenumba.engine.runs.records import HISTOGRAM, read_lines
 
 FILE = "histograms.jsonl"
 BINS = 40
@@ -43,7 +43,7 @@ class HistogramFile:
     """Appends to a run's ``histograms.jsonl``, after dropping what came after `epochs` epochs."""
 
     def __init__(self, folder: Path, epochs: int) -> None:
-        kept = [dump_line(line) for line in read_lines(folder) if line["epoch"] <= epochs]
+        kept = [dump_line(line) for line in read_lines(folder / FILE, HISTOGRAM) if line["epoch"] <= epochs]
         self.path = folder / FILE
         write_text(self.path, "".join(kept))
 
@@ -67,24 +67,13 @@ def count(tensor: np.ndarray) -> dict[str, Any]:
     return {"low": float(edges[0]), "high": float(edges[-1]), "counts": counts.tolist()}
 
 
-def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a run's ``histograms.jsonl``; only whole lines count, as the last may be half-written."""
-    path = folder / FILE
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError:
-        raise DataError(f"{path}: expected one JSON object a line, found damage; remove the file") from None
-
-
 def read_histograms(folder: Path) -> list[Histogram]:
     """Return the run's histograms, each tensor and then its gradient, the epochs of each on common bins."""
-    lines = read_lines(folder)
+    lines = read_lines(folder / FILE, HISTOGRAM)
     found = []
     names = list(lines[0]["tensors"]) if lines else []
-    for name in sorted(names, key=lambda name: names.index(name.removeprefix("∂L/∂"))):
+    places = {name: place for place, name in enumerate(names)}
+    for name in sorted(names, key=lambda name: places.get(name.removeprefix("∂L/∂"), len(names))):
         rows = [(line["epoch"], line["tensors"][name]) for line in lines if name in line["tensors"]]
         low, high = min(row["low"] for _, row in rows), max(row["high"] for _, row in rows)
         counts = np.array([rebin(row, low, high) for _, row in rows])

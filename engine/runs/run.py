@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from lenumba.engine.common.errors import DivergedError, InterruptedRunError
-from lenumba.engine.common.files import append, read_json, write_json, write_text
+from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
@@ -31,6 +31,7 @@ from lenumba.engine.runs.folders import (
 )
 from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.recording import recording
+from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
 from lenumba.engine.training.build import check_network, stated_shape
@@ -147,7 +148,7 @@ def note_extension(last: Checkpoint, loaded: LoadedConfig) -> dict[str, Any]:
     The learning rates so far were those of a run of that length, as whoever replays it must know.
     """
     folder, progress = last.path.parent, last.progress
-    record = read_json(folder / "run.json")
+    record = read_run_json(folder)
     planned = last.planned or load_run_config(folder).config.train.epochs
     if planned != loaded.config.train.epochs:
         piece = {"epoch": progress.epoch, "batch": progress.batch, "epochs": planned}

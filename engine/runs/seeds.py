@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
-from lenumba.engine.common.files import SUFFIX, read_json, write_json
+from lenumba.engine.common.files import SUFFIX, write_json
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.runs.changes import deciding, differences
 from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, with_seed
@@ -20,6 +20,7 @@ from lenumba.engine.runs.folders import (
     new_folder,
     read_history,
 )
+from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.run import Hooks, resume_run, start_run
 from lenumba.engine.runs.transfer import absolute_source
 from lenumba.engine.training.trainer import Trainer
@@ -115,7 +116,7 @@ def train_seed(
 ) -> SeedFigures:
     """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
-    record = read_json(path / "run.json")
+    record = read_run_json(path)
     if record.get("status") == "finished" and isinstance(record.get("test_accuracy"), float):
         if (path / LOCK).exists():  # of a process that was killed when all was done
             with locked(path):

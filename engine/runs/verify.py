@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import read_json
 from lenumba.engine.common.host import versions
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.checkpoint import BEST, LAST, Checkpoint, checkpoints_of
 from lenumba.engine.runs.folders import check_free, load_run_config, read_history
 from lenumba.engine.runs.hooks import Hooks
+from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.run import make_trainer, results
 from lenumba.engine.runs.transfer import read_source, take_over
 from lenumba.engine.training.trainer import Trainer
@@ -82,7 +82,7 @@ def verify_run(
     loaded = load_run_config(folder, overrides)
     check_free(folder)
     files = {name: Checkpoint.read(folder / name) for name in (LAST, BEST)}
-    record, last = read_json(folder / "run.json"), files[LAST]
+    record, last = read_run_json(folder), files[LAST]
     if "imported" in record:
         raise DataError(
             f"{folder}: its first parameters were imported and are not kept; only a trained run is replayed"

@@ -215,7 +215,11 @@ def exclusive(path: Path) -> Iterator[None]:
         except ImportError:  # not POSIX: entries are still written atomically, at worst compiled twice
             yield
             return
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("waiting for another process, which compiles the same program")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -1,6 +1,7 @@
 """What ``lenumba profile`` does: choose what to measure, write the files, and return the text to print."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ def run_profile(
     llvm: str | None = None,
     machine: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[str, str]:
+) -> tuple[str, LenumbaError | None]:
     """Profile the machine, a function or a network's training.
 
     Parameters
@@ -39,29 +40,32 @@ def run_profile(
 
     Returns
     -------
-    text, regression
-        What to print, and what became slower than in the profile `compare`, in one line; "" where nothing did.
+    text, fault
+        What to print, and the error to end with: something became slower than in the profile `compare`, or a file could
+        not be written.
     """
     if machine:
         from lenumba.engine.profile.machine import machine_facts
 
         facts = machine_facts(threads, progress=progress)
-        return as_text(facts) if as_json else profile_report.machine_table(facts), ""
+        return as_text(facts) if as_json else profile_report.machine_table(facts), None
     if name is not None and FUNCTION.fullmatch(name) and not Path(name).exists():
-        return function_report(name, arguments, changes, as_json, asm is not None, llvm is not None), ""
+        return function_report(name, arguments, changes, as_json, asm is not None, llvm is not None), None
     if arguments is not None:
         raise ConfigError("--args: expected only with MODULE:FUNCTION; leave it out for a network")
     from lenumba.engine.config.config import load_config
     from lenumba.engine.profile.compare import compare_profiles, config_of, read_earlier
     from lenumba.engine.profile.profiling import profile_training
 
+    for path in (html, trace):
+        check_place(path)
     old = read_earlier(compare) if compare else None
     changes = [*changes, *([f"train.threads={threads}"] if threads else [])]
     loaded = config_of(compare, changes) if compare and name is None else None
     loaded = loaded or load_config("lenet" if name is None else name, changes)
     profile = profile_training(loaded, seconds=seconds, progress=progress)
-    write_files(profile, html, trace)
-    regression, parts = "", []
+    fault = written_files(profile, html, trace)
+    parts = []
     if as_json:
         parts.append(as_text(profile))
     elif asm or llvm:
@@ -72,8 +76,9 @@ def run_profile(
     if old:
         text, slower = compare_profiles(old, profile)
         parts += [] if as_json else [text]
-        regression = f"slower than in {compare}, beyond the noise: {', '.join(slower)}" if slower else ""
-    return "\n\n".join(parts), regression
+        if slower and fault is None:
+            fault = LenumbaError(f"slower than in {compare}, beyond the noise: {', '.join(slower)}")
+    return "\n\n".join(parts), fault
 
 
 def as_text(values: Any) -> str:
@@ -81,8 +86,21 @@ def as_text(values: Any) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False)
 
 
-def write_files(profile: dict[str, Any], html: Path | None, trace: Path | None) -> None:
-    """Write the page and the trace."""
+def check_place(path: Path | None) -> None:
+    """Raise DataError where a file could not be written, before anything is measured."""
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file's name, found a folder; choose another place")
+    if not folder.is_dir():
+        raise DataError(f"{path}: expected a folder to write to, found no {folder}; choose another place")
+    if not os.access(folder, os.W_OK):
+        raise DataError(f"{path}: cannot write there; choose another place")
+
+
+def written_files(profile: dict[str, Any], html: Path | None, trace: Path | None) -> LenumbaError | None:
+    """Write the page and the trace; return what went wrong, if anything did: the result is there all the same."""
     try:
         if html:
             from lenumba.engine.profile.html import profile_html
@@ -91,7 +109,8 @@ def write_files(profile: dict[str, Any], html: Path | None, trace: Path | None) 
         if trace:
             write_json(trace, profile_report.chrome_trace(profile))
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; choose another place") from None
+        return DataError(f"{error.filename}: {error.strerror}; choose another place")
+    return None
 
 
 def function_report(name: str, arguments: str | None, rest: Sequence[str], as_json: bool, asm: bool, llvm: bool) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from lenumba.commands.base import PATH, split_arguments
-from lenumba.engine.common.errors import LenumbaError
 
 
 @click.command()
@@ -182,7 +181,7 @@ def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | No
     name, changes = split_arguments(config, overrides)
     changes += [f"data.batch_size={batch_size}"] if batch_size else []
     with StepBar() as progress:
-        text, regression = run_profile(name, changes, **options, progress=progress)
+        text, fault = run_profile(name, changes, **options, progress=progress)
     click.echo(text)
-    if regression:
-        raise LenumbaError(regression)
+    if fault:
+        raise fault

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -137,6 +138,20 @@ def test_a_user_without_a_home_directory_trains_with_a_cache(lenumba, monkeypatc
     monkeypatch.delenv("LENUMBA_DATA", raising=False)
     result = lenumba("train", "lenet")
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+
+
+def test_waiting_for_another_process_that_compiles_is_told(tmp_path, caplog):
+    import fcntl
+
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.5, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        with native.exclusive(tmp_path / "lock"):
+            told = [record.getMessage() for record in caplog.records]
+    assert told == ["waiting for another process, which compiles the same program"]
+    caplog.clear()
+    with native.exclusive(tmp_path / "lock"):
+        assert caplog.records == []
 
 
 def test_a_feature_that_the_cpu_lacks_is_refused_in_one_line(refused, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.explain.plain import loss_and_gradients
 from lenumba.engine.models.model import load
 from lenumba.engine.report.findings import feature_maps, kernels, look_into
-from lenumba.engine.report.plots import draw_run
+from lenumba.engine.report.plots import confusion, draw_run, mistakes
 from lenumba.engine.runs import extras
 from lenumba.engine.runs.histograms import BINS, count, read_histograms, rebin
 from lenumba.engine.runs.hooks import Hooks
@@ -112,6 +113,15 @@ def test_feature_maps_end_in_the_networks_outputs(plain_run):
     bias = found.model.network.views(found.model.executor.theta)["conv1.bias"]
     by_hand = sum(slid[1, 0, u, v] * x[1 + u, 2 + v] for u in range(3) for v in range(3)) + bias[1]
     assert maps["conv1"][1, 1, 2] == pytest.approx(by_hand)
+
+
+def test_class_names_are_no_mathematics(rich_run, tmp_path):
+    found = replace(look_into(str(rich_run)), mistakes=np.array([0, 1]))
+    names = found.model.class_names = ("$\\bad{$", "100 $")
+    for draw in (confusion, mistakes):
+        draw(found).savefig(tmp_path / "some.png")
+    labels = [label.get_text() for label in confusion(found).axes[0].get_xticklabels()]
+    assert labels == [name.replace("$", "\\$") for name in names]
 
 
 @pytest.mark.parametrize(("optimizer", "max_norm"), [("sgd", None), ("adamw", None), ("sgd", 1e-3)])

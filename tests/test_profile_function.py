@@ -47,6 +47,22 @@ def plain(x):
 @njit
 def broken(x):
     raise ValueError("told so")
+
+
+@njit
+def scaled(x, factor=2.0, *more):
+    s = 0.0
+    for i in range(x.size):
+        s += factor * x[i]
+    return s
+
+
+@njit
+def worn(x):
+    x[0] += 1
+    if x[0] > 3:
+        raise IndexError("worn out")
+    return x[0]
 """
 
 
@@ -120,6 +136,13 @@ def test_a_function_without_floats_is_told_so(lenumba, samples):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "flops"), [("np.ones(9)", 18), ("np.ones(9), 3.0", 18), ("np.ones(9), 3.0, 1", 18)]
+)
+def test_arguments_may_be_left_to_their_defaults(profiled, arguments, flops):
+    assert profiled("scaled", arguments)["flops"] == flops
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
         ("nosuch", "", "no attribute 'nosuch'"),
@@ -127,6 +150,8 @@ def test_a_function_without_floats_is_told_so(lenumba, samples):
         ("total", "np.ones(", "SyntaxError"),
         ("total", "3", "size"),
         ("broken", "1", "told so"),
+        ("worn", "np.zeros(1)", "IndexError: worn out"),
+        ("worn", "exit(3)", "SystemExit: 3"),
     ],
 )
 def test_mistakes_are_one_line(refused, samples, name, arguments, told):
@@ -209,3 +234,27 @@ def test_stderr_is_itself_again_after_catching(capfd):
     os.write(2, b"after\n")
     assert remarks == ["a.py:1: vectorized loop (vectorization width: 4, interleaved count: 1)"]
     assert capfd.readouterr().err == "and more\nafter\n"
+
+
+def test_a_module_that_leaves_is_one_line(refused, place):
+    (place / "leaves.py").write_text("import sys\nsys.exit(5)\n")
+    assert "importing it raised SystemExit: 5" in refused(2, "profile", "leaves:f")
+
+
+def test_peaks_without_threads_to_be_had_are_one_line(monkeypatch):
+    import threading
+
+    from lenumba.engine.common.errors import DataError
+    from lenumba.engine.profile.machine import at_once
+
+    start, left = threading.Thread.start, [1]
+
+    def scarce(thread):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    with pytest.raises(DataError, match="threads: expected 2, found no more to be had"):
+        at_once(2, lambda _: None)

@@ -3,7 +3,7 @@
 import importlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,7 +38,7 @@ def find_function(target: str) -> Any:
         raise ConfigError(f"{target}: expected a module that can be imported from here, found: {error}") from None
     except AttributeError as error:
         raise ConfigError(f"{target}: expected a function in the module, found: {error}") from None
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise ConfigError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}") from None
     finally:
         sys.path.pop(0)
@@ -67,7 +67,7 @@ def evaluate_arguments(text: str) -> tuple[Any, ...]:
         return ()
     try:
         return tuple(eval(f"({text.strip().rstrip(',')},)", {"np": np}))
-    except Exception as error:  # whatever the user wrote
+    except (Exception, SystemExit) as error:  # whatever the user wrote
         raise ConfigError(
             f"--args: expected values such as 'np.ones(1000), 3', found {text!r}: {type(error).__name__}: "
             f"{first_line(error)}"
@@ -83,16 +83,21 @@ def profile_function(target: str, arguments: str) -> dict[str, Any]:
         ``us`` a warm call (median, with ``us_least`` and ``noise``), ``flops`` a call (None where they cannot be
         counted), ``gflops``; ``code``: verdict, loops, compile times and diagnostics; ``listings``.
     """
-    from lenumba.kernels.measure.user_function import compile_afresh, count_operations
-
     function, values = find_function(target), evaluate_arguments(arguments)
-    start = time.perf_counter()
     try:
-        function(*values)
-    except Exception as error:  # typing errors, or the function's own
+        return measure(function, values) | {"name": target, "arguments": arguments}
+    except Exception as error:  # typing errors, or the function's own, in whichever call
         raise ConfigError(
             f"{target}: calling it with --args {arguments!r} raised {type(error).__name__}: {first_line(error)}"
         ) from None
+
+
+def measure(function: Any, values: Sequence[Any]) -> dict[str, Any]:
+    """Call a function until its time is known, and compile it afresh; return what is known of it."""
+    from lenumba.kernels.measure.user_function import compile_afresh, count_operations
+
+    start = time.perf_counter()
+    function(*values)
     first_call = time.perf_counter() - start
     stats = function.stats
     hit = sum(stats.cache_hits.values()) > 0
@@ -103,13 +108,11 @@ def profile_function(target: str, arguments: str) -> dict[str, Any]:
         function(*values)
         times.append(time.perf_counter() - start)
     overload, code, texts = compile_afresh(function, values)
-    flops = count_operations(overload, values)
+    flops = count_operations(function, overload, values)
     quarter = sorted(times)[len(times) // 4], sorted(times)[-1 - len(times) // 4]
     seconds = median(times)
     cached = getattr(getattr(function, "_cache", None), "cache_path", None)
     return {
-        "name": target,
-        "arguments": arguments,
         "calls": len(times),
         "us": 1e6 * seconds,
         "us_least": 1e6 * min(times),

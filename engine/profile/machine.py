@@ -1,5 +1,6 @@
 """The machine as its own kernels measure it: peak of multiply-adds, bandwidth of each cache level, the counter."""
 
+import contextlib
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads, cpu_name
 from lenumba.engine.training.executor import aligned
 from lenumba.kernels.compile import native, target
@@ -42,14 +44,21 @@ def at_once(threads: int, call: Callable[[int], None]) -> float:
     gate = threading.Barrier(threads)
 
     def work(k: int) -> None:
-        gate.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            gate.wait()
+        if gate.broken:
+            return
         start = time.thread_time()
         call(k)
         seconds[k] = time.thread_time() - start
 
     workers = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(threads)]
-    for worker in workers:
-        worker.start()
+    try:
+        for worker in workers:
+            worker.start()
+    except RuntimeError as error:
+        gate.abort()
+        raise DataError(f"threads: expected {threads}, found no more to be had ({error}); lower --threads") from None
     for worker in workers:
         worker.join()
     return min(seconds)

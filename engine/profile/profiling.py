@@ -208,6 +208,7 @@ def spread(values: Sequence[float]) -> float:
 def time_row(row: profiled.Row, chosen: Epoch, epochs: list[Epoch], ghz: float) -> dict[str, Any]:
     """Return a row's name, calls and times; ms are those of the epoch whose length is the median."""
     scale = 1e-6 / ghz / len(chosen.ticks)
+    each = [float(epoch.ticks[:, row.slot, 1].sum()) for epoch in epochs]
     calls, cycles = (int(value) for value in chosen.ticks[:, row.slot].sum(axis=0))
     return {
         "name": row.name,
@@ -217,9 +218,11 @@ def time_row(row: profiled.Row, chosen: Epoch, epochs: list[Epoch], ghz: float) 
         "phase": row.phase,
         "calls": calls,
         "ms": cycles * scale,
+        "median_ms": scale * median(each),
+        "least_ms": scale * min(each),
         "thread_s": cycles / ghz / 1e9,
         "us_per_call": cycles / ghz / 1e3 / max(1, calls),
-        "noise": spread([float(epoch.ticks[:, row.slot, 1].sum()) for epoch in epochs]),
+        "noise": spread(each),
     }
 
 
@@ -227,7 +230,16 @@ def python_row(chosen: Epoch, epochs: list[Epoch], ghz: float) -> dict[str, Any]
     """Return the time that threads spent outside the program: shuffling, learning rates, starting and joining."""
     outside = [1e3 * epoch.seconds - float(epoch.spans.mean()) / ghz / 1e6 for epoch in epochs]
     ms = 1e3 * chosen.seconds - float(chosen.spans.mean()) / ghz / 1e6
-    nothing = {"kernel": "", "function": "", "layer": "", "phase": "", "calls": 1, "noise": spread(outside)}
+    nothing: dict[str, Any] = {
+        "median_ms": median(outside),
+        "least_ms": min(outside),
+        "kernel": "",
+        "function": "",
+        "layer": "",
+        "phase": "",
+        "calls": 1,
+        "noise": spread(outside),
+    }
     limits = {"flops": 0, "bytes": 0, "gflops": 0.0, "gbytes": 0.0, "intensity": 0.0, "bound": "", "limit": 0.0}
     limits |= {"fma_share": 0.0, "bandwidth_share": 0.0, "level": "", "code": None}
     return {"name": PYTHON, **nothing, "ms": ms, "thread_s": ms / 1e3, "us_per_call": 1e3 * ms, **limits}

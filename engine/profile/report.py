@@ -155,7 +155,8 @@ def epoch_row(profile: Profile) -> dict[str, float]:
     """Return the unprofiled epoch as a row."""
     values = sorted(profile["epochs_ms"])
     quarter = len(values) // 4
-    return {"ms": profile["epoch_ms"], "noise": (values[-1 - quarter] - values[quarter]) / 2 / profile["epoch_ms"]}
+    noise = (values[-1 - quarter] - values[quarter]) / 2 / profile["epoch_ms"]
+    return {"ms": profile["epoch_ms"], "least_ms": values[0], "noise": noise}
 
 
 def find_row(profile: Profile, name: str) -> dict[str, Any]:

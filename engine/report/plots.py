@@ -88,9 +88,14 @@ def curves(found: Findings) -> Any:
     return figure
 
 
+def literal(text: str) -> str:
+    """Return a text of the user's with its dollar signs for what they are, not for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def confusion(found: Findings) -> Any:
     """Draw the confusion matrix; mistakes are shaded, as the right ones would drown them."""
-    names, matrix = found.model.class_names, found.confusion
+    names, matrix = [literal(name) for name in found.model.class_names], found.confusion
     size = max(4.0, 0.55 * len(names) + 1.5)
     figure = make_figure(size, size)
     axes = figure.add_subplot()
@@ -161,7 +166,8 @@ def pictures(grids: list[tuple[str, np.ndarray]], *, signed: bool = False) -> An
 
 def mistakes(found: Findings) -> Any:
     """Draw the worst mistakes with what they are, what they were taken for, and both probabilities."""
-    worst, names, outputs = found.mistakes[:MISTAKES], found.model.class_names, class_outputs(found.outputs)
+    worst, outputs = found.mistakes[:MISTAKES], class_outputs(found.outputs)
+    names = [literal(name) for name in found.model.class_names]
     columns = min(8, len(worst))
     rows = -(-len(worst) // columns)
     figure = make_figure(max(3.0, 1.35 * columns), 1.9 * rows)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.files import durable
+from lenumba.engine.report.plots import literal
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.report import METRICS, ranking
 from lenumba.engine.tuning.space import Space
@@ -89,7 +90,7 @@ def parallel(axes: Any, space: Space, finished: list[dict[str, Any]], label: str
         marks = enumerate(d.choices) if d.choices else ((0, f"{d.low:g}"), (1, f"{d.high:g}"))
         for position, text in marks:
             level = position / max(1, len(d.choices) - 1) if d.choices else position
-            axes.annotate(str(text), (index, level), xytext=(4, 2), textcoords="offset points", fontsize=8)
+            axes.annotate(literal(str(text)), (index, level), xytext=(4, 2), textcoords="offset points", fontsize=8)
         axes.axvline(index, color="lightgrey", zorder=0)
     names = [d.key.replace(".", ".\n") for d in space.dimensions]
     axes.set_xticks(range(len(names)), names, fontsize=8)

@@ -67,9 +67,8 @@ def get_inspected(
     folder = native.program_folder(source)
     path = folder / "inspection.json"
     start = time.perf_counter()
-    if hit and path.is_file():
+    if hit and (report := read_report(path)):
         program = native.get_program(source, progress)
-        report = json.loads(path.read_text(encoding="utf-8"))
     else:
         with recorded_passes() as passes:
             program = native.get_program(source, progress)
@@ -88,10 +87,20 @@ def get_inspected(
                     native.write_atomically(folder / f"{name}{end}", text.encode())
         report["program"] = passes.get(source.entry, {})
         if program.path:
-            native.write_atomically(path, json.dumps(report).encode())
+            body = json.dumps(report).encode()
+            native.write_atomically(path, native.entry_digest(path, body) + body)
     report["folder"] = str(folder) if program.path else None
     report["cache"] = {"hit": hit, "why": why, "load_s": time.perf_counter() - start}
     return program, report
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Return what an earlier start noted of a program's functions, or nothing where that is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return {}
+    return json.loads(content[64:]) if native.entry_digest(path, content[64:]) == content[:64] else {}
 
 
 def inspect_overload(overload: Any, recorded: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -6,12 +6,14 @@ import io
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from numba.core import types
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaDebugInfoWarning
+from numba.core.typing.templates import fold_arguments
 
 from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
 
@@ -50,7 +52,8 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
     overload, report, texts
         What is known of its code, with seconds of typing, lowering and LLVM; its assembly and LLVM code.
     """
-    signature = tuple(function.typeof_pyval(value) for value in arguments)
+    found = [function.typeof_pyval(value) for value in arguments]
+    signature = tuple(folded(function, found, types.Omitted, types.StarArgTuple))
     options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
     own = function._compiler.pipeline_class is Compiler
     pipeline = LineNumbers if own else function._compiler.pipeline_class
@@ -75,7 +78,20 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
     return overload, report, {end: DEBUGGING.sub("", text) for end, text in texts.items()}
 
 
-def count_operations(overload: Any, arguments: Sequence[Any]) -> int | None:
+def folded(function: Any, values: Sequence[Any], default: Callable[[Any], Any], star: Callable[[Any], Any]) -> Any:
+    """Return a call's values (or types) as compiled code takes them: one for each parameter.
+
+    `default` and `star` make the one of a parameter that is left to its default, and of all that ``*name`` takes.
+    """
+    return fold_arguments(
+        function._compiler.pysig, tuple(values), {},
+        lambda index, parameter, value: value,
+        lambda index, parameter, value: default(value),
+        lambda index, parameter, several: star(several),
+    )  # fmt: skip
+
+
+def count_operations(function: Any, overload: Any, arguments: Sequence[Any]) -> int | None:
     """Return the floating-point operations of one call (an addition or product each 1, a multiply-add 2), or None.
 
     The optimised LLVM code runs once more with a counter in every block, so it is a count, not an estimate; what
@@ -98,7 +114,7 @@ def count_operations(overload: Any, arguments: Sequence[Any]) -> int | None:
         if not wrapper or not counter:
             return None
         call = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(wrapper)
-        call(None, tuple(arguments), None)
+        call(None, tuple(folded(function, arguments, lambda _: None, tuple)), None)
         return int(ctypes.c_int64.from_address(counter).value)
     except (RuntimeError, ValueError, AttributeError, TypeError):  # code that is not there, or cannot be linked alone
         return None

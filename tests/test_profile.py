@@ -310,7 +310,7 @@ def test_profiles_of_different_runs_are_not_compared(profile):
 
 def test_a_profile_is_compared_with_a_runs_epochs(lenumba, run, refused):
     assert "at least 4 epochs, found 3" in refused(3, "profile", "--compare", str(run))
-    lines = [{"epoch": k, "seconds": 1e3} for k in range(1, 7)]
+    lines = [{"epoch": k, "seconds": 1e3, "images_per_second": 5.0} for k in range(1, 7)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = lenumba("profile", "--seconds", "0", "--compare", "tiny-001")  # the run's own configuration and threads
     assert shown.exit_code == 0, shown.stderr

@@ -6,38 +6,12 @@ import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from rooms import FILES, HALLS, ROOMS, ROOT, files_imported, imported, relative, room_of, rooms_imported
 
-import lenumba
-
-ROOT = Path(lenumba.__file__).parent
-FOLDERS = ("commands", "engine", "extras", "kernels")
-FILES = [
-    ROOT / "__init__.py",
-    ROOT / "__main__.py",
-    ROOT / "cli.py",
-    *(path for name in FOLDERS for path in (ROOT / name).rglob("*.py")),
-]
 ALL = [*FILES, *(ROOT / "configs").glob("*.py"), *(ROOT / "tests").glob("*.py")]
 HEAVY = ("numba", "numpy", "pydantic", "llvmlite")
-
-
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def imported(path: Path) -> set[str]:
-    """Return what a file imports, anywhere in it: modules, and members as ``module.member``."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
 
 
 def below(names: set[str], package: str) -> list[str]:
@@ -46,35 +20,6 @@ def below(names: set[str], package: str) -> list[str]:
 
 def test_there_are_files_to_look_at():
     assert {"cli.py", "engine/training/trainer.py", "kernels/compile/jit.py"} <= set(map(relative, FILES))
-
-
-def rooms() -> list[str]:
-    """Return the rooms in the order of CONTRIBUTING's list."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room |")[2].partition("\n\n")[0]
-    return [name for row in text.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
-
-
-ROOMS = rooms()
-HALLS = ("engine/__init__.py", "kernels/__init__.py")  # only say what their rooms are
-
-
-def room_of(path: Path) -> str | None:
-    """Return the room that lists a file, by itself or by its folder."""
-    name = relative(path)
-    return next((room for room in ROOMS if name == room or name.startswith(f"{room}/")), None)
-
-
-def module_of(path: Path) -> str:
-    return ".".join(["lenumba", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
-
-
-MODULES = {module_of(path): path for path in FILES}
-
-
-def files_imported(path: Path) -> list[Path]:
-    """Return the project's files that a file imports."""
-    names = {name if name in MODULES else name.rpartition(".")[0] for name in imported(path)}
-    return sorted({MODULES[name] for name in names if name in MODULES} - {path})
 
 
 def test_the_list_of_rooms_is_complete():
@@ -92,6 +37,13 @@ def test_imports_flow_one_way(path):
 def test_no_files_import_one_another_in_a_circle():
     """Lazy and type-only imports count, too: the sorter names the circle."""
     list(graphlib.TopologicalSorter({path: files_imported(path) for path in FILES}).static_order())
+
+
+def test_the_picture_shows_every_room_and_import():
+    """docs/architecture.py draws it."""
+    text = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"<title>([^<]+)</title>", text))
+    assert drawn == {f"{room} → {other}" for room, others in rooms_imported().items() for other in others}
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if (ROOT / room).is_dir()])

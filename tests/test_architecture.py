@@ -46,6 +46,16 @@ def test_the_picture_shows_every_room_and_import():
     assert drawn == {f"{room} → {other}" for room, others in rooms_imported().items() for other in others}
 
 
+WALKS = re.findall(r"\| `([\w/]+\.py)` `(\w+)` \|", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("file", "name"), WALKS)
+def test_the_walks_lead_to_functions_that_are_there(file, name):
+    assert len(WALKS) > 15
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
 @pytest.mark.parametrize("room", [room for room in ROOMS if (ROOT / room).is_dir()])
 def test_every_room_says_what_it_knows(room):
     docstring = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))

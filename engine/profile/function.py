@@ -1,6 +1,7 @@
 """Profile a function of the user's own that Numba compiled."""
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -43,8 +44,9 @@ def find_function(target: str) -> Any:
     finally:
         sys.path.pop(0)
     if not is_dispatcher(value):
+        remedy = "unset NUMBA_DISABLE_JIT" if os.environ.get("NUMBA_DISABLE_JIT") else "decorate it"
         raise ConfigError(
-            f"{target}: expected a function with Numba's njit on it, found {type(value).__name__}; decorate it"
+            f"{target}: expected a function with Numba's njit on it, found {type(value).__name__}; {remedy}"
         )
     return value
 

@@ -1,8 +1,10 @@
 """Fixtures that several tests share."""
 
+import contextlib
 import gzip
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -25,7 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session a program cache of its own, unless one is given; subprocesses inherit it."""
+    """Give the session a program cache of its own, unless one is given; subprocesses inherit it.
+
+    They would also inherit that nohup ignores hangups; a handler is not inherited.
+    """
+    with contextlib.suppress(AttributeError, ValueError):
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: None)
     if CACHE not in os.environ:
         os.environ[CACHE] = config.stash.setdefault(OWN_CACHE, tempfile.mkdtemp(prefix="lenumba-tests-"))
 

@@ -108,6 +108,7 @@ def test_where_there_are_no_locks_a_run_says_so_and_goes_on(place, monkeypatch, 
     folder = result.path
     assert [f"{folder}: locks are not available" in record.message for record in caplog.records].count(True) == 1
     assert result.summary["locked"] is False
+    assert result.summary["compiled"] is False  # the program cache works there, too
     assert result.summary["weights_sha256"] == whole.summary["weights_sha256"]
     assert "locked" not in whole.summary
     assert resume_run(folder, ["train.epochs=4"]).summary["epochs"] == 4

@@ -210,16 +210,15 @@ def check_private(folder: Path) -> None:
 def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock that dies with the process, so that of several starting processes one compiles."""
     with path.open("w") as file:
-        try:
+        # Where there are no locks, entries are still written atomically, at worst compiled twice.
+        with contextlib.suppress(ImportError, OSError):
             import fcntl
-        except ImportError:  # not POSIX: entries are still written atomically, at worst compiled twice
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("waiting for another process, which compiles the same program")
-            fcntl.flock(file, fcntl.LOCK_EX)
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("waiting for another process, which compiles the same program")
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

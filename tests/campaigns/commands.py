@@ -29,7 +29,9 @@ def line():
         text += byte
     return text
 while True:
-    arguments = json.loads(line())
+    while (text := line()) == b"\\n":  # a signal was quicker than the word to go
+        pass
+    arguments = json.loads(text)
     child = os.fork()
     if not child:
         line()
@@ -66,7 +68,7 @@ class Server:
         return int(self.process.stdout.readline())
 
     def go(self) -> None:
-        self.process.stdin.write(b"go\n")
+        self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
     def ended(self, seconds: float) -> bool:

@@ -50,6 +50,7 @@ def train(
     lenumba.engine.common.errors.LenumbaError
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
+    from lenumba.engine.common.files import expanded
     from lenumba.engine.config.config import load_config
     from lenumba.engine.report.plots import draw_run
     from lenumba.engine.runs.hooks import Hooks
@@ -57,7 +58,7 @@ def train(
 
     overrides = dict(overrides or {})
     record = [f"{key}={value}" for key, value in overrides.items()]
-    folder = Path(out) if out else None
+    folder = expanded(out) if out else None
     return start_run(load_config(config, overrides), out=folder, overrides=record, hooks=Hooks(finished=draw_run))
 
 
@@ -147,10 +148,10 @@ def export(model: "Model", path: str | Path, kind: str | None = None, *, force: 
     lenumba.engine.common.errors.LenumbaError
         Where the file exists already, the format is unknown, or the exported network gives other numbers.
     """
+    from lenumba.engine.common.files import expanded
     from lenumba.engine.models.export import export_run
 
-    path = Path(path)
-    return export_run(model.folder, kind or path.suffix.lstrip("."), path, model.checkpoint, force=force, model=model)
+    return export_run(model.folder, kind, expanded(path), model.checkpoint, force=force, model=model)
 
 
 def tune(

@@ -3,15 +3,26 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lenumba.engine.common.errors import DataError, LenumbaError
+from lenumba.engine.common.files import is_file
 from lenumba.engine.common.interrupts import leaving
 
-PATH = click.Path(path_type=Path)
+
+class UserPath(click.Path):
+    """A path, with ~ for the user's home also where the shell leaves it alone."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        """Return the path."""
+        return Path(os.fsdecode(super().convert(os.path.expanduser(value), param, ctx)))
+
+
+PATH = UserPath()
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
 
@@ -87,7 +98,13 @@ def settle_output() -> bool:
 def split_arguments(config: str | None, overrides: tuple[str, ...]) -> tuple[str | None, list[str]]:
     """Return the configuration's name, where one is given, and the overrides. A file may have '=' in its name."""
     given = [item for item in (config, *overrides) if item is not None]
-    names = [item for item in given if "=" not in item or Path(item).is_file()]
+    names = [item for item in given if "=" not in item or is_file(item)]
     if len(names) > 1:
         raise click.UsageError(f"unexpected argument {names[-1]!r}; overrides look like train.epochs=20")
     return (names[0] if names else None), [item for item in given if item not in names]
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print notes on stderr, where they stay apart from results, a line each."""
+    for note in notes:
+        tell(f"note: {note}")

@@ -81,6 +81,8 @@ class TrainingDisplay(OnBar):
     def _start(self, trainer: Trainer, folder: Path) -> None:
         self._close()
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
+        for note in trainer.notes:
+            self.echo(f"note: {note}")
         self.echo(
             f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
             f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"

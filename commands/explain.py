@@ -35,13 +35,12 @@ def explain(
 
     Small tensors are printed whole, as in 'lenumba explain tiny15'; of large ones extremes, mean and first values.
     """
-    from pathlib import Path
-
     from lenumba.commands.explain_text import explanation_text
     from lenumba.engine.common.errors import ConfigError
+    from lenumba.engine.common.files import is_file
     from lenumba.engine.explain.explain import explain, find_sample, find_subject
 
-    if image is not None and "=" in image and not Path(image).is_file():
+    if image is not None and "=" in image and not is_file(image):
         overrides, image = (image, *overrides), None
     subject = find_subject(config, list(overrides), checkpoint, progress=not as_json)
     names = [unit.name for unit in subject.network.units]

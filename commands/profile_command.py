@@ -49,7 +49,7 @@ def run_profile(
 
         facts = machine_facts(threads, progress=progress)
         return as_text(facts) if as_json else profile_report.machine_table(facts), None
-    if name is not None and FUNCTION.fullmatch(name) and not Path(name).exists():
+    if name is not None and FUNCTION.fullmatch(name) and not os.path.exists(name):
         return function_report(name, arguments, changes, as_json, asm is not None, llvm is not None), None
     if arguments is not None:
         raise ConfigError("--args: expected only with MODULE:FUNCTION; leave it out for a network")

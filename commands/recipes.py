@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lenumba.commands.base import split_arguments
+from lenumba.commands.base import PATH, split_arguments
 
 
 @click.command()
@@ -77,7 +77,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option("--root", type=click.Path(path_type=Path), help="Download into this folder  [default: the user's cache]")
+@click.option("--root", type=PATH, help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
     """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
     from lenumba.engine.data.download import SOURCES, download, fetch

@@ -2,11 +2,14 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import click
 
-from lenumba.commands.base import RUN_HELP
+from lenumba.commands.base import PATH, RUN_HELP, tell_notes
+
+PROGRESS = 50  # pictures from which a bar shows how far it is
 
 
 @click.command(epilog=RUN_HELP)
@@ -23,41 +26,62 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
     from lenumba.engine.models.model import load
 
     evaluation = load(run, checkpoint, overrides=overrides).evaluate()
+    tell_notes(evaluation.notes)
     click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
 
 
 @click.command(epilog=RUN_HELP)
 @click.argument("run")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True)
+@click.option("--csv", "table", type=PATH, help="Write all classes' probabilities into this new file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(run: str, images: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
-    """Recognise pictures: PNG or JPEG of any size, the three most probable classes each.
+def predict(run: str, images: tuple[str, ...], table: Path | None, force: bool, checkpoint: str, as_json: bool) -> None:
+    """Recognise pictures of any size: PNG, JPEG, BMP, WebP or TIFF; the three most probable classes each.
 
-    Pictures of digits are prepared as MNIST's were: dark ink on light paper is inverted, the digit is cropped, fitted
-    into 20×20 pixels and centred by mass.
+    IMAGES are files, folders with all that is in them, patterns such as "scans/*.png", or - for names on standard
+    input, one a line. A picture that cannot be read is named at the end, with exit code 3; the others are answered.
+
+    Pictures are prepared as the training images were. For MNIST and the drawn digits that means: dark ink on light
+    paper is inverted, the digit is cropped, fitted into 20×20 pixels and centred by mass.
     """
-    import numpy as np
+    import contextlib
 
-    from lenumba.engine.data.images import load_image, prepare_digit
+    from lenumba.commands.display import StepBar
+    from lenumba.engine.common.errors import DataError
+    from lenumba.engine.common.files import check_new_file
     from lenumba.engine.models.model import load
+    from lenumba.engine.models.predicting import find_pictures, predict_pictures, table_writer
 
+    if table is not None:
+        check_new_file(table, force)
     model = load(run, checkpoint)
-    prepare = prepare_digit if model.shows_digits else load_image
-    outputs = model.predict_proba(np.stack([prepare(path, model.image_shape) for path in images]))
-    answers = []
-    for path, row in zip(images, outputs, strict=True):
-        if len(row) == 1:
-            row = np.array([1 - row[0], row[0]])
-        top = np.argsort(-row, kind="stable")[:3]
-        answers.append({"image": str(path), "top": [[model.class_names[k], float(row[k])] for k in top]})
+    paths = find_pictures(images, sys.stdin)
+    answers, faults, count = [], [], 0
+    width = max(map(len, paths))
+    with contextlib.ExitStack() as stack:
+        write = None if table is None else stack.enter_context(table_writer(table, model.class_names))
+        bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS else None
+        for answer in predict_pictures(model, paths):
+            count += 1
+            if bar is not None:
+                bar(f"picture {count:,} of {len(paths):,}", count, len(paths))
+            if write is not None:
+                write(answer)
+            if answer.fault:
+                faults.append(answer.fault)
+            elif as_json:
+                answers.append({"image": answer.path, "top": answer.top(3)})
+            elif table is None:
+                listed = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer.top(3))
+                click.echo(f"{answer.path:<{width}}  {listed}")
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False))
-        return
-    width = max(len(answer["image"]) for answer in answers)
-    for answer in answers:
-        listed = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer["top"])
-        click.echo(f"{answer['image']:<{width}}  {listed}")
+    elif table is not None:
+        click.echo(f"{table}: {count - len(faults):,} pictures")
+    if faults:
+        raise DataError("\n".join(faults))
 
 
 @click.command()
@@ -84,11 +108,16 @@ def runs(as_json: bool) -> None:
 
 @click.command(epilog=RUN_HELP)
 @click.argument("run")
-@click.option("--format", "kind", type=click.Choice(["onnx", "safetensors", "npz"]), default="onnx", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="The new file  [default: the run's name, here]")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "safetensors", "npz"]),
+    help="[default: by the ending of --out, else onnx]",
+)
+@click.option("--out", type=PATH, help="The new file  [default: the run's name, here]")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) -> None:
+def export(run: str, kind: str | None, out: Path | None, checkpoint: str, force: bool) -> None:
     """Export a trained network for other programs.
 
     onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
@@ -104,10 +133,10 @@ def export(run: str, kind: str, out: Path | None, checkpoint: str, force: bool) 
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.argument("overrides", nargs=-1)
 @click.option("--config", required=True, help="The network's configuration: a recipe's name or a YAML file.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+@click.option("--out", type=PATH, help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
 def import_(file: Path, overrides: tuple[str, ...], config: str, out: Path | None) -> None:
     """Make a run of parameters from elsewhere: safetensors (PyTorch's names or lenumba's) or npz.
 

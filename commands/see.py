@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lenumba.commands.base import PATH, RUN_HELP
+from lenumba.commands.base import PATH, RUN_HELP, tell_notes
 
 CHECKPOINT = click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 
@@ -26,15 +26,14 @@ def plot(
     Needs pip install 'lenumba[plot]'. Histograms over time need a run with plots=true. OVERRIDES such as
     data.root=PATH tell where the data are now.
     """
-    from lenumba.engine.data.images import load_image, prepare_digit
     from lenumba.engine.report.findings import look_into
     from lenumba.engine.report.plots import draw_plots
     from lenumba.engine.runs.extras import need
 
     need("matplotlib", "plot", "plot")  # before anything is computed
     found = look_into(run, checkpoint, overrides)
-    prepare = prepare_digit if found.model.shows_digits else load_image
-    picture = None if image is None else prepare(image, found.model.image_shape)
+    tell_notes(found.dataset.notes)
+    picture = None if image is None else found.model.read_picture(image)
     for path, what in draw_plots(found, out or found.model.folder / "plots", kind, picture):
         if not quiet:
             click.echo(f"{path}  {what}")
@@ -44,18 +43,23 @@ def plot(
 @click.argument("run")
 @click.argument("overrides", nargs=-1)
 @click.option("--out", type=PATH, help="The file  [default: RUN/report.html]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @CHECKPOINT
-def report(run: str, overrides: tuple[str, ...], out: Path | None, quiet: bool, checkpoint: str) -> None:
+def report(run: str, overrides: tuple[str, ...], out: Path | None, force: bool, quiet: bool, checkpoint: str) -> None:
     """Write a page to play with a trained network: draw, see every layer, step through backpropagation.
 
     One HTML file that needs no network: curves, confusion matrix, kernels and mistakes, and the network itself in
     JavaScript. OVERRIDES such as data.root=PATH tell where the data are now.
     """
+    from lenumba.engine.common.files import check_new_file
     from lenumba.engine.report.findings import look_into
     from lenumba.engine.report.report import write_report
 
+    if out is not None:
+        check_new_file(out, force)
     found = look_into(run, checkpoint, overrides)
+    tell_notes(found.dataset.notes)
     path = out or found.model.folder / "report.html"
     write_report(found, path)
     if not quiet:

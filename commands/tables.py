@@ -56,16 +56,30 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Return past runs (name and ``run.json``) as a table."""
     rows = []
     for name, run in runs:
-        accuracy = "" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.2f} %"
-        speed = "" if run.get("images_per_second") is None else f"{run['images_per_second']:,.0f}"
+        accuracy, speed = number(run, "test_accuracy", ".2f", 100), number(run, "images_per_second", ",.0f")
         started = str(run.get("started", ""))[:16].replace("T", " ")
-        cells = [run.get("status", "?"), run.get("epochs", ""), run.get("seed", ""), accuracy, speed]
-        rows.append([name, *cells, started, " ".join(run.get("overrides", []))])
+        cells = [
+            run.get("status", "?"),
+            run.get("epochs", ""),
+            run.get("seed", ""),
+            accuracy and f"{accuracy} %",
+            speed,
+        ]
+        overrides = run.get("overrides", [])
+        changes = " ".join(map(str, overrides)) if isinstance(overrides, list) else "?"
+        rows.append([name, *cells, started, changes])
     return table(
         ["run", "status", "epochs", "seed", "test accuracy", "images/s", "started (UTC)", "overrides"],
         rows,
         2,
     )
+
+
+def number(record: Mapping[str, Any], key: str, form: str, scale: float = 1) -> str:
+    """Write a number of a record; nothing where there is none, "?" where someone has made something else of it."""
+    if (value := record.get(key)) is None:
+        return ""
+    return format(scale * value, form) if isinstance(value, int | float) else "?"
 
 
 def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:

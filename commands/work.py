@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from lenumba.commands.base import PATH, split_arguments
+from lenumba.engine.common.files import is_file
 
 
 @click.command()
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
+@click.option("--out", type=PATH, help="The run folder, new or empty  [default: runs/RECIPE-NNN]")
 @click.option("--resume", metavar="RUN", help="Go on with a run; with train.epochs=N also for more epochs.")
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), help="Train with so many seeds, from train.seed on; --out goes on with it."
@@ -96,7 +97,7 @@ def compare(configs: tuple[str, ...], seeds: int, out: Path | None, as_json: boo
     from lenumba.commands.tables import comparison_table
     from lenumba.engine.runs.compare import compare
 
-    names = [item for item in configs if "=" not in item or Path(item).is_file()]
+    names = [item for item in configs if "=" not in item or is_file(item)]
     if len(names) < 2:
         raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:

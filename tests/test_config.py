@@ -381,7 +381,7 @@ def test_later_overrides_win_and_dicts_are_left_alone():
     assert read_config(MINIMAL, "x", ["train.epochs=2", "train.epochs=3"]).config.train.epochs == 3
     section = {"epochs": 2}
     overrides = {"train": section, "train.seed": 5, "network.input": (28, 28, 1)}
-    config = read_config(MINIMAL, "x", overrides).config
+    config = read_config(MINIMAL, "x", {"data.name": "mnist", **overrides}).config
     assert (config.train.epochs, config.train.seed, config.network.input) == (2, 5, (28, 28, 1))
     assert section == {"epochs": 2}
     with pytest.raises(ConfigError, match="found NaN"):
@@ -433,7 +433,7 @@ def test_dumped_recipe_loads_back_equal(name):
     )
 )
 def test_any_dumped_config_loads_back_equal(overrides):
-    config = read_config(MINIMAL, "x", overrides).config
+    config = read_config(MINIMAL, "x", {"data.name": "mnist", **overrides}).config
     assert read_config(dump_config(config), "x").config == config
 
 
@@ -443,7 +443,9 @@ def test_largest_dump_is_small_enough_to_load():
     conv |= {"initializer": "glorot_uniform", "activation": "leaky_relu", "trainable": False}
     layers = [conv | {"name": f"n{i:063d}"} for i in range(64)]
     layers[0]["kernel"] = [[[[value]]] * 1024]
-    config = read_config(MINIMAL, "x", {"data.root": "\x85" * 1024, "network.layers": layers}).config
+    config = read_config(
+        MINIMAL, "x", {"data.name": "mnist", "data.root": "\x85" * 1024, "network.layers": layers}
+    ).config
     assert read_config(dump_config(config), "x").config == config
 
 

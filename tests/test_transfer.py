@@ -66,11 +66,26 @@ def test_what_fits_is_taken_and_the_rest_is_drawn(place, source):
     np.testing.assert_array_equal(found["head.kernel"], drawn)
 
 
-def test_a_parameter_of_another_shape_is_drawn(place, source):
+def test_a_layer_of_another_shape_is_drawn_whole(place, source):
+    """No layer has an old bias beside a new kernel, as dense2 would, whose bias alone fits."""
     result = start_run(small(f"init_from={source}", "network.layers.3.units=10", "train.epochs=1"))
-    drawn = ["dense1.kernel", "dense1.bias", "dense2.kernel"]
+    drawn = ["dense1.kernel", "dense1.bias", "dense2.kernel", "dense2.bias"]
     assert result.summary["init_from"]["drawn"] == drawn
-    assert result.summary["init_from"]["taken"] == ["conv1.kernel", "conv1.bias", "dense2.bias"]
+    assert result.summary["init_from"]["taken"] == ["conv1.kernel", "conv1.bias"]
+
+
+@pytest.mark.parametrize("orientation", ["convolution", "correlation"])
+def test_kernels_are_rotated_for_the_other_orientation(place, source, orientation):
+    """So that the network does what the run's did, whichever way its kernels slide."""
+    changes = [f"init_from={source}", f"network.layers.1.orientation={orientation}", "optimizer.learning_rate=1e-30"]
+    result = start_run(small(*changes, "data.classes=[0, 1, 2]", "train.epochs=1", "optimizer.weight_decay=0"))
+    expected = package.load(source).evaluate()
+    found = package.load(result.path).evaluate()
+    assert found.confusion.tolist() == expected.confusion.tolist()
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    kernel, before = tensors(result.path)["conv1.kernel"], tensors(source)["conv1.kernel"]
+    same = load_config(source / "config.yaml").config.network.layers[1].orientation == orientation
+    np.testing.assert_array_equal(kernel, before if same else before[..., ::-1, ::-1])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

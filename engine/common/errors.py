@@ -51,3 +51,9 @@ def one_line(error: BaseException) -> str:
     """Return an error's message, or its kind where it has none, as one short line of printable characters."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__
     return text if text.isprintable() else ascii(text)
+
+
+def unreadable(error: BaseException) -> str:
+    """Return why a file cannot be read, and what helps: one that is missing or locked need not be saved again."""
+    missing = isinstance(error, OSError) and error.errno is not None
+    return f"{one_line(error)}; {'correct the path, or who may read it' if missing else 'save it again'}"

@@ -5,9 +5,12 @@ import errno
 import glob
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from lenumba.engine.common.errors import ConfigError, DataError
 
 SUFFIX = ".part"  # of temporary files
 
@@ -20,10 +23,26 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path)
 
 
+def is_file(name: str | os.PathLike[str]) -> bool:
+    """Return whether there is a file of this name; a text that is too long for a name, say, is none."""
+    return os.path.isfile(os.path.expanduser(name))
+
+
+def check_new_file(out: Path, force: bool) -> None:
+    """Raise ConfigError or DataError where a file cannot be made or would be overwritten."""
+    if os.path.exists(out) and not is_file(out):
+        raise ConfigError(f"--out {out}: expected the path of a file, found a folder or a device; choose another")
+    if is_file(out) and not force:
+        raise ConfigError(f"--out {out}: the file exists; choose another, or replace it with --force")
+    if not os.path.isdir(out.parent) or not os.access(out.parent, os.W_OK):
+        raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file durably."""
     with durable(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Bytes of a path that are no UTF-8 are lone surrogates in Python; JSON and YAML read these escapes back.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -60,8 +79,10 @@ def durable(path: Path) -> Iterator[Path]:
     """
     remove_leftovers(path.parent, path.name)
     with naming(path), open_temporary(path) as temporary:
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         sync(temporary)
+        os.chmod(temporary, mode)  # safetensors puts another file in its place, which the user's umask did not make
         os.replace(temporary, path)
     sync(path.parent)
 

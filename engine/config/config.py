@@ -15,6 +15,7 @@ from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
     OWN_FILES,
+    PUBLISHED,
     Data,
     Loss,
     Network,
@@ -56,9 +57,9 @@ class Config(Strictly):
     init_from: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         None,
         description="Transfer: a run (folder, name in ./runs or 'latest') whose best parameters the network starts "
-        "from, where full name and shape are the same; the others are drawn. Pixels are normalised by the new images' "
-        "mean and deviation, not the run's: so also images of another brightness or contrast come in the range that "
-        "the taken layers learned from.",
+        "from: the layers whose parameters have the same names and shapes; the others are drawn. Pixels are normalised "
+        "by the new images' mean and deviation, not the run's: so also images of another brightness or contrast come "
+        "in the range that the taken layers learned from.",
     )
 
     plots: bool = Field(
@@ -119,6 +120,8 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
 
     if config.data.name in OWN_FILES and config.data.root is None:
         yield "data.root", f"expected the path of your files for the data set {config.data.name}, found null"
+    if config.data.root is not None and config.data.name not in (*OWN_FILES, *PUBLISHED):
+        yield "data.root", f"expected null for the data set {config.data.name}, which reads no files"
     size = config.data.image_size
     if config.data.name == "folder" and size is None:
         yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
@@ -193,7 +196,7 @@ def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedCo
     if not is_path and text in names:
         return read_config(recipe_text(text), f"{text}.yaml", overrides)
     try:
-        exists = os.path.exists(text)
+        exists = os.path.exists(text := os.path.expanduser(text))
     except ValueError:  # a zero byte
         exists = False
     if exists:

@@ -12,6 +12,7 @@ from lenumba.engine.network.optimizers import Hyperparameters
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx")
 OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
+PUBLISHED = ("mnist", "fashion_mnist")  # may be in data.root; the others need no files
 
 
 class _Shorthand:
@@ -71,7 +72,7 @@ class Data(Strictly):
         "mean_std", description="'mean_std': subtract the training images' mean, divide by their deviation."
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Use only this many training images, the first ones; null: all."
+        None, description="Use only this many training images, drawn by train.seed, of each class its share; null: all."
     )
     classes: Annotated[tuple[Class, ...], LIST, Field(min_length=2, max_length=1000)] | None = Field(
         None,

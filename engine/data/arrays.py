@@ -1,11 +1,15 @@
-"""Images and labels as arrays: the checks that they must pass, wherever they came from."""
+"""Data sets as arrays: the checks that images and labels must pass, wherever they came from."""
 
+import hashlib
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.data.splits import mean_and_std, pixel_sums
 
 MAX_BYTES = 4 << 30  # of one array
 MAX_SIDE = 1024  # pixels or channels
@@ -13,13 +17,156 @@ MAX_CLASSES = 1000
 
 
 class Arrays(NamedTuple):
-    """What a data set is read into: two arrays of images, two of labels, and the classes' names if they have any."""
+    """What a data set is read into.
+
+    Attributes
+    ----------
+    train_images, train_labels, test_images, test_labels
+        Two arrays of images, two of labels.
+    class_names
+        The classes' names if they have any.
+    validation
+        int64: the training images that the files set aside for validation, if they do.
+    notes
+        What was left out, divided or guessed, a line each.
+    divided
+        Whether the test images were chosen by the reader, as the files do not tell which they are.
+    files
+        The names of the pictures' files, of training and of test, where each picture is a file.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...] | None = None
+    validation: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    divided: bool = False
+    files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `DATASETS`, or ``arrays``.
+    train_images, test_images : numpy.ndarray
+        uint8 [N, H, W, C].
+    train_labels, test_labels : numpy.ndarray
+        int64 [N], each at least 0 and below `classes`.
+    classes : int
+        The number of classes.
+    class_names : tuple of str
+        What each class shows.
+    sha256 : str
+        Of all shapes and bytes: equal for equal data, however they are stored.
+    named : bool
+        Whether the classes have names; else they are called by their numbers.
+    validation, notes, divided, files
+        As in :class:`Arrays`.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: int
+    class_names: tuple[str, ...]
+    sha256: str
+    named: bool = True
+    validation: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    divided: bool = False
+    files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of one image, (H, W, C)."""
+        return self.train_images.shape[1:]
+
+    def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images."""
+        height, width, _ = self.image_shape
+        return mean_and_std(self._pixel_sums[:, indices], height * width)
+
+    @cached_property
+    def _pixel_sums(self) -> np.ndarray:
+        return pixel_sums(self.train_images)
+
+
+def data_sha256(*arrays: np.ndarray) -> str:
+    """Return the SHA-256 over the shapes and little-endian bytes of images uint8 and labels int64."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def assemble(
+    name: str,
+    arrays: Arrays,
+    image_shape: tuple[int, int, int] | None = None,
+    class_names: tuple[str, ...] | None = None,
+    judging: bool = False,
+) -> Dataset:
+    """Check arrays, and make a data set of them.
+
+    Parameters
+    ----------
+    image_shape, class_names
+        What the data set is known to have, if anything.
+    judging
+        Whether one of both parts, or images of one class, are enough.
+
+    Raises
+    ------
+    DataError
+        If an array has another type or rank, or if the arrays do not fit each other.
+    """
+    kinds = {"training": (arrays.train_images, arrays.train_labels), "test": (arrays.test_images, arrays.test_labels)}
+    parts, counted = {}, 0
+    for kind, (images, labels) in kinds.items():
+        if not (judging and len(images) == len(labels) == 0):
+            images, (labels, classes) = as_images(f"{name} {kind}", images), as_labels(f"{name} {kind}", labels)
+            counted = max(counted, classes)
+            parts[kind] = images, labels
+    if not parts:
+        raise DataError(f"{name}: expected at least one sample, found none; use other files")
+    names = class_names or arrays.class_names or tuple(map(str, range(counted)))
+    if len(names) < 2 and not judging:
+        raise DataError(f"{name}: expected at least 2 classes, found {len(names)}; add labels of another class")
+    first = parts.get("training") or parts["test"]
+    shape = image_shape or first[0].shape[1:]
+    for kind, (images, labels) in parts.items():
+        check_split(f"{name} {kind}", images, labels, shape, len(names))
+    none = np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64)
+    train_images, train_labels, test_images, test_labels = (
+        *parts.get("training", none),
+        *parts.get("test", none),
+    )
+    train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
+    set_aside = [] if arrays.validation is None else [arrays.validation]
+    return Dataset(
+        name,
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        len(names),
+        names,
+        data_sha256(train_images, train_labels, test_images, test_labels, *set_aside),
+        bool(class_names or arrays.class_names),
+        arrays.validation,
+        arrays.notes,
+        arrays.divided,
+        arrays.files,
+    )
 
 
 def as_images(where: str, images: np.ndarray) -> np.ndarray:

@@ -1,24 +1,24 @@
 """Data sets in memory: one table of them, and what all of them must pass."""
 
 import difflib
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.files import expanded
 from lenumba.engine.data import download
-from lenumba.engine.data.arrays import Arrays, as_images, as_labels, check_split
+from lenumba.engine.data.arrays import Arrays, Dataset, assemble, data_sha256
 from lenumba.engine.data.bundled import read_digits8x8
 from lenumba.engine.data.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
 from lenumba.engine.data.idx import idx_sha256, read_idx
+from lenumba.engine.data.images import load_image, prepare_digit
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.data.picture_folder import read_folder
-from lenumba.engine.data.splits import mean_and_std, pixel_sums, split_validation
+from lenumba.engine.data.splits import split_validation
 
 __all__ = [
     "DATASETS",
@@ -34,65 +34,25 @@ __all__ = [
 Root = str | os.PathLike[str] | None
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A data set in memory.
-
-    Attributes
-    ----------
-    name : str
-        Its key in `DATASETS`, or ``arrays``.
-    train_images, test_images : numpy.ndarray
-        uint8 [N, H, W, C].
-    train_labels, test_labels : numpy.ndarray
-        int64 [N], each at least 0 and below `classes`.
-    classes : int
-        The number of classes.
-    class_names : tuple of str
-        What each class shows.
-    sha256 : str
-        Of all shapes and bytes: equal for equal data, however they are stored.
-    """
-
-    name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    classes: int
-    class_names: tuple[str, ...]
-    sha256: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """The shape of one image, (H, W, C)."""
-        return self.train_images.shape[1:]
-
-    def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images."""
-        height, width, _ = self.image_shape
-        return mean_and_std(self._pixel_sums[:, indices], height * width)
-
-    @cached_property
-    def _pixel_sums(self) -> np.ndarray:
-        return pixel_sums(self.train_images)
-
-
 @dataclass(frozen=True)
 class Request:
-    """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized."""
+    """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized.
+
+    `judging`: the images are to be judged by a trained network, so a test set, or one class, may be all there is.
+    """
 
     name: str
     root: Root
     progress: bool
     image_size: tuple[int, int, int] | None
+    judging: bool
 
     @property
     def path(self) -> Path:
         """The path that the user must give, or DataError."""
         if self.root is None:
             raise DataError(f"{self.name}: expected a path in data.root, found none; set data.root")
-        return Path(self.root)
+        return expanded(self.root)
 
 
 @dataclass(frozen=True)
@@ -107,11 +67,14 @@ class DatasetSpec:
         Likewise.
     load : callable
         Returns the arrays, of which `load_dataset` checks what the loader has not.
+    prepare : callable
+        Makes an image uint8 [H, W, C] of a picture's path and (H, W, C), as the data set's own images were made.
     """
 
     image_shape: tuple[int, int, int] | None
     class_names: tuple[str, ...] | None
     load: Callable[[Request], Arrays]
+    prepare: Callable[[str | os.PathLike[str], tuple[int, int, int]], np.ndarray] = load_image
 
     @property
     def classes(self) -> int | None:
@@ -130,7 +93,7 @@ def _load_published(request: Request) -> Arrays:
     owner = download.published_as(idx_sha256(arrays[1]))
     if owner not in (None, name):
         raise DataError(f"{folder}: expected the files of {name}, found those of {owner}; correct the folder")
-    return Arrays._make([*arrays, None])
+    return Arrays(arrays[0], arrays[1], arrays[2], arrays[3])
 
 
 def _load_idx(request: Request) -> Arrays:
@@ -143,17 +106,17 @@ def _load_idx(request: Request) -> Arrays:
             names = " or ".join(file.name for file in files)
             raise DataError(f"{folder}: expected {names} (or without .gz), found no such file; correct data.root")
         arrays.append(read_idx(path, rank))
-    return Arrays._make([*arrays, None])
+    return Arrays(arrays[0], arrays[1], arrays[2], arrays[3])
 
 
 def _load_npz(request: Request) -> Arrays:
-    return read_npz(request.path)
+    return read_npz(request.path, request.judging)
 
 
 def _load_folder(request: Request) -> Arrays:
     if request.image_size is None:
         raise DataError(f"{request.name}: expected [H, W, C] in data.image_size, found none; set data.image_size")
-    return read_folder(request.path, request.image_size)
+    return read_folder(request.path, request.image_size, request.judging)
 
 
 def _load_digits(request: Request) -> Arrays:
@@ -182,8 +145,8 @@ _CLOTHES = (
 
 #: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
 DATASETS = {
-    "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits),
-    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published),
+    "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits, prepare_digit),
+    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published, prepare_digit),
     "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
     "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
     "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
@@ -210,7 +173,11 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def load_dataset(
-    name: str, root: Root = None, progress: bool = False, image_size: tuple[int, int, int] | None = None
+    name: str,
+    root: Root = None,
+    progress: bool = False,
+    image_size: tuple[int, int, int] | None = None,
+    judging: bool = False,
 ) -> Dataset:
     """Load a data set, downloading it if it is published and nowhere on this machine.
 
@@ -229,6 +196,8 @@ def load_dataset(
         Draw a progress bar on standard error for each download.
     image_size : tuple of int, optional
         (H, W, C) that ``folder`` resizes its pictures to; it needs it.
+    judging : bool
+        Whether the images are to be judged by a trained network: then there may be a test set alone, or one class.
 
     Returns
     -------
@@ -243,7 +212,8 @@ def load_dataset(
         than the data set's.
     """
     spec = dataset_spec(name)
-    return _assemble(name, spec.load(Request(name, root, progress, image_size)), spec.image_shape, spec.class_names)
+    arrays = spec.load(Request(name, root, progress, image_size, judging))
+    return assemble(name, arrays, spec.image_shape, spec.class_names, judging)
 
 
 def dataset_from_arrays(
@@ -275,41 +245,4 @@ def dataset_from_arrays(
         If an array has another type or rank, or if the arrays do not fit each other.
     """
     names = None if class_names is None else tuple(map(str, class_names))
-    return _assemble("arrays", Arrays(train_images, train_labels, test_images, test_labels), None, names)
-
-
-def _assemble(
-    name: str, arrays: Arrays, image_shape: tuple[int, int, int] | None, class_names: tuple[str, ...] | None
-) -> Dataset:
-    train, test = f"{name} training", f"{name} test"
-    train_images, test_images = as_images(train, arrays.train_images), as_images(test, arrays.test_images)
-    train_labels, train_classes = as_labels(train, arrays.train_labels)
-    test_labels, test_classes = as_labels(test, arrays.test_labels)
-    class_names = class_names or arrays.class_names
-    if class_names is None:
-        class_names = tuple(map(str, range(max(train_classes, test_classes))))
-    if len(class_names) < 2:
-        raise DataError(f"{name}: expected at least 2 classes, found {len(class_names)}; add labels of another class")
-    shape = image_shape or train_images.shape[1:]
-    check_split(train, train_images, train_labels, shape, len(class_names))
-    check_split(test, test_images, test_labels, shape, len(class_names))
-    train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
-    return Dataset(
-        name,
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        len(class_names),
-        class_names,
-        data_sha256(train_images, train_labels, test_images, test_labels),
-    )
-
-
-def data_sha256(*arrays: np.ndarray) -> str:
-    """Return the SHA-256 over the shapes and little-endian bytes of images uint8 and labels int64."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()
+    return assemble("arrays", Arrays(train_images, train_labels, test_images, test_labels), class_names=names)

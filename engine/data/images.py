@@ -1,4 +1,4 @@
-"""Pictures from outside as network input: decoding PNG and JPEG, and bringing digits into MNIST's form."""
+"""Pictures from outside as network input: decoding them, and bringing digits into MNIST's form."""
 
 import io
 import os
@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError, one_line
+from lenumba.engine.common.errors import DataError, unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+#: Formats by the endings of their files.
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+FORMAT_NAMES = "PNG, JPEG, BMP, WebP or TIFF"
 _MAX_FILE = 64 << 20  # bytes of a PNG file
 _MAX_MEMORY = 62_000_000  # bytes for decoding and converting a picture: 12 million pixels in colour, 62 in grey
 _MAX_SIDE = 16_384  # pixels
@@ -30,11 +41,6 @@ _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding b
 _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
-def shows_digits(class_names: tuple[str, ...], name: str) -> bool:
-    """Return whether classes are digits, some or all of them, so that :func:`prepare_digit` is for their pictures."""
-    return class_names == tuple("0123456789") or name in ("digits", "mnist")
-
-
 def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
     """Load a picture and resize it (bilinear, antialiased) to the shape of a network's input.
 
@@ -44,7 +50,7 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
     Parameters
     ----------
     path : path-like
-        A PNG or JPEG file that unpacks to at most 62 MB: 12 million pixels in colour, 62 in grey. Larger JPEG files are
+        A PNG, JPEG, BMP, WebP or TIFF file of at most 12 million pixels in colour, 62 in grey. Larger JPEG files are
         decoded at half their size or less.
     shape : tuple of int
         (H, W, C), with C = 1 or 3.
@@ -57,11 +63,16 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
     Raises
     ------
     DataError
-        If the file is missing, damaged, too large, animated or of another format.
+        If the file is missing, damaged, too large, animated or of another format, or C is neither 1 nor 3.
     """
     from PIL import Image
 
     height, width, channels = shape
+    if channels not in (1, 3):
+        raise DataError(
+            f"{path}: pictures have 1 channel (grey) or 3 (RGB), the network's images have {channels}; "
+            "give it arrays, in Python"
+        )
     image = _decode(path, "L" if channels == 1 else "RGB")
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
@@ -79,7 +90,7 @@ def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (2
     Parameters
     ----------
     path : path-like
-        A PNG or JPEG file that unpacks to at most 62 MB: 12 million pixels in colour, 62 in grey. Larger JPEG files are
+        A PNG, JPEG, BMP, WebP or TIFF file of at most 12 million pixels in colour, 62 in grey. Larger JPEG files are
         decoded at half their size or less.
     shape : tuple of int
         (H, W, C). The box is 20/28 of H and W; all C channels are the same.
@@ -110,22 +121,23 @@ def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
 
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise DataError(f"{path}: expected a PNG or JPEG file, found a folder or a device; give a file")
+            raise DataError(f"{path}: expected a {FORMAT_NAMES} file, found a folder or a device; give a file")
         with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore")  # Pillow's own limit on pixels only warns; the ones below are lower
             png = file.read(len(_PNG)) == _PNG
             file.seek(0)
-            image: Image.Image = Image.open(_checked_png(file, path) if png else file, formats=["PNG", "JPEG"])
-            _check_size(image, mode, path)
-            image = _convert(image, mode)
+            formats = sorted(set(FORMATS.values()))
+            image: Image.Image = Image.open(_checked_png(file, path) if png else file, formats=formats)
+            _check_kind(image, path)
+            image = _convert(image, mode, _fit_into_memory(image, mode, path))
             ImageOps.exif_transpose(image, in_place=True)
             return image
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: expected a PNG or JPEG file, found another format; convert it") from error
+        raise DataError(f"{path}: expected a {FORMAT_NAMES} file, found another format; convert it") from error
     except Exception as error:  # damaged files make decoders raise nearly anything
-        raise DataError(f"{path}: expected a readable picture, found: {one_line(error)}; save it again") from error
+        raise DataError(f"{path}: expected a readable picture, found: {unreadable(error)}") from error
 
 
 def _checked_png(file: BinaryIO, path: str | os.PathLike[str]) -> BinaryIO:
@@ -159,28 +171,44 @@ def _checked_png(file: BinaryIO, path: str | os.PathLike[str]) -> BinaryIO:
     return kept
 
 
-def _check_size(image: "Image", mode: str, path: str | os.PathLike[str]) -> None:
-    """Refuse a picture that would take too much memory; have a large JPEG file decoded at a fraction of its size."""
+def _check_kind(image: "Image", path: str | os.PathLike[str]) -> None:
+    """Refuse what is more than one picture, or has no grey levels from 0 to 255 or 65535."""
+    # A phone's JPEG may have more pictures behind the first, in smaller sizes: Pillow calls that MPO.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise DataError(f"{path}: expected a still picture, found {image.n_frames} of them; save one")  # type: ignore[attr-defined]
+    if image.mode == "F":
+        raise DataError(f"{path}: expected pixels of 8 or 16 bits, found floating-point numbers; convert it")
+
+
+def _fit_into_memory(image: "Image", mode: str, path: str | os.PathLike[str]) -> int:
+    """Return by how much to shrink a picture while it is converted, so that memory suffices, or refuse it.
+
+    A large JPEG file is decoded at a fraction of its size already.
+    """
     width, height = image.size
-    scales = (1, 2, 4, 8) if image.format == "JPEG" else (1,)
-    fitting = [scale for scale in scales if _memory(image, mode, scale) <= _MAX_MEMORY]
+    jpeg = image.format in ("JPEG", "MPO")
+    scales = [(1, 1), (2, 1), (4, 1), (8, 1)] if jpeg else [(1, 1), (1, 2)]
+    fitting = [found for found in scales if _memory(image, mode, *found) <= _MAX_MEMORY]
     if not fitting or max(width, height) > _MAX_SIDE:
         raise DataError(
-            f"{path}: expected at most {_MAX_SIDE} pixels a side and {_MAX_MEMORY // 10**6} MB unpacked, found "
+            f"{path}: expected at most {_MAX_SIDE} pixels a side and 12 million in colour, found "
             f"{width}×{height} pixels of {_pixel_bytes(image.mode)} bytes; make the picture smaller"
         )
-    if fitting[0] > 1:
-        image.draft(None, (width // fitting[0], height // fitting[0]))
+    scale, shrink = fitting[0]
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
+    return shrink
 
 
-def _memory(image: "Image", mode: str, scale: int) -> int:
-    """Return the bytes that it takes to decode a picture, at a fraction of its size, and to convert it."""
-    pixels, own, result = image.width * image.height, _pixel_bytes(image.mode), _pixel_bytes(mode)
-    needed = own if _is_plain(image, mode) else own + result
+def _memory(image: "Image", mode: str, scale: int, shrink: int) -> int:
+    """Return the bytes to decode a picture, at 1/scale of its size, and to convert it, at 1/shrink of that."""
+    pixels, own = image.width * image.height // scale**2, _pixel_bytes(image.mode)
+    converted = _pixel_bytes(mode) * pixels // shrink**2
+    needed = own * pixels + (0 if _is_plain(image, mode) and shrink == 1 else converted)
     if "exif" in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
-        needed = max(needed, 2 * result)
+        needed = max(needed, 2 * converted)
     # A progressive JPEG's three channels of 16-bit coefficients are in memory as a whole.
-    return needed * pixels // scale**2 + (6 * pixels if image.info.get("progressive") else 0)
+    return needed + (6 * image.width * image.height if image.info.get("progressive") else 0)
 
 
 def _pixel_bytes(mode: str) -> int:
@@ -193,19 +221,20 @@ def _is_plain(image: "Image", mode: str) -> bool:
     return image.mode == mode and not image.has_transparency_data
 
 
-def _convert(image: "Image", mode: str) -> "Image":
+def _convert(image: "Image", mode: str, shrink: int) -> "Image":
     """Return a picture in 8 bits without transparency, converted strip by strip, so that there are no more copies."""
     from PIL import Image
 
     image.load()
-    if _is_plain(image, mode):
+    if _is_plain(image, mode) and shrink == 1:
         return image
-    result = Image.new(mode, image.size)
+    result = Image.new(mode, (-(-image.width // shrink), -(-image.height // shrink)))
     result.info = {key: value for key, value in image.info.items() if key != "transparency"}  # the orientation, too
-    rows = max(1, _STRIP // image.width)
+    rows = max(1, _STRIP // image.width // shrink) * shrink
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(top + rows, image.height))
-        result.paste(_flatten(image.crop(box)).convert(mode), box)
+        strip = _flatten(image.crop(box)).convert(mode)
+        result.paste(strip if shrink == 1 else strip.reduce(shrink), (0, top // shrink))
     return result
 
 

@@ -17,8 +17,8 @@ from typing import IO
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError, one_line
-from lenumba.engine.data.arrays import MAX_BYTES, Arrays, check_pixels, dtype_name
+from lenumba.engine.common.errors import DataError, one_line, unreadable
+from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays, check_pixels, dtype_name
 
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -28,19 +28,22 @@ IMAGES = ("train_images", "test_images", "x_train", "x_test")
 MAX_EXPANSION = 1032  # deflate's densest code: two bits for a match of 258 bytes
 MAX_HEADER = 10_000  # bytes: NumPy's own limit
 MAX_DIRECTORY = 1 << 20  # bytes of the archive's list of members: ten thousand and more
+MAX_NAME = 256  # characters of a class
 CHUNK = 1 << 19
 
 Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
 
 
-def read_npz(path: str | os.PathLike[str]) -> Arrays:
+def read_npz(path: str | os.PathLike[str], judging: bool = False) -> Arrays:
     """Read a data set from an npz file, plain or compressed.
 
     Parameters
     ----------
     path
         A file with the arrays train_images, train_labels, test_images and test_labels, or x_train, y_train, x_test
-        and y_test. Others in it are not looked at.
+        and y_test; and class_names, strings [K], if the classes have any. Others in it are not looked at.
+    judging
+        Whether the images are to be judged by a trained network: then the two arrays of the test set are enough.
 
     Returns
     -------
@@ -54,21 +57,27 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
         or rank, or a size that the file cannot hold.
     """
     with opened(path) as archive:
-        members = archive.namelist()
-        names = next((names for names in NAMES if {f"{name}.npy" for name in names} <= set(members)), None)
+        members = {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
+        wanted = [*NAMES, *(names[2:] for names in NAMES if judging)]
+        names = next((names for names in wanted if members.issuperset(names)), None)
         if names is None:
-            wanted = " or ".join(", ".join(names) for names in NAMES)
-            found = ", ".join(ascii(name.removesuffix(".npy"))[1:-1][:40] for name in members[:6]) or "none"
-            raise DataError(f"{path}: expected the arrays {wanted}, found {found}; save them under those names")
-        return Arrays._make(
-            [
-                *(
-                    read_member(archive, name, f"{path}: {name}", check_pixels if name in IMAGES else check_labels)
-                    for name in names
-                ),
-                None,
-            ]
-        )
+            text = " or ".join(", ".join(names) for names in wanted)
+            listed = [member.removesuffix(".npy") for member in archive.namelist()[:6]]
+            found = ", ".join(ascii(name)[1:-1][:40] for name in listed) or "none"
+            raise DataError(f"{path}: expected the arrays {text}, found {found}; save them under those names")
+        arrays = [
+            read_member(archive, name, f"{path}: {name}", check_pixels if name in IMAGES else check_labels)
+            for name in names
+        ]
+        if len(names) == 2:
+            arrays = [arrays[0][:0], arrays[1][:0], *arrays]
+        class_names = None
+        if "class_names" in members:
+            texts = read_member(archive, "class_names", f"{path}: class_names", check_names, kinds="U")
+            class_names = tuple(texts.tolist())
+            if len(set(class_names)) < len(class_names) or not all(name and name.isprintable() for name in class_names):
+                raise DataError(f"{path}: class_names: expected different printable names, found others; correct them")
+        return Arrays(arrays[0], arrays[1], arrays[2], arrays[3], class_names)
 
 
 def read_weights(path: str | os.PathLike[str], pattern: str, ignored: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
@@ -111,7 +120,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: expected an intact npz file, found: {one_line(error)}; save it again") from error
     except Exception as error:  # damaged archives make zipfile and the parser of headers raise nearly anything
-        raise DataError(f"{path}: expected a readable npz file, found: {one_line(error)}; save it again") from error
+        raise DataError(f"{path}: expected a readable npz file, found: {unreadable(error)}") from error
 
 
 class Bounded(io.FileIO):
@@ -125,7 +134,7 @@ class Bounded(io.FileIO):
         return super().read(-1 if size is None else size)
 
 
-def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check, kinds: str = "biuf") -> np.ndarray:
     """Read one array, after checking what its header declares."""
     if archive.namelist().count(f"{name}.npy") > 1:
         raise DataError(f"{where}: expected one array of this name, found several; save the file again")
@@ -133,7 +142,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise DataError(f"{where}: expected a stored or deflated array, found another compression; save it with NumPy")
     with archive.open(info) as file:
-        shape, fortran, dtype = read_header(file, where, check)
+        shape, fortran, dtype = read_header(file, where, check, kinds)
         size = math.prod(shape) * dtype.itemsize  # a Python int, which does not overflow
         found = info.file_size - file.tell()
         if size != found:
@@ -155,7 +164,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, check: Check) -
     return np.ascontiguousarray(array)
 
 
-def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(file: IO[bytes], where: str, check: Check, kinds: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read an array's header; return its shape, whether columns come first, and its type."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
@@ -168,8 +177,9 @@ def read_header(file: IO[bytes], where: str, check: Check) -> tuple[tuple[int, .
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's remarks on headers of Python 2
         shape, fortran, dtype = reader(io.BytesIO(declared + text), max_header_size=MAX_HEADER)
-    if dtype.kind not in "biuf" or dtype.names:
-        raise DataError(f"{where}: expected numbers, found {dtype_name(dtype)}; convert the array")
+    if dtype.kind not in kinds or dtype.names:
+        expected = "numbers" if "f" in kinds else "strings"
+        raise DataError(f"{where}: expected {expected}, found {dtype_name(dtype)}; convert the array")
     if len(shape) > 4 or any(extent <= 0 for extent in shape):
         raise DataError(f"{where}: expected 1 to 4 axes of at least one element, found {list(shape)[:8]}")
     check(where, shape, dtype)
@@ -180,6 +190,15 @@ def check_labels(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise DataError where a header declares more axes than labels have."""
     if len(shape) > 2:
         raise DataError(f"{where}: expected labels [N] or [N, K], found {len(shape)} axes; are they images?")
+
+
+def check_names(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise DataError where a header declares something else than some short names."""
+    if len(shape) != 1 or shape[0] > MAX_CLASSES or dtype.itemsize > 4 * MAX_NAME:
+        raise DataError(
+            f"{where}: expected at most {MAX_CLASSES} names [K] of at most {MAX_NAME} characters, found {dtype.name} "
+            f"{list(shape)[:8]}; shorten them"
+        )
 
 
 def check_weights(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -3,25 +3,57 @@
 import hashlib
 import math
 import os
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays
-from lenumba.engine.data.images import load_image
+from lenumba.engine.data.images import FORMAT_NAMES, FORMATS, load_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 TEST_SHARE = 6  # without folders train and test, one picture in this many is for the test
 MAX_FILES = 1_000_000
+#: The folders of a data set that is divided already, by what they hold.
+PARTS = {"training": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
+
+Pictures = list[tuple[Path, str]]  # files and their classes' names
 
 
-def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int]) -> Arrays:
-    """Read PNG and JPEG files, resized with antialiasing (bilinear) to one size.
+@dataclass
+class Listing:
+    """The pictures of a folder by class, in the order of their names, and what is left out."""
 
-    The classes are the sub-folders' names in alphabetical order. If `root` has the sub-folders ``train`` and ``test``,
-    these hold the classes; else a picture is for the test if a hash of its class and file name says so, about one in
-    six, so that more pictures never move those that are there. Hidden and other files are left out.
+    folder: Path
+    classes: dict[str, Pictures] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    empty: list[str] = field(default_factory=list)
+
+    def of(self, names: list[str]) -> Pictures:
+        """Return the pictures of these classes; raise DataError where there are others, too."""
+        if unknown := sorted(set(self.classes) - set(names)):
+            raise DataError(
+                f"{self.folder}: expected the classes of the training pictures, found also {unknown[0]!r}; "
+                "add it to the training pictures or remove it"
+            )
+        return [picture for name in names for picture in self.classes.get(name, [])]
+
+    def notes(self) -> list[str]:
+        """Return a line for what is left out, if anything is."""
+        found = [f"{count} × {what}" for what, count in sorted(self.skipped.items())]
+        found += [f"the folder {name} (no pictures: no class)" for name in self.empty]
+        return [f"{self.folder}: left out: {', '.join(found)}"] if found else []
+
+
+def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], judging: bool = False) -> Arrays:
+    """Read picture files, resized with antialiasing (bilinear) to one size.
+
+    The classes are the sub-folders' names in alphabetical order; one without pictures is none. If `root` has a folder
+    ``train`` and one of ``val``, ``valid`` and ``test`` (:data:`PARTS`), these hold the classes; without ``test``, the
+    folder for validation is the test set. Else a picture is for the test if a hash of its class and file name says so,
+    about one in six, so that more pictures never move those that are there. Other files are left out, which the notes
+    tell.
 
     Parameters
     ----------
@@ -29,6 +61,8 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int]) 
         The folder.
     image_size
         (H, W, C), with C = 1 (grey) or 3 (RGB).
+    judging
+        Whether the pictures are to be judged by a trained network: then a part, or one class, may be all there is.
 
     Returns
     -------
@@ -42,26 +76,14 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int]) 
     """
     root = Path(root)
     try:
-        if (root / "train").is_dir() and (root / "test").is_dir():
-            names = class_folders(root / "train")
-            if unknown := set(class_folders(root / "test")) - set(names):
-                raise DataError(
-                    f"{root / 'test'}: expected the classes of {root / 'train'}, found also {min(unknown)!r}; "
-                    "add it to the training pictures or remove it"
-                )
-            train, test = (list_pictures(root / part, names) for part in ("train", "test"))
-        else:
-            names = class_folders(root)
-            every = list_pictures(root, names)
-            test = [item for item in every if is_for_test(names[item[1]], item[0].name)]
-            train = [item for item in every if not is_for_test(names[item[1]], item[0].name)]
+        parts, names, notes, divided = list_parts(root, judging)
     except OSError as error:
         raise DataError(
             f"{root}: expected a folder with one folder of pictures for each class, found: {error.strerror}; "
             "check data.root"
         ) from error
-    for part, items in (("training", train), ("test", test)):
-        if not items:
+    for part, items in parts.items():
+        if not items and part != "validation" and not judging:
             raise DataError(
                 f"{root}: expected at least one {part} picture, found none; add pictures, or divide them yourself "
                 "into the folders train and test"
@@ -71,36 +93,94 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int]) 
                 f"{root}: expected at most {MAX_BYTES} bytes, found {len(items)} {part} pictures of "
                 f"{'×'.join(map(str, image_size))}; make data.image_size smaller"
             )
-    return Arrays(*load_pictures(train, image_size), *load_pictures(test, image_size), tuple(names))
+    train = parts["training"] + parts["validation"]
+    return Arrays(
+        *load_pictures(train, names, image_size),
+        *load_pictures(parts["test"], names, image_size),
+        tuple(names),
+        validation=np.arange(len(parts["training"]), len(train)) if parts["validation"] else None,
+        notes=tuple(notes),
+        divided=divided,
+        files=tuple(tuple(path.relative_to(root).as_posix() for path, _ in items) for items in (train, parts["test"])),  # type: ignore[arg-type]
+    )
 
 
-def class_folders(folder: Path) -> list[str]:
+def list_parts(root: Path, judging: bool) -> tuple[dict[str, Pictures], list[str], list[str], bool]:
+    """Return the pictures by part, the classes' names, notes, and whether the test set was chosen here."""
+    folders = divided_folders(root, judging)
+    if not folders:
+        listing = list_folder(root)
+        names = class_names(root, listing.classes, judging)
+        every = listing.of(names)
+        parts: dict[str, Pictures] = {"training": [], "validation": [], "test": []}
+        for path, name in every:
+            parts["test" if is_for_test(name, path.name) else "training"].append((path, name))
+        note = f"{root}: no folders train and test, so {len(parts['test'])} of {len(every)} pictures are for the test"
+        return parts, names, [f"{note}, about one in six, chosen by their names", *listing.notes()], True
+    listings = {part: list_folder(folder) for part, folder in folders.items()}
+    known = listings.get("training") or next(iter(listings.values()))
+    names = class_names(known.folder, known.classes, judging)
+    found = {part: listing.of(names) for part, listing in listings.items()}
+    notes = [note for listing in listings.values() for note in listing.notes()]
+    others = [name for name in subfolders(root) if root / name not in folders.values()]
+    notes += [f"{root}: left out: the folders beside {known.folder.name}: {', '.join(others)}"] if others else []
+    if "test" not in found:
+        notes.append(f"{folders['validation']}: taken as the test set, as there is no folder test")
+        found["test"] = found.pop("validation")
+    elif "validation" in found:
+        notes.append(f"{folders['validation']}: validates; data.validation is not used")
+    return {part: found.get(part, []) for part in PARTS}, names, notes, False
+
+
+def divided_folders(root: Path, judging: bool) -> dict[str, Path]:
+    """Return the folders of the parts that `root` is divided into; empty where it holds the classes themselves."""
+    there = subfolders(root)
+    found = {part: root / name for part, usual in PARTS.items() for name in usual[::-1] if name in there}
+    whole = "training" in found and len(found) > 1
+    return found if whole or (judging and found and set(found.values()) == {root / name for name in there}) else {}
+
+
+def subfolders(folder: Path) -> list[str]:
     """Return the names of a folder's sub-folders, hidden ones left out, in alphabetical order."""
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if not 2 <= len(names) <= MAX_CLASSES:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def class_names(folder: Path, found: dict[str, Pictures], judging: bool) -> list[str]:
+    """Return the names of the classes in alphabetical order; raise DataError where there are too few or too many."""
+    least = 1 if judging else 2
+    if not least <= len(found) <= MAX_CLASSES:
         raise DataError(
-            f"{folder}: expected 2 to {MAX_CLASSES} folders, one for each class, found {len(names)}; check data.root"
+            f"{folder}: expected {least} to {MAX_CLASSES} folders of pictures, one for each class, found {len(found)}; "
+            f"check data.root ({FORMAT_NAMES} are read)"
         )
-    for name in names:
-        if not name.isprintable():
-            raise DataError(f"{folder}: expected folder names of printable characters, found {name!r}; rename it")
-    return names
+    return list(found)
 
 
-def list_pictures(folder: Path, names: list[str]) -> list[tuple[Path, int]]:
-    """Return the pictures of all classes, in the order of class and file name, with their labels."""
-    pictures: list[tuple[Path, int]] = []
-    for label, name in enumerate(names):
-        if not (folder / name).is_dir():  # a class without test pictures
-            continue
+def list_folder(folder: Path) -> Listing:
+    """Return the pictures in each sub-folder, in the order of class and file name."""
+    names, listing, count = subfolders(folder), Listing(folder), 0
+    for name in names[: MAX_CLASSES + 1]:
+        pictures = []
         with os.scandir(folder / name) as entries:
             for entry in entries:
-                if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
-                    pictures.append((folder / name / entry.name, label))
-                if len(pictures) > MAX_FILES:
+                suffix = Path(entry.name).suffix.lower()
+                if entry.name.startswith("."):
+                    listing.skipped["hidden file"] += 1
+                elif suffix in FORMATS:
+                    pictures.append((folder / name / entry.name, name))
+                else:
+                    listing.skipped["folder in a class" if entry.is_dir() else suffix or "file without ending"] += 1
+                count += 1
+                if count > MAX_FILES:
                     raise DataError(f"{folder}: expected at most {MAX_FILES} pictures, found more; use fewer")
-    return sorted(pictures, key=lambda item: (item[1], item[0].name))
+        if not pictures:
+            listing.empty.append(ascii(name)[1:-1])
+        elif not name.isprintable():
+            raise DataError(f"{folder}: expected folder names of printable characters, found {name!r}; rename it")
+        else:
+            listing.classes[name] = sorted(pictures, key=lambda picture: picture[0].name)
+    return listing
 
 
 def is_for_test(class_name: str, file_name: str) -> bool:
@@ -109,9 +189,9 @@ def is_for_test(class_name: str, file_name: str) -> bool:
     return int.from_bytes(digest[:8], "little") % TEST_SHARE == 0
 
 
-def load_pictures(pictures: list[tuple[Path, int]], size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def load_pictures(pictures: Pictures, names: list[str], size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, uint8 [N, H, W, C], and labels, int64 [N]."""
-    images = np.empty((len(pictures), *size), np.uint8)
+    images, numbers = np.empty((len(pictures), *size), np.uint8), {name: label for label, name in enumerate(names)}
     for image, (path, _) in zip(images, pictures, strict=True):
         image[:] = load_image(path, size)
-    return images, np.array([label for _, label in pictures], np.int64)
+    return images, np.array([numbers[name] for _, name in pictures], np.int64)

@@ -1,10 +1,40 @@
-"""Setting samples aside for validation, and the statistics of pixels."""
+"""Drawing samples, setting some aside for validation, and the statistics of pixels."""
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
 
-_SPLIT_KEY = 0x73706C6974  # "split": keeps this stream apart from others with the same seed
+_SPLIT_KEY, _DRAW_KEY = 0x73706C6974, 0x64726177  # "split", "draw": keep the streams of equal seeds apart
+
+
+def draw_stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw samples at random, of every class about the same share.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int64 [N], at least 0.
+    count : int
+        How many samples; all of them where there are no more.
+    seed : int
+        At least 0 and below 2**64. The same seed draws the same samples on every machine.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 [min(count, N)], ascending. Each class has its share of `count`, rounded up or down.
+    """
+    total = len(labels)
+    if count >= total:
+        return np.arange(total)
+    sizes = np.bincount(labels).astype(np.int64)
+    quota, rest = np.divmod(sizes * count, total)
+    # The largest remainders are rounded up; of equal ones, those of the first classes.
+    quota[np.argsort(-rest, kind="stable")[: count - quota.sum()]] += 1
+    philox = np.random.Philox(key=np.array([seed, _DRAW_KEY], np.uint64))
+    order = np.argsort(philox.random_raw(total), kind="stable")
+    drawn = [order[labels[order] == label][:size] for label, size in enumerate(quota.tolist()) if size]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
 def split_validation(count: int, validation: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:

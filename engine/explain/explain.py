@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.files import is_file
 from lenumba.engine.config.config import LoadedConfig, load_config
 from lenumba.engine.config.recipes import recipe_names
-from lenumba.engine.data.images import load_image, prepare_digit, shows_digits
+from lenumba.engine.data.dataset import dataset_spec
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.data.selection import load_data, pixel_statistics, split
+from lenumba.engine.data.selection import load_data, load_judged, pixel_statistics, split
 from lenumba.engine.explain import plain
 from lenumba.engine.network.network import Network, Unit
 from lenumba.engine.network.optimizers import make_optimizer, update_equation
@@ -33,7 +34,7 @@ INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is
 class Subject:
     """A network to be explained: of a run, or of a configuration with initial parameters.
 
-    `parameters` are float64 by full name.
+    `parameters` are float64 by full name. `trained_on` is the SHA-256 of the training data, if there are any.
     """
 
     loaded: LoadedConfig
@@ -42,6 +43,7 @@ class Subject:
     parameters: Arrays
     normalization: Normalization
     class_names: tuple[str, ...]
+    trained_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def find_subject(name: str, overrides: list[str], checkpoint: str, progress: boo
     ConfigError, DataError
         Where there is none, or its files are missing or damaged.
     """
-    if name in recipe_names() or name.endswith((".yaml", ".yml")) or Path(name).is_file():
+    if name in recipe_names() or name.endswith((".yaml", ".yml")) or is_file(name):
         return subject_of_config(load_config(name, overrides), progress)
     try:
         folder = find_run(name)
@@ -154,19 +156,18 @@ def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
     network = check_network(loaded, dataset.image_shape, dataset.classes)
     theta = network.views(network.initial_parameters(loaded.config.train.seed))
     if source is not None:
-        for name in fitting(source, network, loaded)[0]:
-            theta[name][...] = source.tensors[name]
+        source.give(network, fitting(source, network, loaded)[0], theta)
     normalization = pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
     origin = f"{loaded.name}, untrained, seed {loaded.config.train.seed}"
-    return Subject(loaded, origin, network, exact(theta), normalization, dataset.class_names)
+    return Subject(loaded, origin, network, exact(theta), normalization, dataset.class_names, dataset.sha256)
 
 
 def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
     """Return a run's network with its trained parameters."""
     trained = read_trained(folder, checkpoint, overrides)
     origin, parameters = f"{folder} ({checkpoint})", exact(trained.parameters)
-    loaded, network = trained.loaded, trained.network
-    return Subject(loaded, origin, network, parameters, trained.normalization, trained.class_names)
+    loaded, network, names = trained.loaded, trained.network, trained.class_names
+    return Subject(loaded, origin, network, parameters, trained.normalization, names, trained.trained_on)
 
 
 def exact(views: Arrays) -> Arrays:
@@ -183,11 +184,11 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
         Where there is no such image or class.
     """
     number = None if label is None else find_class(subject, label)
-    config = subject.loaded.config
+    shape = subject.network.image_shape
     if image is not None and not image.isdecimal():
-        prepare = prepare_digit if shows_digits(subject.class_names, config.data.name) else load_image
-        return Sample(prepare(image, subject.network.image_shape), image, number)
-    dataset = load_data(subject.loaded, progress)
+        prepare = dataset_spec(subject.loaded.config.data.name).prepare
+        return Sample(prepare(image, shape), image, number)
+    dataset = load_judged(subject.loaded, subject.class_names, shape, subject.trained_on, progress)
     index, count = int(image or 0), len(dataset.test_labels)
     if index >= count:
         expected = f"an index into the {count} test images of {dataset.name}"

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import durable
+from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
+from lenumba.engine.common.files import check_new_file, durable
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.download import SOURCES, cache_folder
-from lenumba.engine.data.selection import load_data
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.tensor_file import checksum
@@ -29,7 +28,10 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an exported network is from the compiled one: the largest differences over `images` images."""
+    """How far an exported network is from the compiled one: the largest differences over `images` images.
+
+    `largest` is the largest logit, at least 1.
+    """
 
     runtime: str
     source: str
@@ -37,6 +39,7 @@ class Agreement:
     logits: float
     probabilities: float
     classes: int
+    largest: float = 1.0
 
     def __str__(self) -> str:
         return (
@@ -56,7 +59,7 @@ class Exported:
 
 def export_run(
     folder: Path,
-    kind: str,
+    kind: str | None = None,
     out: Path | None = None,
     checkpoint: str = "best",
     *,
@@ -68,7 +71,7 @@ def export_run(
     Parameters
     ----------
     kind
-        One of :data:`FORMATS`.
+        One of :data:`FORMATS`; None: what the ending of `out` says, else ``onnx``.
     out
         The new file; without it the run folder's name with the format's ending, in the working directory.
     force
@@ -83,17 +86,17 @@ def export_run(
     DataError
         Where the run is damaged, a package is missing, or the exported network gives other numbers.
     """
-    if kind not in FORMATS:
-        raise ConfigError(f"format: expected {', '.join(FORMATS)}, found {kind!r}; choose one of these")
+    kind = export_kind(kind, out)
     out = Path(f"{folder.resolve().name}.{kind}") if out is None else out
-    check_free(out, force)
+    check_new_file(out, force)
     trained = model.trained if model else read_trained(folder, checkpoint)
     content: Callable[[Path], Any]
     agreement = None
     if kind == "onnx":
         data, reference_only = onnx_bytes(trained)
         agreement = check_agreement(model or Model(folder, checkpoint), data, reference_only)
-        if not max(agreement.logits, agreement.probabilities) <= TOLERANCE:  # NaN fails, too
+        # Of the largest logit, as float32 has digits, not decimals; a NaN fails, too.
+        if not max(agreement.logits / agreement.largest, agreement.probabilities) <= TOLERANCE:
             raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {agreement}")
         content = lambda path: path.write_bytes(data)  # noqa: E731
     else:
@@ -104,14 +107,17 @@ def export_run(
     return Exported(out, agreement=agreement)
 
 
-def check_free(out: Path, force: bool) -> None:
-    """Raise ConfigError or DataError where a file cannot be made or would be overwritten."""
-    if out.exists() and not out.is_file():
-        raise ConfigError(f"--out {out}: expected the path of a file, found a folder or a device; choose another")
-    if out.exists() and not force:
-        raise ConfigError(f"--out {out}: the file exists; choose another, or replace it with --force")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
+def export_kind(kind: str | None, out: Path | None) -> str:
+    """Return the format: the one that is asked for, else the file's ending, else ONNX; refuse a contradiction."""
+    ending = "" if out is None else out.suffix.lstrip(".").lower()
+    kind = kind or (ending if ending in FORMATS else "onnx")
+    if kind not in FORMATS:
+        raise ConfigError(f"format: expected {', '.join(FORMATS)}, found {kind!r}; choose one of these")
+    if ending in FORMATS and ending != kind:
+        raise ConfigError(
+            f"--out {out}: expected the ending .{kind} for the format {kind}, found .{ending}; change one"
+        )
+    return kind
 
 
 # ----------------------------------------------------------------------------------------- names and plain tensors
@@ -198,6 +204,7 @@ def check_agreement(model: Model, data: bytes, reference_only: bool) -> Agreemen
         float(np.abs(found[0] - logits).max()),
         float(np.abs(found[1] - outputs).max()),
         int((predicted_classes(found[1]) != predicted_classes(outputs)).sum()),
+        max(1.0, float(np.abs(logits).max())),
     )
 
 
@@ -207,10 +214,8 @@ def check_images(model: Model) -> tuple[np.ndarray, str]:
     downloads = data.name in SOURCES and data.root is None and "LENUMBA_DATA" not in os.environ
     if not (downloads and SOURCES[data.name].missing(cache_folder(data.name))):
         try:
-            dataset = load_data(model.loaded)
-            if dataset.image_shape == model.image_shape:
-                return dataset.test_images[:CHECKED_IMAGES], "test images"
-        except DataError:  # its files have moved, say: the weights are there all the same
+            return model.test_data().test_images[:CHECKED_IMAGES], "test images"
+        except LenumbaError:  # its files have moved, say: the weights are there all the same
             pass
     random = np.random.default_rng(0).integers(0, 256, (CHECKED_IMAGES, *model.image_shape), np.uint8)
     return random, "random images, as the run's data are not at hand"

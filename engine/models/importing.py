@@ -19,7 +19,7 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.npz import read_weights
-from lenumba.engine.data.selection import load_data, pixel_statistics, split
+from lenumba.engine.data.selection import load_data, pixel_statistics, split, stated_classes
 from lenumba.engine.models.export import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
@@ -70,6 +70,7 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
     config = loaded.config
     dataset = None
     spec, shape = dataset_spec(config.data.name), stated_shape(config)
+    stated_classes(loaded)  # raises where data.classes has one that the data set lacks
     names = spec.class_names or content.facts.get("class_names")
     if spec.class_names and config.data.classes:
         names = [spec.class_names[number] for number in config.data.classes]

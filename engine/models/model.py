@@ -1,5 +1,6 @@
 """A trained network, ready to answer."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, precision_and_recall, predicted_classes
-from lenumba.engine.data.images import shows_digits
-from lenumba.engine.data.selection import load_data
+from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.executor import Executor, planar
+
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Evaluation:
         int64 [classes, classes]: images of class i (row) that were taken for class j (column).
     precision, recall
         float64 [classes].
+    notes
+        What was left out or missing among the images, a line each.
     """
 
     accuracy: float
@@ -37,6 +41,7 @@ class Evaluation:
     precision: np.ndarray
     recall: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
@@ -48,6 +53,7 @@ class Evaluation:
             "precision": self.precision.tolist(),
             "recall": self.recall.tolist(),
             "confusion": self.confusion.tolist(),
+            "notes": list(self.notes),
         }
 
 
@@ -76,6 +82,8 @@ class Model:
         threads: int | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f"threads: expected 1 to {MAX_THREADS}, or None for all cores, found {threads}")
         self.folder, self.checkpoint = folder, checkpoint
         self.trained = trained = read_trained(folder, checkpoint, overrides)  # a misfit shows before it is compiled
         self.loaded, self.network = trained.loaded, trained.network
@@ -94,8 +102,16 @@ class Model:
 
     @property
     def shows_digits(self) -> bool:
-        """Whether the classes are digits, some or all of them, so that pictures are prepared as MNIST's were."""
-        return shows_digits(self.class_names, self.loaded.config.data.name)
+        """Whether pictures of digits are prepared as MNIST's were, since its training images were, too."""
+        return self.trained.shows_digits
+
+    def read_picture(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError."""
+        return self.trained.read_picture(path)
+
+    def test_data(self) -> Dataset:
+        """Load the images to judge: see :meth:`lenumba.engine.runs.trained.Trained.test_data`."""
+        return self.trained.test_data()
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.
@@ -120,9 +136,10 @@ class Model:
 
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
         """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
+        notes: tuple[str, ...] = ()
         if images is None and labels is None:
-            dataset = load_data(self.loaded)
-            images, labels = dataset.test_images, dataset.test_labels
+            dataset = self.test_data()
+            images, labels, notes = dataset.test_images, dataset.test_labels, dataset.notes
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
@@ -139,7 +156,7 @@ class Model:
             raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         confusion = confusion_matrix(labels, predicted_classes(outputs), classes)
-        figures = (confusion, *precision_and_recall(confusion), self.class_names)
+        figures = (confusion, *precision_and_recall(confusion), self.class_names, notes)
         return Evaluation(accuracy_of(outputs, labels), loss, len(images), *figures)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:

@@ -71,7 +71,9 @@ def onnx_model(
         value = "logits" if number == len(operators) - 1 else f"{name}.output"
         nodes.append(helper.make_node(operator.kind, inputs, [value], name=name, **operator.attributes))
     last = ACTIVATIONS[network.loss.fused or "none"].onnx
-    nodes.append(helper.make_node(last.kind, ["logits"], ["probabilities"], name="probabilities", **last.attributes))
+    nodes.append(
+        helper.make_node(last.kind, ["logits"], ["probabilities"], name="outputs.probabilities", **last.attributes)
+    )
 
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *network.input_shape])
     outputs = [

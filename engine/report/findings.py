@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.metrics import confusion_matrix, predicted_classes
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import load_data
 from lenumba.engine.models.model import Model, load
 from lenumba.engine.runs.folders import read_history
 from lenumba.engine.runs.histograms import Histogram, read_histograms
@@ -67,9 +65,7 @@ def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ())
         Where there is no such run, or its checkpoint or its data are missing or damaged.
     """
     model = load(run, checkpoint, overrides=overrides)
-    dataset = load_data(model.loaded)
-    if dataset.image_shape != model.image_shape or dataset.classes != len(model.class_names):
-        raise DataError(f"{model.folder}: was trained on other data than {dataset.name} now is; restore them")
+    dataset = model.test_data()
     outputs = model.predict_proba(dataset.test_images)
     predicted, labels = predicted_classes(outputs), dataset.test_labels
     wrong = np.flatnonzero(predicted != labels)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import write_text
 from lenumba.engine.config.config import dump_config
 from lenumba.engine.models.model import Model
@@ -37,16 +37,12 @@ def write_report(found: Findings, path: Path) -> None:
     ------
     ConfigError
         Where the network is too large for a page.
-    DataError
-        Where the file cannot be written.
     """
     if (size := found.model.network.parameter_count) > MOST_PARAMETERS:
         raise ConfigError(
             f"{found.model.folder}: expected at most {MOST_PARAMETERS:,} parameters for a page, found {size:,}; "
             "use 'lenumba plot'"
         )
-    if not path.parent.is_dir() or path.is_dir():
-        raise DataError(f"--out {path}: expected a file in an existing folder; choose another path")
     write_text(path, report_page(found))
 
 

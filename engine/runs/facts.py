@@ -55,6 +55,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "threads": trainer.executor.threads,
         "seed": trainer.config.train.seed,
         "data_sha256": trainer.dataset.sha256,
+        "notes": trainer.notes,
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
         **({} if locks else {"locked": False}),

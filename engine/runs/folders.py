@@ -14,6 +14,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import (
     SUFFIX,
     expanded,
+    is_file,
     lock,
     read_json,
     remove_leftovers,
@@ -163,8 +164,8 @@ def find_run(name: str) -> Path:
         if not (runs := list_runs()):
             raise ConfigError(f"no runs in {RUNS.absolute()}; start one with 'lenumba train'")
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
-    for path in (Path(name), RUNS / name):
-        if (path / "config.yaml").is_file():
+    for path in (expanded(name), RUNS / name):
+        if is_file(path / "config.yaml"):
             return path
     raise ConfigError(f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them")
 
@@ -214,5 +215,14 @@ def portable(config: Config) -> Config:
     """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
     if config.data.root is None:
         return config
-    root = str(expanded(config.data.root).absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": lasting(config.data.root)})})
+
+
+def lasting(name: str) -> str:
+    """Return a path that means the same from any folder; as it is where a folder's name is no text, as YAML is."""
+    path = str(expanded(name).absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return name
+    return path

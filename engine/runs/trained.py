@@ -1,5 +1,6 @@
 """A run's network with its trained parameters, read and checked; nothing is compiled."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.dataset import Dataset, dataset_spec
+from lenumba.engine.data.images import prepare_digit
 from lenumba.engine.data.normalization import Normalization
+from lenumba.engine.data.selection import load_judged
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import load_run_config
@@ -24,6 +28,8 @@ class Trained:
         float32 [network.size].
     image_shape
         (height, width, channels).
+    trained_on
+        SHA-256 of the training data; None for an imported network.
     """
 
     loaded: LoadedConfig
@@ -32,11 +38,31 @@ class Trained:
     normalization: Normalization
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    trained_on: str | None
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """float32 views by the parameters' names, such as ``conv1.kernel``, in the configured orientation."""
         return self.network.views(self.theta)
+
+    @property
+    def shows_digits(self) -> bool:
+        """Whether pictures of digits are prepared as MNIST's were, since the training images were, too."""
+        return dataset_spec(self.loaded.config.data.name).prepare is prepare_digit
+
+    def read_picture(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError."""
+        return dataset_spec(self.loaded.config.data.name).prepare(path, self.image_shape)
+
+    def test_data(self) -> Dataset:
+        """Load what the configuration names, with the network's own classes: its test set is what to judge.
+
+        Raises
+        ------
+        ConfigError, DataError
+            As :func:`lenumba.engine.data.selection.load_judged` does.
+        """
+        return load_judged(self.loaded, self.class_names, self.image_shape, self.trained_on)
 
 
 def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str] = ()) -> Trained:
@@ -52,4 +78,5 @@ def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str
     network = build_network(loaded, held.image_shape)
     theta = np.zeros(network.size, np.float32)
     held.fill(network, theta, held.judged)
-    return Trained(loaded, network, theta, held.normalization, held.class_names, held.image_shape)
+    trained_on = held.state["data_sha256"]
+    return Trained(loaded, network, theta, held.normalization, held.class_names, held.image_shape, trained_on)

@@ -1,16 +1,16 @@
 """Transfer learning: parameters that a network takes from a trained run (`init_from`) instead of drawing them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.common.files import expanded
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.network.network import Network
-from lenumba.engine.runs.checkpoint import BEST, Checkpoint
-from lenumba.engine.runs.folders import find_run
+from lenumba.engine.runs.folders import find_run, lasting
+from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
@@ -19,10 +19,27 @@ LISTED = 6  # tensors that an error names; more would hide what it says
 
 @dataclass(frozen=True)
 class Source:
-    """A trained run to take parameters from: its folder, and the tensors of its best checkpoint by name."""
+    """A trained run to take parameters from.
+
+    Attributes
+    ----------
+    run
+        Its folder.
+    tensors
+        Those of its best checkpoint, by name.
+    convolved
+        The names of the kernels that true convolutions slide, rotated by 180° against those of correlations.
+    """
 
     run: Path
     tensors: dict[str, np.ndarray]
+    convolved: frozenset[str]
+
+    def give(self, network: Network, taken: Sequence[str], views: Mapping[str, np.ndarray]) -> None:
+        """Copy tensors into views of a network's parameters, so that its layers do what the run's did."""
+        for name in taken:
+            turned = network.parameters[name].flipped != (name in self.convolved)
+            views[name][...] = self.tensors[name][..., ::-1, ::-1] if turned else self.tensors[name]
 
 
 def absolute_source(loaded: LoadedConfig) -> LoadedConfig:
@@ -36,10 +53,10 @@ def absolute_source(loaded: LoadedConfig) -> LoadedConfig:
     if (name := loaded.config.init_from) is None:
         return loaded
     try:
-        folder = find_run(str(expanded(name))).absolute()
+        folder = lasting(str(find_run(name)))
     except ConfigError as error:
         raise loaded.error("init_from", str(error)) from None
-    return replace(loaded, config=loaded.config.model_copy(update={"init_from": str(folder)}))
+    return replace(loaded, config=loaded.config.model_copy(update={"init_from": folder}))
 
 
 def read_source(loaded: LoadedConfig) -> Source | None:
@@ -54,14 +71,18 @@ def read_source(loaded: LoadedConfig) -> Source | None:
     """
     if (path := absolute_source(loaded).config.init_from) is None:
         return None
-    source = Source(Path(path), Checkpoint.read(Path(path) / BEST).parameters)
+    trained = read_trained(Path(path))
+    convolved = frozenset(name for name, parameter in trained.network.parameters.items() if parameter.flipped)
+    source = Source(Path(path), trained.parameters, convolved)
     if stated_shape(loaded.config) is not None:  # so that a misfit shows before anything is loaded or compiled
         fitting(source, check_network(loaded), loaded)
     return source
 
 
 def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[list[str], list[str]]:
-    """Return the names of the parameters to take, whose name and shape are the source's, and of those to draw.
+    """Return the names of the parameters to take and of those to draw.
+
+    A layer is taken where the source has all of its parameters, by name and shape: half a layer would be worth nothing.
 
     Raises
     ------
@@ -70,7 +91,8 @@ def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[lis
     """
     shapes = {name: parameter.shape for name, parameter in network.parameters.items()}
     found = {name: tensor.shape for name, tensor in source.tensors.items()}
-    taken = [name for name, shape in shapes.items() if found.get(name) == shape]
+    misfits = {layer_of(name) for name, shape in shapes.items() if found.get(name) != shape}
+    taken = [name for name in shapes if layer_of(name) not in misfits]
     if not taken:
         raise loaded.error(
             "init_from",
@@ -78,6 +100,11 @@ def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[lis
             f"found {describe(found)}; choose another run or make the layers alike",
         )
     return taken, [name for name in shapes if name not in taken]
+
+
+def layer_of(name: str) -> str:
+    """Return the layer's part of a parameter's name."""
+    return name.rpartition(".")[0]
 
 
 def describe(shapes: dict[str, tuple[int, ...]]) -> str:
@@ -100,8 +127,6 @@ def take_over(trainer: Trainer, source: Source | None) -> None:
     if source is None:
         return
     taken, drawn = fitting(source, trainer.network, trainer.loaded)
-    views = trainer.network.views(trainer.executor.theta)
-    for name in taken:
-        views[name][...] = source.tensors[name]
+    source.give(trainer.network, taken, trainer.network.views(trainer.executor.theta))
     trainer.best_theta[:] = trainer.executor.theta
     trainer.init_from = {"run": str(source.run), "taken": taken, "drawn": drawn}

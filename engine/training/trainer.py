@@ -13,7 +13,7 @@ from lenumba.engine.common.metrics import accuracy_of
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import pixel_statistics, split
+from lenumba.engine.data.selection import check_counts, division_notes, pixel_statistics, split
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
@@ -45,6 +45,8 @@ class Trainer:
         Where the run stands.
     best_theta
         float32 [network.size]: the parameters after the best epoch.
+    notes
+        What was left out, divided or drawn of the data, a line each.
     init_from
         The run that parameters came from, and the names of those taken and drawn; None: all are drawn.
     compile_seconds
@@ -69,12 +71,8 @@ class Trainer:
         data, train = self.config.data, self.config.train
         self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
         self.train_indices, self.val_indices = split(loaded, dataset)
-        if len(self.train_indices) < data.batch_size:
-            raise loaded.error(
-                "data.batch_size",
-                f"expected at least one batch of {data.batch_size} training images in {dataset.name}, "
-                f"found {len(self.train_indices)}; lower it",
-            )
+        check_counts(loaded, dataset.name, len(self.train_indices), len(self.val_indices))
+        self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()

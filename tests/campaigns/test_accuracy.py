@@ -26,7 +26,8 @@ import torch
 from torch import nn
 
 from lenumba.engine.config.config import LoadedConfig, load_config
-from lenumba.engine.data.dataset import Dataset, load_dataset, split_validation
+from lenumba.engine.data.dataset import Dataset, load_dataset
+from lenumba.engine.data.selection import split
 from lenumba.engine.training.trainer import Trainer
 
 SEEDS, MARGIN = 40, 0.1  # points of test accuracy
@@ -42,11 +43,7 @@ class TorchTwin:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         torch.manual_seed(self.config.train.seed)
-        self.train, self.validation = split_validation(
-            min(self.config.data.samples or math.inf, len(dataset.train_labels)),
-            self.config.data.validation,
-            self.config.train.seed,
-        )
+        self.train, self.validation = split(loaded, dataset)
         pixels = torch.from_numpy(dataset.train_images[self.train]).double() / 255
         self.mean, self.deviation = pixels.mean().item(), pixels.std(unbiased=False).item()
         self.images, self.labels = self.prepare(dataset.train_images), torch.from_numpy(dataset.train_labels)

@@ -17,7 +17,8 @@ from harness import normalized
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import read_config
-from lenumba.engine.data.dataset import load_dataset, split_validation
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.data.selection import split
 from lenumba.engine.explain import plain as twins
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
@@ -48,8 +49,7 @@ def plain_step(loaded, dataset) -> float:
     """Take one training step of a configuration without compiling its network; return the loss."""
     config = loaded.config
     network = check_network(loaded, dataset.image_shape, dataset.classes)
-    count = min(config.data.samples, len(dataset.train_labels))
-    indices, _ = split_validation(count, config.data.validation, config.train.seed)
+    indices, _ = split(loaded, dataset)
     chosen = indices[: min(4, config.data.batch_size)]
     mean, deviation = dataset.mean_and_std(indices)
     if config.data.normalize == "none":

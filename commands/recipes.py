@@ -47,12 +47,12 @@ def show(name: str) -> None:
 @click.argument("config")
 @click.argument("overrides", nargs=-1)
 def check(config: str, overrides: tuple[str, ...]) -> None:
-    """Check a configuration, layers and shapes included, without training."""
+    """Check a configuration as training does before it begins: layers, shapes, own data, the run to start from."""
     from lenumba.engine.config.config import load_config
-    from lenumba.engine.training.build import check_network
+    from lenumba.engine.runs.prepare import check_run
 
     loaded = load_config(config, overrides)
-    network = check_network(loaded)
+    network = check_run(loaded)
     if loaded.config.tune is not None:
         from lenumba.engine.tuning.space import Space
 

@@ -252,3 +252,55 @@ def test_data_root_is_refused_where_nothing_is_read(refused, name):
 def test_patience_needs_a_validation_image(refused):
     line = refused(2, "train", "tiny.yaml", "train.patience=3", "data.validation=0.0001")
     assert "train.patience: expected null without validation images" in line
+
+
+# One function decides for `check` and `train`
+
+
+@pytest.fixture
+def own(place):
+    """An npz file of 40 training images, and a recipe that leaves the size of the images to the file."""
+    rng = np.random.default_rng(0)
+    arrays = {f"{part}_images": rng.integers(0, 256, (n, 6, 6), np.uint8) for part, n in (("train", 40), ("test", 8))}
+    arrays |= {f"{part}_labels": np.arange(n) % 2 for part, n in (("train", 40), ("test", 8))}
+    np.savez(place / "own.npz", **arrays)
+    (place / "own.yaml").write_text(RECIPE.format(name="npz", root="own.npz", units=2, more=""))
+    return place
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["init_from=nowhere"],
+        ["data.validation=70000"],
+        ["data.validation=40"],
+        ["data.batch_size=60000"],
+        ["data.root=absent.npz"],
+        ["network.layers.1.units=3"],
+        ["data.classes=[0, 7]"],
+        ["data.samples_per_class=21"],
+        ["train.patience=2", "data.validation=0.001"],
+    ],
+)
+def test_check_and_train_agree(own, lenumba, overrides):
+    checked, trained = (lenumba(name, "own.yaml", *overrides, "train.epochs=1") for name in ("check", "train"))
+    assert (checked.exit_code, checked.stderr) == (trained.exit_code, trained.stderr)
+    assert checked.exit_code == (0 if not overrides else checked.exit_code or 99)
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [("lenet", "data.validation=70000"), ("lenet", "data.batch_size=60000"), ("quickstart", "data.validation=12000")],
+)
+def test_sizes_of_known_data_sets_are_checked_without_reading_them(lenumba, monkeypatch, tmp_path, name, override):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert lenumba("check", name).exit_code == 0
+    assert lenumba("check", name, override).exit_code in (2, 3)
+
+
+@pytest.mark.parametrize("name", ["digits", "bars", "shapes", "digits8x8"])
+def test_known_counts_are_true(name):
+    from lenumba.engine.data.dataset import dataset_spec
+
+    assert dataset_spec(name).train_count == len(load_dataset(name).train_labels)

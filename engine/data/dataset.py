@@ -67,6 +67,8 @@ class DatasetSpec:
         Likewise.
     load : callable
         Returns the arrays, of which `load_dataset` checks what the loader has not.
+    train_count : int or None
+        The training images, if it is known how many there are.
     prepare : callable
         Makes an image uint8 [H, W, C] of a picture's path and (H, W, C), as the data set's own images were made.
     """
@@ -74,6 +76,7 @@ class DatasetSpec:
     image_shape: tuple[int, int, int] | None
     class_names: tuple[str, ...] | None
     load: Callable[[Request], Arrays]
+    train_count: int | None = None
     prepare: Callable[[str | os.PathLike[str], tuple[int, int, int]], np.ndarray] = load_image
 
     @property
@@ -145,12 +148,12 @@ _CLOTHES = (
 
 #: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
 DATASETS = {
-    "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits, prepare_digit),
-    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published, prepare_digit),
-    "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published),
-    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8),
-    "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars),
-    "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes),
+    "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits, 12_000, prepare_digit),
+    "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published, 60_000, prepare_digit),
+    "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published, 60_000),
+    "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8, 1_297),
+    "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars, 2_000),
+    "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes, 6_000),
     "folder": DatasetSpec(None, None, _load_folder),
     "npz": DatasetSpec(None, None, _load_npz),
     "idx": DatasetSpec(None, None, _load_idx),

@@ -17,7 +17,6 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
-from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.facts import RunRecord, describe_run
 from lenumba.engine.runs.folders import (
     check_new,
@@ -30,11 +29,11 @@ from lenumba.engine.runs.folders import (
     read_history,
 )
 from lenumba.engine.runs.hooks import Hooks
+from lenumba.engine.runs.prepare import check_stated
 from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
-from lenumba.engine.training.build import check_network, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
@@ -172,9 +171,7 @@ def reason_to_end(trainer: Trainer) -> str:
 
 def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order."""
-    check_extras(loaded.config)
-    if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
-        check_network(loaded)
+    check_stated(loaded)
     return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
 
 

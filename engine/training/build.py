@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lenumba.engine.config.config import Config, LoadedConfig
-from lenumba.engine.data.dataset import dataset_spec
-from lenumba.engine.data.selection import stated_classes
+from lenumba.engine.data.dataset import Dataset, dataset_spec
+from lenumba.engine.data.selection import check_counts, split, stated_classes
 from lenumba.engine.network.losses import outputs_misfit
 from lenumba.engine.network.network import LayerError, Network
 
@@ -59,6 +61,20 @@ def check_network(
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     return network
+
+
+def check_training(loaded: LoadedConfig, dataset: Dataset) -> tuple[Network, np.ndarray, np.ndarray]:
+    """Return a training's network, and the indices of the images to train on and to validate with.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where the configuration does not fit its data: every training would end there before it is compiled.
+    """
+    network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
+    train, validation = split(loaded, dataset)
+    check_counts(loaded, dataset.name, len(train), len(validation))
+    return network, train, validation
 
 
 def describe_size(shape: Sequence[int]) -> str:

@@ -13,11 +13,11 @@ from lenumba.engine.common.metrics import accuracy_of
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import check_counts, division_notes, pixel_statistics, split
+from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
-from lenumba.engine.training.build import check_network
+from lenumba.engine.training.build import check_training
 from lenumba.engine.training.executor import Executor, planar
 from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
@@ -69,9 +69,7 @@ class Trainer:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
-        self.train_indices, self.val_indices = split(loaded, dataset)
-        check_counts(loaded, dataset.name, len(self.train_indices), len(self.val_indices))
+        self.network, self.train_indices, self.val_indices = check_training(loaded, dataset)
         self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)

@@ -90,3 +90,16 @@ def test_a_change_of_a_file_changes_the_key_of_the_programs_that_it_reaches(kern
     for name in ("measure/remarks.py", "measure/inspection.py", "reference/layers.py"):
         assert reached[name] == set(), name
     assert {name for name in reached if name.startswith("layers/") and not reached[name]} <= {"layers/augmentation.py"}
+
+
+def test_a_folder_named_like_the_package_hides_no_source(tmp_path):
+    """In a folder with one inside, such as where the cache is, the key is the same."""
+    text = "from lenumba.kernels.compile.native import Source, source_digest\n"
+    text += "source = Source('p', 'from lenumba.kernels.compile.jit import kernel\\n', 'run', ())\n"
+    text += "print(source_digest(source))"
+    digests = set()
+    for folder in (tmp_path / "empty", tmp_path / "hiding"):
+        (folder / "lenumba" if folder.name == "hiding" else folder).mkdir(parents=True)
+        done = subprocess.run([sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, check=True)
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -424,7 +424,7 @@ def test_dumped_recipe_loads_back_equal(name):
         {},
         optional={
             "data.root": st.text(st.characters(codec="utf-8"), max_size=20),
-            "data.validation": st.integers(0, 10**9) | st.floats(0, 1, exclude_max=True),
+            "data.validation": st.integers(0, 10**9) | st.floats(2.0**-126, 1, exclude_max=True, width=32),
             "optimizer.learning_rate": st.floats(2.0**-126, allow_infinity=False, width=32),
             "train.seed": st.integers(0, 2**63 - 1),
             "network.layers.0.padding": st.sampled_from(["same", 3, [1, 2], [1, 2, 3, 4]]),

@@ -125,6 +125,8 @@ def module_text(module: str) -> str | None:
 
 def root_file(name: str) -> Path:
     """Return the file of a top-level module or package, without importing it."""
+    if name == __name__.partition(".")[0]:  # a folder of this name where Python was started may hide it
+        return Path(__file__).parents[2] / "__init__.py"
     loaded = sys.modules.get(name)
     spec = None if loaded else find_spec(name)
     return Path(getattr(loaded, "__file__", None) or getattr(spec, "origin", None) or "")
@@ -133,7 +135,10 @@ def root_file(name: str) -> Path:
 def source_digest(source: Source) -> str:
     """Return a SHA-256 over a program's text and every file that can reach its machine code."""
     digest = hashlib.sha256(repr(source).encode())
-    for module in sorted(kernel_files(source.text)):
+    files = kernel_files(source.text)
+    if not files:  # a key without them would find the code of other kernels
+        raise ImportError(f"{source.name}: expected the source files of what the program imports, found none")
+    for module in sorted(files):
         digest.update(f"{module}\n{module_text(module)}".encode())
     return digest.hexdigest()
 

@@ -93,6 +93,25 @@ def test_what_does_not_fit_is_refused(refused, trained, arguments, message):
     assert message in refused(2, "train", *config, "--seeds", 3, *arguments)
 
 
+def test_signal_that_comes_when_a_seed_is_done_ends_the_command_before_the_next(place, spawn):
+    patch = """
+import os, signal
+from lenumba.engine.runs.facts import RunRecord
+real = RunRecord.write
+def write(self, status, **values):
+    if status == "finished":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(self, status, **values)
+RunRecord.write = write
+"""
+    process = spawn("train", "tiny.yaml", "--seeds", 3, "--out", "seeds", "-q", patch=patch)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.endswith("go on with: lenumba train tiny.yaml --seeds 3 --out seeds\n")
+    assert read_json(place / "seeds/seed-0/run.json")["status"] == "finished"
+    assert [path.name for path in (place / "seeds").iterdir()] == ["seed-0"]
+
+
 def test_lock_that_a_kill_at_the_very_end_left_goes(lenumba, place, trained):
     (place / "here/seed-6/.lock").touch()
     assert lenumba("train", "tiny.yaml", "train.seed=5", "--seeds", 3, "--out", "here", "-q").exit_code == 0

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,11 +52,14 @@ class RunResult:
         The contents of its ``run.json``.
     history
         One dict an epoch, the lines of its ``metrics.jsonl``.
+    signal
+        The number of a signal that came too late to end it, for whoever would go on with something else; or None.
     """
 
     path: Path
     summary: dict[str, Any]
     history: list[dict[str, Any]] = field(repr=False)
+    signal: int | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -103,7 +106,8 @@ def start_run(
         save(trainer, folder)
         # Last, as it makes the folder a run: whatever interrupts this, each run has a checkpoint to resume from.
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
-        return carry_on(trainer, record, hooks, interruption)
+        result = carry_on(trainer, record, hooks, interruption)
+    return replace(result, signal=interruption.signal)
 
 
 def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
@@ -138,7 +142,8 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
         facts |= {name: before[name] for name in KEPT if name in before}
         record = RunRecord(folder, started - before.get("wall_s", 0.0), facts)
         with Graceful(trainer.stop) as interruption:
-            return carry_on(trainer, record, hooks, interruption)
+            result = carry_on(trainer, record, hooks, interruption)
+        return replace(result, signal=interruption.signal)
 
 
 def note_extension(last: Checkpoint, loaded: LoadedConfig) -> dict[str, Any]:

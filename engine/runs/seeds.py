@@ -124,9 +124,12 @@ def train_seed(
     else:
         try:
             if (path / "config.yaml").is_file():
-                record = resume_run(path, hooks=hooks).summary
+                result = resume_run(path, hooks=hooks)
             else:
-                record = start_run(item, out=path, overrides=overrides, hooks=hooks).summary
+                result = start_run(item, out=path, overrides=overrides, hooks=hooks)
+            record = result.summary
+            if result.signal is not None:
+                raise InterruptedRunError(path, record["epochs"], result.signal)
         except InterruptedRunError as stopped:
             raise InterruptedRunError(path, stopped.epochs, stopped.signal, shlex.join(command)) from None
         except DivergedError as error:

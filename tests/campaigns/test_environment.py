@@ -40,7 +40,7 @@ VARIABLES = {
     "PYTHONMALLOC": ["malloc", "debug"],
     "PYTHONDEVMODE": ["1"],
     "PYTHONUNBUFFERED": ["1"],
-    "PYTHONTRACEMALLOC": ["3"],
+    "PYTHONTRACEMALLOC": ["1"],
     "PYTHONFAULTHANDLER": ["1"],
     "PYTHONINTMAXSTRDIGITS": ["640"],
     "PYTHONSAFEPATH": ["1"],
@@ -100,7 +100,7 @@ class Draw:
         environment = os.environ | {name: real(value) for name, value in self.variables.items()}
         command = [sys.executable, "-m", "lenumba", "train", "tiny.yaml", "--json", "--out", real(self.out)]
         return subprocess.run(
-            command, cwd=self.place, env=environment, capture_output=True, preexec_fn=limit, timeout=300, check=False
+            command, cwd=self.place, env=environment, capture_output=True, preexec_fn=limit, timeout=900, check=False
         )
 
 

@@ -8,7 +8,9 @@ from typing import Self
 
 from tqdm import tqdm
 
+from lenumba.engine.common.files import read_json
 from lenumba.engine.common.progress import EpochRecord
+from lenumba.engine.data.survey import survey_lines
 from lenumba.engine.runs.figures import CompareHooks, SeedFigures
 from lenumba.engine.runs.run import Hooks
 from lenumba.engine.training.trainer import Trainer
@@ -83,6 +85,8 @@ class TrainingDisplay(OnBar):
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
         for note in trainer.notes:
             self.echo(f"note: {note}")
+        for line in survey_lines(read_json(folder / "run.json").get("data", {})):
+            self.echo(line)
         self.echo(
             f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
             f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"

@@ -39,6 +39,7 @@ def train(
     """
     from lenumba.commands.display import TrainingDisplay
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.data.survey import verdict_lines
     from lenumba.engine.runs.folders import find_run
     from lenumba.engine.runs.run import resume_run, start_run
 
@@ -66,9 +67,11 @@ def train(
         summary, path = result.summary, shlex.quote(str(result.path))
         click.echo(
             f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
-            f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s\n"
-            f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png"
+            f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s"
         )
+        for line in verdict_lines(summary, result.history):
+            click.echo(line)
+        click.echo(f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png")
 
 
 def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from lenumba.engine.common.files import write_json
 from lenumba.engine.common.host import cpu_name, versions
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.survey import survey
 from lenumba.engine.training.trainer import Trainer
 
 
@@ -56,6 +57,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "seed": trainer.config.train.seed,
         "data_sha256": trainer.dataset.sha256,
         "notes": trainer.notes,
+        "data": survey(trainer.dataset, trainer.train_indices, trainer.val_indices),
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
         **({} if locks else {"locked": False}),

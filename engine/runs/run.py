@@ -13,6 +13,7 @@ from lenumba.engine.common.errors import DivergedError, InterruptedRunError
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
+from lenumba.engine.common.metrics import precision_and_recall
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides
@@ -193,7 +194,7 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
     except DivergedError as error:
         record.write("diverged", wall_s=record.seconds)
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
-    found = {} if interruption.signal is not None else results(trainer)
+    found = {} if interruption.signal is not None else {**results(trainer), **outcome(trainer)}
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
         record.write("interrupted", wall_s=record.seconds)
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
@@ -229,6 +230,16 @@ def train(trainer: Trainer, folder: Path, hooks: Hooks) -> None:
                 save(trainer, folder)
                 saved = time.monotonic()
         save(trainer, folder)
+
+
+def outcome(trainer: Trainer) -> dict[str, Any]:
+    """Return what the test says of each class: the recall of those with test images, and those never predicted."""
+    confusion, names = trainer.confusion(), trainer.dataset.class_names
+    recall, tested, predicted = precision_and_recall(confusion)[1], confusion.sum(axis=1), confusion.sum(axis=0)
+    return {
+        "recall": {name: float(recall[k]) for k, name in enumerate(names) if tested[k]},
+        "never_predicted": [name for k, name in enumerate(names) if tested[k] and not predicted[k]],
+    }
 
 
 def results(trainer: Trainer) -> dict[str, Any]:

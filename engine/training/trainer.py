@@ -9,7 +9,7 @@ import numpy as np
 from lenumba.engine.common.errors import DivergedError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
-from lenumba.engine.common.metrics import accuracy_of
+from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, predicted_classes
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
@@ -250,6 +250,12 @@ class Trainer:
         images, labels = self.dataset.test_images if images is None else images, self.dataset.test_labels
         return self.evaluate(self.best_theta, planar(images), labels, np.arange(len(labels)))
 
+    def confusion(self) -> np.ndarray:
+        """Return int64 [classes, classes]: test images of class i (row) that the best parameters take for class j."""
+        images, labels = planar(self.dataset.test_images), self.dataset.test_labels
+        _, outputs = self._judge(self.best_theta, images, labels, np.arange(len(labels)))
+        return confusion_matrix(labels, predicted_classes(outputs), self.dataset.classes)
+
     def evaluate(
         self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
     ) -> tuple[float, float]:
@@ -257,10 +263,16 @@ class Trainer:
 
         Images, labels and indices are as :meth:`Executor.evaluate` takes them.
         """
+        loss, outputs = self._judge(theta, images, labels, indices)
+        return loss, accuracy_of(outputs, labels[indices])
+
+    def _judge(
+        self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return loss and outputs of other parameters than those in training."""
         last = self.executor.theta.copy()
         self.executor.theta[:] = theta
         try:
-            loss, outputs = self.executor.evaluate(images, labels, indices)
-            return loss, accuracy_of(outputs, labels[indices])
+            return self.executor.evaluate(images, labels, indices)
         finally:
             self.executor.theta[:] = last

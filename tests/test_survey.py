@@ -1,0 +1,103 @@
+"""What a run tells of its data and of every class: a network that calls every picture 'ok' says so itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenumba.engine.data.arrays import Arrays, assemble
+from lenumba.engine.data.survey import survey, survey_lines, verdict_lines
+
+RECIPE = """\
+data: {name: npz, root: own.npz, batch_size: 16, validation: 0.2}
+network:
+  layers: [flatten, {type: dense, units: 3, activation: softmax}]
+optimizer: {name: sgd, learning_rate: 1e-6}
+train: {epochs: 1}
+"""
+NAMES = ("ok", "scratch", "dent")
+
+
+def pictures(counts, seed):
+    """Noise, and labels of so many of each class."""
+    labels = np.repeat(np.arange(3), counts)
+    return np.random.default_rng(seed).integers(0, 256, (len(labels), 20, 20, 3), np.uint8), labels
+
+
+def made(train=(80, 15, 5), test=(16, 3, 1)):
+    return assemble("npz", Arrays(*pictures(train, 0), *pictures(test, 1), NAMES))
+
+
+def counted(dataset):
+    return survey(dataset, np.arange(10, 100), np.arange(10))
+
+
+def test_classes_are_counted_in_every_part():
+    found = counted(made())
+    assert found["classes"]["ok"] == {"training": 70, "validation": 10, "test": 16}
+    assert found["classes"]["dent"] == {"training": 5, "validation": 0, "test": 1}
+    assert (found["largest_class"], found["largest_class_accuracy"]) == ("ok", 0.8)
+    assert found["duplicates"] == {"equal": 0, "equal_across": 0, "near": 0, "near_across": 0}
+    lines = survey_lines(found)
+    assert lines[2].split() == ["ok", "70", "10", "16"]
+    assert lines[-1] == "always 'ok' would be right for 80.00 % of the test images"
+
+
+def test_duplicates_are_found_and_those_across_are_a_warning():
+    dataset = made()
+    train, test = dataset.train_images, dataset.test_images
+    train[3], test[2], test[5] = train[9], train[7], train[7]
+    noise = np.random.default_rng(2).integers(-4, 5, train[0].shape)
+    test[11] = (train[20] + noise).clip(0, 255)  # as if it were compressed anew
+    found = counted(dataset)["duplicates"]
+    assert found == {"equal": 3, "equal_across": 2, "near": 1, "near_across": 1}
+    lines = survey_lines(counted(dataset))
+    assert "warning: 2 test images are equal to training images: the test is too easy" in lines
+    assert "warning: 1 test images are nearly equal to training images: the test is too easy" in lines
+
+
+def test_pictures_of_one_scene_are_no_duplicates():
+    dataset = made()
+    scene = np.linspace(60, 180, 20).astype(np.uint8)[:, None, None]
+    for images in (dataset.train_images, dataset.test_images):
+        images[:] = scene + images // 32
+    assert counted(dataset)["duplicates"]["near"] == 0
+
+
+def test_known_data_sets_have_no_table():
+    dataset = assemble("digits", Arrays(*pictures((80, 15, 5), 0), *pictures((16, 3, 1), 1), NAMES))
+    assert survey_lines(counted(dataset)) == []
+
+
+@pytest.mark.parametrize(("end", "told"), [(0.9, True), (0.41, False)])
+def test_overfitting_is_told_with_its_epoch(end, told):
+    history = [
+        {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6},
+        {"epoch": 2, "train_loss": 0.3, "val_loss": 0.4},
+        {"epoch": 3, "train_loss": 0.1, "val_loss": end},
+    ]
+    lines = verdict_lines({"data": {}, "recall": {}, "never_predicted": []}, history)
+    assert (lines == []) != told
+    assert not told or "lowest at epoch 2 (0.4000) and ended at 0.9000" in lines[0]
+
+
+def test_a_network_that_takes_everything_for_the_largest_class_says_so(place, lenumba):
+    train, test = pictures((80, 15, 5), 0), pictures((16, 3, 1), 1)
+    arrays = dict(zip(("train_images", "train_labels", "test_images", "test_labels"), (*train, *test), strict=True))
+    arrays["train_images"][80:] //= 8  # nothing to be learned at this rate
+    np.savez("own.npz", **arrays, class_names=np.array(NAMES))
+    Path("own.yaml").write_text(RECIPE)
+    result = lenumba("train", "own.yaml", "--out", "run")
+    assert result.exit_code == 0, result.output
+    record = json.loads(Path("run/run.json").read_text())
+    lines = result.stdout.splitlines()
+    assert next(line for line in lines if line.startswith("total ")).split() == ["total", "80", "20", "20"]
+    never = record["never_predicted"]
+    assert set(never) == {name for name, share in record["recall"].items() if name in never and share == 0}
+    assert any(line.startswith("always 'ok': 80.00 %   recall: ok ") for line in lines)
+    assert (f"warning: never predicted: {', '.join(never)}" in lines) == bool(never)
+    assert record["data"]["largest_class_accuracy"] == 0.8
+    confusion = json.loads(lenumba("evaluate", "run", "--json").stdout)["confusion"]
+    expected = {name: row[k] / sum(row) for k, (name, row) in enumerate(zip(NAMES, confusion, strict=True))}
+    assert record["recall"] == pytest.approx(expected)

@@ -122,7 +122,7 @@ def test_signal_writes_what_there_is_and_resume_goes_on(place, spawn, lenumba, n
     assert process.returncode == code, errors
     assert errors.startswith("error: interrupted after ")
     assert errors.endswith("go on with: lenumba tune --resume --name tiny\n")
-    assert "Not confirmed with fresh seeds" in output
+    assert "Not confirmed with fresh seeds: the study was interrupted. " in output
     folder = Path("studies/tiny")
     assert (summary()["status"], summary()["confirmed"]) == ("interrupted", False)
     assert not (folder / ".lock").exists()

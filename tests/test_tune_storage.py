@@ -125,6 +125,18 @@ def test_record_that_is_lost_is_no_reason_to_begin_anew(lenumba, begun):
     assert len(trials()) == 2
 
 
+@pytest.mark.parametrize("url", [(), ("--storage", URL)], ids=["journal", "database"])
+def test_what_a_killed_study_left_goes_with_the_next(lenumba, begun, url):
+    folder = begun(*url)
+    before = sorted(path.name for path in folder.iterdir())
+    for name in ("study.json", "curves.png", "trials.csv"):
+        (folder / f".{name}.0123abcd.part").write_text("half a file")
+    (folder / ".weights-0123abcd").mkdir()
+    (folder / ".weights-0123abcd" / "0-1.npy").write_text("half a file")
+    assert lenumba("tune", "tiny.yaml", "-q").exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in Linux's /proc")
 @pytest.mark.parametrize("url", [(), ("--storage", URL)], ids=["journal", "database"])
 def test_killed_study_is_not_told_to_run(place, spawn, lenumba, url):

@@ -129,7 +129,7 @@ def export(run: str, kind: str | None, out: Path | None, checkpoint: str, force:
     exported = export_run(find_run(run), kind, out, checkpoint, force=force)
     if exported.agreement:
         click.echo(str(exported.agreement))
-    click.echo(f"{kind}: {exported.path}")
+    click.echo(f"{exported.kind}: {exported.path}")
 
 
 @click.command("import")

@@ -250,7 +250,7 @@ def test_only_grey_images_are_drawn(channels, digits, kind):
 
 def test_report_refuses_in_one_line(refused, run, monkeypatch):
     assert "no run folder" in refused(2, "report", "nowhere")
-    assert "in an existing folder" in refused(3, "report", run, "--out", "gone/report.html")
+    assert "make the folder gone" in refused(3, "report", run, "--out", "gone/report.html")
     monkeypatch.setattr(report_module, "MOST_PARAMETERS", 10)
     assert "at most 10 parameters" in refused(2, "report", run)
 

@@ -85,7 +85,7 @@ def test_epoch_compares_what_there_is_of_it(lenumba, run, epoch, also):
 
 def test_weights_of_the_best_epoch_are_compared_where_that_is_not_the_last(place, refused):
     # With this step the validation gets worse in the end.
-    result = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=2.0", "train.epochs=6"]))
+    result = start_run(load_config("tiny.yaml", ["optimizer.learning_rate=4.0", "train.epochs=6"]))
     best = result.summary["best_epoch"]
     assert best < 6
     assert "best.safetensors (weights)" in verify_run(result.path, epoch=best).compared

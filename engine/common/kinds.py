@@ -19,7 +19,8 @@ def checked(adapter: TypeAdapter, values: Any, where: object, remedy: str) -> An
         Where they are not: the first such place, in one line.
     """
     try:
-        return adapter.validate_python(values)
+        found = adapter.validate_python(values)
+        return {key: found[key] for key in values} if isinstance(found, dict) else found  # in the file's order
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:60]

@@ -51,9 +51,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file, and how its check against the compiled network went (ONNX alone has one)."""
+    """An exported file, its format, and how its check against the compiled network went (ONNX alone has one)."""
 
     path: Path
+    kind: str
     agreement: Agreement | None = None
 
 
@@ -104,7 +105,7 @@ def export_run(
         content = lambda path: writer(path, trained)  # noqa: E731
     with durable(out) as temporary:
         content(temporary)
-    return Exported(out, agreement=agreement)
+    return Exported(out, kind, agreement)
 
 
 def export_kind(kind: str | None, out: Path | None) -> str:

@@ -15,7 +15,7 @@ import pytest
 from readers import READERS
 from readers.trials import MEMORY, Report, limit_memory, try_files, try_folders, try_hostile
 
-SECONDS, MEGABYTES = 1.0, 64.0  # of processor time and of resident memory, for any file
+SECONDS, MEGABYTES = 1.0, 72.0  # of processor time and of resident memory, for any file
 CHUNK = 500
 
 

@@ -48,7 +48,7 @@ READERS = {
             tokens=(b"\xff\xd8", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xe1\xff\xffExif\0\0", b"\xff\xd9"),
         ),
         Reader(
-            *("npz", ".npz", lambda path: list(read_npz(path)), says_npz, npz_seeds, informed_npz, hostile_npz),
+            *("npz", ".npz", lambda path: list(read_npz(path)[:4]), says_npz, npz_seeds, informed_npz, hostile_npz),
             tokens=(b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\x93NUMPY", b"train_images.npy"),
         ),
         Reader(

@@ -4,8 +4,10 @@ import click
 
 from lenumba import __version__
 from lenumba.commands import checks, recipes, results, see, work
+from lenumba.commands.audit_command import audit
 from lenumba.commands.base import Commands
 from lenumba.commands.explain import explain
+from lenumba.commands.why_command import why
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,9 +26,11 @@ def main() -> None:
 for command in (
     work.train,
     work.compare,
+    audit,
     results.evaluate,
     results.predict,
     explain,
+    why,
     see.plot,
     see.report,
     results.runs,

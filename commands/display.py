@@ -181,7 +181,7 @@ class ComparisonDisplay(OnBar):
 class StepBar(OnBar):
     """A bar on stderr for steps with names, called as ``bar(step, done, total)``; none where that is no terminal."""
 
-    def __call__(self, step: str, done: int, total: int) -> None:
+    def __call__(self, step: str, done: float, total: float) -> None:
         """Show that a step begins, `done` of `total` before it."""
         if self.bar is None:
             if not sys.stderr.isatty():

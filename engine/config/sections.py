@@ -82,6 +82,11 @@ class Data(Strictly):
     samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use only this many training images of each class, the first ones; null: all."
     )
+    decisions: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None,
+        description="File of decisions about labels, from the page of 'lenumba audit': images to relabel or to leave "
+        "out, of training and test. The data set's own files stay as they are. null: every label as given.",
+    )
 
 
 class Network(Strictly):

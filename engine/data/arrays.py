@@ -2,9 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,6 +69,8 @@ class Dataset:
         Whether the classes have names; else they are called by their numbers.
     validation, notes, divided, files
         As in :class:`Arrays`.
+    decided : dict or None
+        How many images decisions about labels have changed (:func:`lenumba.engine.data.decisions.apply_decisions`).
     """
 
     name: str
@@ -83,6 +86,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     divided: bool = False
     files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    decided: Mapping[str, Any] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -8,12 +8,13 @@ import numpy as np
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset, data_sha256, dataset_spec, load_dataset, split_validation
+from lenumba.engine.data.decisions import apply_decisions, read_decisions
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.splits import draw_stratified
 
 
 def load_data(loaded: LoadedConfig, progress: bool = False) -> Dataset:
-    """Load a configuration's data set and keep what `data.classes` and `data.samples_per_class` choose.
+    """Load a configuration's data set and keep what its decisions, `data.classes` and `data.samples_per_class` choose.
 
     Parameters
     ----------
@@ -33,7 +34,10 @@ def load_data(loaded: LoadedConfig, progress: bool = False) -> Dataset:
         Where the data set cannot be loaded, or has fewer images than are asked for.
     """
     data = loaded.config.data
-    return select(loaded, load_dataset(data.name, data.root, progress, data.image_size))
+    dataset = load_dataset(data.name, data.root, progress, data.image_size)
+    if data.decisions is not None:
+        dataset = apply_decisions(dataset, read_decisions(data.decisions), data.decisions)
+    return select(loaded, dataset)
 
 
 def stated_classes(loaded: LoadedConfig) -> int | None:

@@ -129,7 +129,7 @@ def compare(
     keys = []
     for item in loaded:
         data = item.config.data
-        keys.append((data.name, data.root, data.image_size, data.classes, data.samples_per_class))
+        keys.append((data.name, data.root, data.image_size, data.classes, data.samples_per_class, data.decisions))
         if keys[-1] not in datasets:
             datasets[keys[-1]] = load_data(item, hooks.download_bar)
         dataset = datasets[keys[-1]]

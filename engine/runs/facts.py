@@ -58,6 +58,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "data_sha256": trainer.dataset.sha256,
         "notes": trainer.notes,
         "data": survey(trainer.dataset, trainer.train_indices, trainer.val_indices),
+        **({} if trainer.dataset.decided is None else {"decisions": dict(trainer.dataset.decided)}),
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),
         "overrides": list(overrides),
         **({} if locks else {"locked": False}),

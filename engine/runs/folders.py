@@ -212,10 +212,10 @@ def keep_history(folder: Path, epochs: int) -> None:
 
 
 def portable(config: Config) -> Config:
-    """Return the configuration with `data.root` absolute, so that the run can be used from any folder."""
-    if config.data.root is None:
-        return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"root": lasting(config.data.root)})})
+    """Return the configuration with the paths of its data absolute, so that the run can be used from any folder."""
+    given = {name: getattr(config.data, name) for name in ("root", "decisions")}
+    paths = {name: lasting(path) for name, path in given.items() if path is not None}
+    return config.model_copy(update={"data": config.data.model_copy(update=paths)})
 
 
 def lasting(name: str) -> str:

@@ -63,8 +63,12 @@ def check_network(
     return network
 
 
-def check_training(loaded: LoadedConfig, dataset: Dataset) -> tuple[Network, np.ndarray, np.ndarray]:
+def check_training(
+    loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray | None = None
+) -> tuple[Network, np.ndarray, np.ndarray]:
     """Return a training's network, and the indices of the images to train on and to validate with.
+
+    With `indices`, int64, these train and none validate.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def check_training(loaded: LoadedConfig, dataset: Dataset) -> tuple[Network, np.
         Where the configuration does not fit its data: every training would end there before it is compiled.
     """
     network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
-    train, validation = split(loaded, dataset)
+    train, validation = split(loaded, dataset) if indices is None else (indices, np.empty(0, np.int64))
     check_counts(loaded, dataset.name, len(train), len(validation))
     return network, train, validation
 

@@ -36,6 +36,11 @@ class Trainer:
         Its data.
     on_compile
         Called as ``on_compile(step, done, total)`` while the program is compiled.
+    indices
+        int64, ascending: the training images to train on, without any for validation; None: as the configuration
+        splits them.
+    planes
+        ``planar(dataset.train_images)``, for trainers of one data set to share; None: a copy of this one's own.
 
     Attributes
     ----------
@@ -65,11 +70,14 @@ class Trainer:
         loaded: LoadedConfig,
         dataset: Dataset,
         on_compile: Callable[[str, int, int], None] | None = None,
+        *,
+        indices: np.ndarray | None = None,
+        planes: np.ndarray | None = None,
     ) -> None:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network, self.train_indices, self.val_indices = check_training(loaded, dataset)
+        self.network, self.train_indices, self.val_indices = check_training(loaded, dataset, indices)
         self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
@@ -80,7 +88,7 @@ class Trainer:
             program = self.network.compile(self.optimizer, on_compile)
         self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
         self.restart(self.make_executor(program, threads))
-        self.images = planar(dataset.train_images)
+        self.images = planar(dataset.train_images) if planes is None else planes
         self.init_from: dict[str, Any] | None = None
         self.stopped = False
 

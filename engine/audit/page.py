@@ -1,0 +1,133 @@
+"""An audit as one self-contained HTML page: pictures to decide about; its scripts lie in the report's ``web``."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lenumba.engine.audit.audit import Audit
+from lenumba.engine.audit.judgement import Overlap
+from lenumba.engine.config.config import dump_config
+from lenumba.engine.data.decisions import FORMAT, image_key, read_decisions
+from lenumba.engine.report.page import document, escape, fill, json_block, web_file
+
+SCRIPTS = ("network.js", "drawing.js", "decisions.js", "audit.js")
+MOST_BYTES = 24 << 20  # of pixels: a page of 32 MB
+LEAST, MOST = 100, 5_000  # images of the ranking
+GROUPS = 200
+LISTED = 20  # pairs of classes
+
+
+def audit_page(audit: Audit) -> str:
+    """Return the page's HTML."""
+    loaded, seeds = audit.loaded, len(audit.probabilities)
+    title = f"Labels of {audit.pool.dataset.name}, audited with {loaded.name}"
+    body = fill(
+        "audit.html",
+        title=escape(title),
+        figures="".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures(audit).items()
+        ),
+        judges=f"{seeds} networks" if seeds > 1 else "a network",
+        recipe=escape(loaded.name),
+        overlaps=overlap_table(audit.overlaps[:LISTED], audit.pool.dataset.class_names),
+        config=escape(dump_config(loaded.config)),
+        run=json_block(page_values(audit)),
+        script="\n".join(web_file(name) for name in SCRIPTS),
+    )
+    return document(title, web_file("style.css") + web_file("audit.css"), body)
+
+
+def figures(audit: Audit) -> dict[str, str]:
+    """Return the audit's figures as text, by name."""
+    summary = audit.summary
+    images, suspicious = summary["images"], summary["suspicious"]
+    values = {
+        "images": f"{images['train']:,} training, {images['test']:,} test",
+        "suspicious labels": f"{suspicious['train']:,} training, {suspicious['test']:,} test",
+        "labels that the networks agree with": f"{100 * summary['accuracy']:.2f} %",
+        "trainings": f"{summary['folds']} folds × {summary['seeds']} seeds",
+    }
+    if audit.kept.any():
+        values["confirmed before"] = f"{summary['kept']:,}"
+    return values
+
+
+def overlap_table(pairs: Sequence[Overlap], names: Sequence[str]) -> str:
+    """Return the classes that overlap as an HTML table."""
+    if not pairs:
+        return "<p>None: no image was taken for one of another class.</p>"
+    rows = "".join(
+        f"<tr><td>{escape(names[pair.first])} and {escape(names[pair.second])}</td>"
+        f"<td>{100 * pair.probability:.2f}{'' if np.isnan(pair.error) else f' ± {100 * pair.error:.2f}'} %</td>"
+        f"<td>{pair.first_as_second:,}</td><td>{pair.second_as_first:,}</td></tr>"
+        for pair in pairs
+    )
+    head = "<tr><th>classes</th><th>overlap</th><th>first taken for second</th><th>second for first</th></tr>"
+    return f'<table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+def page_values(audit: Audit) -> dict[str, Any]:
+    """Return what the page's scripts need, as JSON-able values."""
+    pool, path = audit.pool, audit.loaded.config.data.decisions
+    height, width, channels = pool.dataset.image_shape
+    room = max(1, MOST_BYTES // (height * width * channels))
+    groups = [*audit.copies, *map(list, audit.near)][:GROUPS]
+    suspicious = audit.suspicious.tolist()
+    ranking = suspicious[: min(MOST, room)]
+    if len(ranking) < LEAST:
+        ranking = audit.found.order[: min(LEAST, room)].tolist()
+        ranking += [number for number in suspicious if number not in ranking]
+    numbers = list(dict.fromkeys([*ranking, *(number for group in groups for number in group)]))[:room]
+    place = {number: k for k, number in enumerate(numbers)}
+    earlier = [] if path is None else earlier_rows(path)
+    was = {(row["image"], row["to"]): row["label"] for row in earlier if row["action"] == "relabel"}
+    planes = np.ascontiguousarray(pool.images[numbers].transpose(0, 3, 1, 2))
+    about = json.dumps([audit.summary["config"], audit.summary["data_sha256"]], sort_keys=True)
+    return {
+        "id": hashlib.sha256(about.encode()).hexdigest()[:16],
+        "format": FORMAT,
+        "names": list(pool.dataset.class_names),
+        "shape": [channels, height, width],
+        "pixels": base64.b64encode(planes.tobytes()).decode(),
+        "items": [page_item(audit, number, was) for number in numbers],
+        "ranking": [place[number] for number in ranking if number in place],
+        "groups": [[place[number] for number in group] for group in groups if set(group) <= set(place)],
+        "earlier": earlier,
+    }
+
+
+def page_item(audit: Audit, number: int, was: dict[tuple[str, str], str]) -> dict[str, Any]:
+    """Return what the page says of an image; `was`: labels in the files of those that have been relabelled."""
+    pool, found, names = audit.pool, audit.found, audit.pool.dataset.class_names
+    key, label, file = image_key(pool.images[number]), names[pool.labels[number]], pool.file_of(number)
+    return {
+        "image": key,
+        "label": label,
+        "was": was.get((key, label), label),
+        "split": pool.split_of(number),
+        "index": int(pool.index[number]),
+        **({"file": file} if file else {}),
+        "guess": names[found.guess[number]],
+        "given": with_error(found.given[number], found.given_error[number]),
+        "guessed": with_error(found.guessed[number], found.guessed_error[number]),
+        "votes": int(found.votes[number]),
+        "seeds": len(audit.probabilities),
+        "suspicious": bool(found.suspicious[number] and not audit.kept[number]),
+    }
+
+
+def with_error(value: float, error: float) -> list[float | None]:
+    """Return a figure and its error, None where there is none."""
+    return [round(float(value), 5), None if np.isnan(error) else round(float(error), 5)]
+
+
+def earlier_rows(path: str) -> list[dict[str, str]]:
+    """Return the rows of the decisions that the audit's images have undergone already."""
+    return [
+        {"image": image, "label": label, "action": decision.action, "to": decision.to}
+        for (image, label), decision in read_decisions(path).items()
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.text import table
 from lenumba.engine.models.model import Evaluation
 from lenumba.engine.runs.compare import Comparison
@@ -11,14 +12,19 @@ from lenumba.engine.runs.seeds import SeedsResult
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """Return accuracy, loss, each class's precision and recall, and the confusion matrix."""
+    """Return accuracy, loss, each class's precision, recall and F1, and the confusion matrix."""
     names = evaluation.class_names
     classes = table(
-        ["class", "images", "precision", "recall"],
+        ["class", "images", "precision", "recall", "F1"],
         [
-            [name, total, f"{precision:.4f}", f"{recall:.4f}"]
-            for name, total, precision, recall in zip(
-                names, evaluation.confusion.sum(axis=1), evaluation.precision, evaluation.recall, strict=True
+            [name, total, *(f"{share:.4f}" for share in shares)]
+            for name, total, *shares in zip(
+                names,
+                evaluation.confusion.sum(axis=1),
+                evaluation.precision,
+                evaluation.recall,
+                f1_scores(evaluation.confusion),
+                strict=True,
             )
         ],
     )
@@ -27,7 +33,9 @@ def evaluation_table(evaluation: Evaluation) -> str:
         [[name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True)],
     )
     return (
-        f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images\n\n"
+        f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images   "
+        f"balanced accuracy {100 * balanced_accuracy(evaluation.confusion):.2f} %   "
+        f"macro F1 {macro_f1(evaluation.confusion):.4f}\n\n"
         f"{classes}\n\n{matrix}"
     )
 

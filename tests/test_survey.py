@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lenumba.engine.common.metrics import balanced_accuracy, confusion_matrix, f1_scores, macro_f1
 from lenumba.engine.data.arrays import Arrays, assemble
 from lenumba.engine.data.survey import survey, survey_lines, verdict_lines
 
@@ -101,3 +102,17 @@ def test_a_network_that_takes_everything_for_the_largest_class_says_so(place, le
     confusion = json.loads(lenumba("evaluate", "run", "--json").stdout)["confusion"]
     expected = {name: row[k] / sum(row) for k, (name, row) in enumerate(zip(NAMES, confusion, strict=True))}
     assert record["recall"] == pytest.approx(expected)
+
+
+def test_f1_and_balanced_accuracy_are_those_of_scikit_learn():
+    """Also with classes that do not occur, or are never predicted."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    for present in (5, 4, 3):
+        labels, predicted = rng.integers(0, present, 60), np.minimum(rng.integers(0, 5, 60), present)
+        confusion = confusion_matrix(labels, predicted, 6)
+        assert macro_f1(confusion) == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
+        every = metrics.f1_score(labels, predicted, average=None, labels=range(6), zero_division=0)
+        np.testing.assert_allclose(f1_scores(confusion), every)
+        recall = metrics.recall_score(labels, predicted, average="macro", labels=np.unique(labels))
+        assert balanced_accuracy(confusion) == pytest.approx(recall)

@@ -1,4 +1,4 @@
-"""What predictions are worth: accuracy, confusion matrix, precision and recall."""
+"""What predictions are worth: accuracy, confusion matrix, precision, recall, F1."""
 
 import numpy as np
 
@@ -27,3 +27,19 @@ def precision_and_recall(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """
     right = np.diag(confusion).astype(float)
     return right / np.maximum(confusion.sum(axis=0), 1), right / np.maximum(confusion.sum(axis=1), 1)
+
+
+def f1_scores(confusion: np.ndarray) -> np.ndarray:
+    """Return float64 [classes], the harmonic mean of each class's precision and recall; 0 where both are."""
+    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return 2 * np.diag(confusion) / np.maximum(both, 1)
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Return the mean F1 of the classes that occur, among images or among predictions."""
+    return float(f1_scores(confusion)[confusion.sum(axis=0) + confusion.sum(axis=1) > 0].mean())
+
+
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """Return the mean recall of the classes that there are images of: each class counts alike."""
+    return float(precision_and_recall(confusion)[1][confusion.sum(axis=1) > 0].mean())

@@ -10,7 +10,15 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
-from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, precision_and_recall, predicted_classes
+from lenumba.engine.common.metrics import (
+    accuracy_of,
+    balanced_accuracy,
+    confusion_matrix,
+    f1_scores,
+    macro_f1,
+    precision_and_recall,
+    predicted_classes,
+)
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
@@ -52,6 +60,9 @@ class Evaluation:
             "class_names": list(self.class_names),
             "precision": self.precision.tolist(),
             "recall": self.recall.tolist(),
+            "f1": f1_scores(self.confusion).tolist(),
+            "balanced_accuracy": balanced_accuracy(self.confusion),
+            "macro_f1": macro_f1(self.confusion),
             "confusion": self.confusion.tolist(),
             "notes": list(self.notes),
         }

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 # Reads a command a line, forks, and lets the child wait until it is told to go.
 SERVER = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # as where lenumba's own process begins
 import numpy, yaml, safetensors.numpy, tqdm, requests, pooch
 import lenumba.cli, lenumba.engine.config.config, lenumba.engine.report.report, lenumba.engine.models.export
 import lenumba.engine.runs.run, lenumba.engine.runs.seeds, lenumba.engine.runs.compare, lenumba.engine.data.download
@@ -34,11 +35,11 @@ while True:
     arguments = json.loads(text)
     child = os.fork()
     if not child:
+        os.write(1, b"%d\\n" % os.getpid())  # a signal that came sooner would be lost: Python forgets them in a fork
         line()
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         lenumba.cli.main(arguments)
-    print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -63,6 +64,8 @@ class Server:
 
     def begin(self, *arguments: object) -> int:
         """Fork the process of a command, which waits; return its number."""
+        for name in ("stdout", "stderr"):
+            Path(name).write_text("")
         self.process.stdin.write(json.dumps([str(argument) for argument in arguments]).encode() + b"\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())

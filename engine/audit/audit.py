@@ -217,7 +217,7 @@ def conclude(
     kept = kept_labels(loaded, pool)
     flagged = np.flatnonzero(found.suspicious & ~kept)
     copies = conflicting_copies(pool.content, pool.labels)
-    near = near_copies(pool.images, pool.labels, pool.content, flagged)
+    near = near_copies(pool.images, pool.labels, pool.content, flagged.tolist())
     names, labels = pool.dataset.class_names, pool.labels
     pairs = overlaps(probabilities, labels, found)
     in_train = np.arange(len(labels)) < pool.train_count

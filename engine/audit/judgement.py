@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SURE = 0.7  # mean probability of another class from which on a label is called suspicious
+SURE = 0.75  # mean probability of another class from which on a label is called suspicious
 LEAST = 1e-6  # a probability below this is no better measured than this
 SIDE = 16  # pixels of the small images that are compared first
 ALIKE_SMALL, ALIKE = 0.95, 0.98  # correlations of small and whole images from which on they are near-duplicates

@@ -87,7 +87,7 @@ class Trainings:
         self.measure, self.command = measure, command
         self.planes = planar(dataset.train_images)
         self.running: dict[str, tuple[Trainer, float]] = {}
-        self.lock, self.stopped = threading.Lock(), False
+        self.lock, self.loading, self.stopped = threading.Lock(), threading.Lock(), False
 
     def run(self, parts: Sequence[Part], hooks: Hooks) -> list[dict[str, np.ndarray]]:
         """Return what each training brings, in order; those that are on disk are not made again.
@@ -168,7 +168,8 @@ class Trainings:
     def trainer(self, part: Part, threads: int, on_compile: Callable[[str, int, int], None] | None = None) -> Trainer:
         """Return the trainer of a part, before its first epoch."""
         loaded = for_part(self.loaded, part.seed, threads)
-        return Trainer(loaded, self.dataset, on_compile, indices=part.indices, planes=self.planes)
+        with self.loading:  # one at a time reads the program from the cache; others would say that they wait
+            return Trainer(loaded, self.dataset, on_compile, indices=part.indices, planes=self.planes)
 
     def stop(self) -> None:
         """End all trainings after their running batch; safe from a signal handler."""

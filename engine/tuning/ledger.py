@@ -10,6 +10,7 @@ the storage, never remembered, so no crash can make it wrong.
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,8 @@ class Ledger:
     def claim(self) -> Claim | None:
         """Take the next slot that is owed, those that were lost here last; None if there is none now."""
         while owed := self._owed(self.slots()):
-            slot = min(owed, key=lambda slot: (len(self.losses(slot)), slot))
+            losses = self.losses()
+            slot = min(owed, key=lambda slot: (losses[slot], slot))
             attempt = self._begin(slot)
             if self.slots()[slot].number == attempt.number:
                 values = {d.key: d.value(attempt.params[d.key]) for d in self.space.dimensions}
@@ -155,15 +157,14 @@ class Ledger:
         """Record a trial that cannot be."""
         return self._record(claim, {"reason": reason}) and self._finish(claim.attempt, "FAIL")
 
-    def losses(self, slot: int) -> list[Any]:
-        """Return the attempts at a slot that this machine did not allow, whichever of its processes tried."""
-        return [
-            attempt
+    def losses(self) -> Counter[int]:
+        """Return how many attempts at each slot this machine did not allow, whichever of its processes tried."""
+        return Counter(
+            attempt.user_attrs["slot"]
             for attempt in self.attempts()
-            if attempt.user_attrs.get("slot") == slot
-            and "lost" in attempt.user_attrs
+            if "lost" in attempt.user_attrs
             and str(attempt.user_attrs.get("owner")).rpartition(":")[0] == socket.gethostname()
-        ]
+        )
 
     def lose(self, claim: Claim, why: str) -> None:
         """Give a slot back that the machine did not allow, or whose worker died: it is owed again."""

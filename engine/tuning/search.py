@@ -147,7 +147,7 @@ class Search:
         The machine is at fault where it allows none any more; the study stops then, and owes what it owed. Where it
         allows others, the trial is given up after a while. The recipe as written never is: it is the yardstick.
         """
-        tries = len(self.ledger.losses(claim.slot)) + 1
+        tries = self.ledger.losses()[claim.slot] + 1
         broken = self.too_many_losses()
         if claim.slot > 0 and tries >= MAX_LOSSES and (broken or self.ran):
             self.ledger.fail(claim, f"given up after {tries} tries: {why}; --retry-failed tries again")

@@ -13,8 +13,8 @@ from PIL import Image
 from lenumba.engine.config.config import Config, load_config
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 
-COMMANDS = ["train", "compare", "evaluate", "predict", "explain", "plot", "report", "runs", "summary", "configs"]
-COMMANDS += ["check", "schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
+COMMANDS = ["train", "compare", "audit", "evaluate", "predict", "explain", "why", "plot", "report", "runs", "summary"]
+COMMANDS += ["configs", "check", "schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
 LENET_TERMS = [100, 4, 600, 6, 4800, 50, 500, 10]
 
 

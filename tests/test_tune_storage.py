@@ -146,8 +146,8 @@ def test_killed_study_is_not_told_to_run(place, spawn, lenumba, url):
     for line in process.stdout:
         if " epochs" in line:
             break
-    running = json.loads(lenumba("tune", "--status", "--json").stdout)
-    assert running["status"] == "running"
+    # In a database the attempts tell, and between two of them there is none.
+    wait_for(lambda: json.loads(lenumba("tune", "--status", "--json").stdout)["status"] == "running", process)
     process.kill()
     process.communicate(timeout=TIMEOUT)
     time.sleep(0.1)

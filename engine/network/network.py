@@ -14,7 +14,7 @@ from lenumba.engine.network.layers import Activation, LayerBase, Node, Parameter
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.network.losses import Loss, loss_for
 from lenumba.engine.network.optimizers import Optimizer
-from lenumba.kernels.compile.native import Native, get_program
+from lenumba.kernels.compile.native import Native, Source, get_program
 from lenumba.kernels.compile.target import vector_registers
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Place, Plan, Step, shape_text
@@ -103,6 +103,7 @@ class Network:
         height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
         self.name, self.pixels = name, pixels
+        self._sources: dict[Optimizer, Source] = {}
         try:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
         except ValueError as error:
@@ -238,9 +239,15 @@ class Network:
             for parameter in unit.parameters
         }
 
+    def source(self, optimizer: Optimizer) -> Source:
+        """Return the source of the program that trains this network with an optimiser, printed once."""
+        if optimizer not in self._sources:
+            self._sources[optimizer] = program_source(self.plan(optimizer))
+        return self._sources[optimizer]
+
     def compile(self, optimizer: Optimizer, progress: Any = None) -> Native:
         """Return the compiled program, from the cache or newly compiled (`progress`: see get_program)."""
-        return get_program(program_source(self.plan(optimizer)), progress)
+        return get_program(self.source(optimizer), progress)
 
 
 def forward_steps(unit: Unit, node: Node) -> list[Step]:

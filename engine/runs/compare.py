@@ -208,7 +208,7 @@ def train_once(
 def measure(trainer: Trainer, seconds: float) -> SeedResult:
     """Measure a training's best parameters, on the test set, also shifted, and on the images trained on."""
     dataset = trainer.dataset
-    _, test = trainer.test()
+    test = trainer.test().accuracy
     _, train = trainer.evaluate(trainer.best_theta, trainer.images, dataset.train_labels, trainer.train_indices)
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
     return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted)
@@ -227,7 +227,7 @@ def with_p_values(results: Sequence[Comparison]) -> list[Comparison]:
 def shifted_accuracy(trainer: Trainer, dataset: Dataset, distance: int) -> float:
     """Return the mean accuracy on the test set shifted by `distance` pixels in each of the four directions."""
     images = (shift(dataset.test_images, dx, dy) for dx, dy in shifts(distance))
-    return float(np.mean([trainer.test(moved)[1] for moved in images]))
+    return float(np.mean([trainer.test(moved).accuracy for moved in images]))
 
 
 def shifts(distance: int) -> Iterator[tuple[int, int]]:

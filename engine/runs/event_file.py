@@ -1,6 +1,5 @@
 """TensorBoard's event files, written by tensorboardX (an extra): ``log: tensorboard``."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ class EventFile:
     def __init__(self, folder: Path, epochs: int) -> None:
         from tensorboardX import SummaryWriter
 
-        before = any((folder / FOLDER).glob("*"))
-        # Files begun within the same second would have the same name without the process's number.
-        suffix = f".{os.getpid()}"
+        before = len(list((folder / FOLDER).glob("*")))
+        # Files are read in the order of their names, which tell the second that they were begun in, and no more.
+        suffix = f".{before:06d}"
         self.writer: Any = SummaryWriter(
             str(folder / FOLDER), purge_step=epochs + 1 if before else None, filename_suffix=suffix
         )

@@ -35,7 +35,7 @@ from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
-from lenumba.engine.training.trainer import Trainer
+from lenumba.engine.training.trainer import TestResult, Trainer
 
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
 CHECKPOINT_SECONDS = 5.0  # at most this much training, and one epoch more, is repeated after a crash
@@ -194,7 +194,7 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
     except DivergedError as error:
         record.write("diverged", wall_s=record.seconds)
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
-    found = {} if interruption.signal is not None else {**results(trainer), **outcome(trainer)}
+    found = {} if interruption.signal is not None else results_and_recall(trainer)
     if interruption.signal is not None:  # it may have come during the test, which is repeated then
         record.write("interrupted", wall_s=record.seconds)
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
@@ -232,23 +232,23 @@ def train(trainer: Trainer, folder: Path, hooks: Hooks) -> None:
         save(trainer, folder)
 
 
-def outcome(trainer: Trainer) -> dict[str, Any]:
-    """Return what the test says of each class: the recall of those with test images, and those never predicted."""
-    confusion, names = trainer.confusion(), trainer.dataset.class_names
-    recall, tested, predicted = precision_and_recall(confusion)[1], confusion.sum(axis=1), confusion.sum(axis=0)
-    return {
-        "recall": {name: float(recall[k]) for k, name in enumerate(names) if tested[k]},
-        "never_predicted": [name for k, name in enumerate(names) if tested[k] and not predicted[k]],
-    }
-
-
-def results(trainer: Trainer) -> dict[str, Any]:
+def results(trainer: Trainer, test: TestResult | None = None) -> dict[str, Any]:
     """Return what a finished run's training has brought, and nothing else decides: weights and test results."""
-    test_loss, test_accuracy = trainer.test()
+    test = test or trainer.test()
     return {
-        "test_accuracy": test_accuracy,
-        "test_loss": test_loss,
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
         "best_epoch": trainer.progress.best_epoch,
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
+    }
+
+
+def results_and_recall(trainer: Trainer) -> dict[str, Any]:
+    """Return the results, the recall of each class with test images, and those of them that were never predicted."""
+    test, names = trainer.test(), trainer.dataset.class_names
+    recall, tested, predicted = precision_and_recall(test.confusion)[1], *(test.confusion.sum(axis=k) for k in (1, 0))
+    return results(trainer, test) | {
+        "recall": {name: float(recall[k]) for k, name in enumerate(names) if tested[k]},
+        "never_predicted": [name for k, name in enumerate(names) if tested[k] and not predicted[k]],
     }

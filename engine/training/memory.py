@@ -12,7 +12,6 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.training.executor import shard_limit
 from lenumba.kernels.compile.native import is_cached
-from lenumba.kernels.program.source import program_source
 
 MB = 1_000_000
 # Measured on Linux x86-64: LLVM at work; Numba beside it, and what it allocates for each byte of a program's text.
@@ -49,7 +48,7 @@ def training_needs(
     held = size * (2 + optimizer.states) + size // 16
     largest = 4 * max((unit.parameter_count for unit in network.units), default=0)
     copies = max(6 * largest, held + largest)
-    source = program_source(network.plan(optimizer))
+    source = network.source(optimizer)
     numba = 0 if "numba" in sys.modules else NUMBA
     compiling = 0 if is_cached(source) else numba + COMPILING * len(source.text)
     return {

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
+
+
+class TestResult(NamedTuple):
+    """Mean loss and accuracy, and int64 [classes, classes]: test images of class i (row) taken for class j."""
+
+    loss: float
+    accuracy: float
+    confusion: np.ndarray
 
 
 class Trainer:
@@ -253,16 +261,12 @@ class Trainer:
         finally:
             self.executor.smooth(self.config.loss.label_smoothing)
 
-    def test(self, images: np.ndarray | None = None) -> tuple[float, float]:
-        """Return the best parameters' mean loss and accuracy on the test set; `images`: in place of the set's own."""
+    def test(self, images: np.ndarray | None = None) -> TestResult:
+        """Return what the best parameters bring on the test set; `images`: in place of the set's own."""
         images, labels = self.dataset.test_images if images is None else images, self.dataset.test_labels
-        return self.evaluate(self.best_theta, planar(images), labels, np.arange(len(labels)))
-
-    def confusion(self) -> np.ndarray:
-        """Return int64 [classes, classes]: test images of class i (row) that the best parameters take for class j."""
-        images, labels = planar(self.dataset.test_images), self.dataset.test_labels
-        _, outputs = self._judge(self.best_theta, images, labels, np.arange(len(labels)))
-        return confusion_matrix(labels, predicted_classes(outputs), self.dataset.classes)
+        loss, outputs = self._judge(self.best_theta, planar(images), labels, np.arange(len(labels)))
+        confusion = confusion_matrix(labels, predicted_classes(outputs), self.dataset.classes)
+        return TestResult(loss, accuracy_of(outputs, labels), confusion)
 
     def evaluate(
         self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray

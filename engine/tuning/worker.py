@@ -145,7 +145,7 @@ class Worker:
         """Read the test set with the weights that an earlier job has left."""
         trainer = self.trainer(job, job["seeds"][0])
         trainer.best_theta[:] = np.load(job["weights"])
-        loss, accuracy = trainer.test()
+        loss, accuracy, _ = trainer.test()
         return {"test_accuracy": accuracy, "test_loss": loss}
 
 

@@ -94,7 +94,7 @@ def environment_digest() -> str:
 
 def kernel_files(text: str) -> set[str]:
     """Return the modules that a program's text imports, and those of the same packages that they import."""
-    waiting, found = imported(text, ""), set[str]()
+    waiting, found = set(imported(text, "")), set[str]()
     packages = {name.partition(".")[0] for name in waiting}
     while waiting:
         name = waiting.pop()
@@ -104,7 +104,8 @@ def kernel_files(text: str) -> set[str]:
     return found
 
 
-def imported(text: str, package: str) -> set[str]:
+@functools.lru_cache(256)
+def imported(text: str, package: str) -> frozenset[str]:
     """Return what a module of `package` imports: modules, and members as ``module.member``, which may be modules."""
     names = set()
     for origin, members in IMPORTS.findall(text):
@@ -112,7 +113,7 @@ def imported(text: str, package: str) -> set[str]:
         if origin.startswith("."):
             origin = resolve_name(origin, package) if package else origin[1:]
         names |= {origin, *(f"{origin}.{member}" for member in listed)} if origin else set(listed)
-    return names
+    return frozenset(names)
 
 
 @functools.cache

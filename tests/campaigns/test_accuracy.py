@@ -111,7 +111,7 @@ def measure(side: str, seed: int, root: str) -> float:
         return 100 * TorchTwin(loaded, dataset).test_accuracy()
     trainer = Trainer(loaded, dataset)
     assert len(list(trainer.epochs())) == loaded.config.train.epochs
-    return 100 * trainer.test()[1]
+    return 100 * trainer.test().accuracy
 
 
 def equivalence(first: list[float], second: list[float]) -> tuple[float, float, float]:

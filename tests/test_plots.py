@@ -23,6 +23,8 @@ from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.recording import IMAGES, GradientProbe
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
+from lenumba.engine.tuning.plots import draw as draw_study
+from lenumba.engine.tuning.space import Space
 
 CONV = """
 data: {name: bars, samples: 96, batch_size: 16}
@@ -223,3 +225,23 @@ def test_event_files_hold_the_history(rich_run):
 def test_recipes_record_nothing_unless_asked():
     config = load_config("lenet").config
     assert (config.plots, config.log) == (False, None)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.9])
+def test_studies_are_drawn_without_a_warning_where_trials_have_no_errors(recwarn, tmp_path, value):
+    space = Space(
+        read_config(f"{CONV}tune: {{space: {{optimizer.learning_rate: {{low: 0.001, high: 0.1}}}}}}", "x.yaml")
+    )
+    rows = [
+        {
+            "trial": trial,
+            "state": "finished",
+            "value": v,
+            "curves": [[v, v]],
+            "params": {"optimizer.learning_rate": 0.01 + trial / 100},
+        }
+        for trial, v in enumerate((1.0, value))
+    ]
+    draw_study(tmp_path, space, None, rows)
+    assert len(list(tmp_path.glob("*.png"))) == 3
+    assert not [str(warning.message) for warning in recwarn]

@@ -1,6 +1,7 @@
 """A study's plots as PNG; raises ImportError without Matplotlib."""
 
 import math
+import warnings
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]])
     def save(name: str, paint: Any, *, wide: float = 8) -> None:
         figure = Figure(figsize=(wide, 5), layout="constrained")
         FigureCanvasAgg(figure)
-        paint(axes := figure.add_subplot())
-        axes.spines[["top", "right"]].set_visible(False)
-        with durable(folder / name) as path:
+        with durable(folder / name) as path, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on axes whose values are all the same
+            paint(axes := figure.add_subplot())
+            axes.spines[["top", "right"]].set_visible(False)
             figure.savefig(path, dpi=120, format="png")
 
     save("history.png", lambda axes: history(axes, space, [row for row in rows if row["state"] == "finished"]))
@@ -47,10 +49,16 @@ def history(axes: Any, space: Space, finished: list[dict[str, Any]]) -> None:
     numbers = [row["trial"] for row in order]
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
-    axes.set_yscale("log", nonpositive="clip")
+    to_log_scale(axes)
     label = "validation error" if accuracy else METRICS[space.tune.metric]
     axes.set(xlabel="trial", ylabel=label, title="History")
     axes.legend()
+
+
+def to_log_scale(axes: Any) -> None:
+    """Give what is drawn a log scale, unless no value is above 0: no trial left an error, say."""
+    if math.isfinite(axes.dataLim.minposy):
+        axes.set_yscale("log", nonpositive="clip")
 
 
 def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
@@ -63,7 +71,7 @@ def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
                 style = {"color": "tab:red", "label": "trial 0, the recipe as written", "zorder": 3}
             values = curve if loss else [1 - abs(value) for value in curve]  # see progress_value
             axes.plot(range(1, len(curve) + 1), values, marker="." if len(curve) < 3 else None, **style)
-    axes.set_yscale("log", nonpositive="clip")
+    to_log_scale(axes)
     label = "validation loss" if loss else "validation error"
     axes.set(xlabel="epoch", ylabel=label, title="Learning curves (grey: pruned)")
     if rows and rows[0]["curves"]:

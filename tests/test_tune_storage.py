@@ -125,6 +125,18 @@ def test_record_that_is_lost_is_no_reason_to_begin_anew(lenumba, begun):
     assert len(trials()) == 2
 
 
+@pytest.mark.parametrize(
+    "value", ['{"storage": 5}', '{"storage": []}', '{"storage": ""}', '{"recipe": [1]}', '{"status": 3}']
+)
+@pytest.mark.parametrize("command", [["tiny.yaml"], ["--resume"], ["--status"]])
+def test_record_of_wrong_types_is_refused_in_one_line(refused, begun, command, value):
+    folder = begun()
+    (folder / "study.json").write_text(value)
+    before = kept(folder)
+    assert "studies/tiny/study.json: " in refused(3, "tune", *command)
+    assert kept(folder) == before
+
+
 @pytest.mark.parametrize("url", [(), ("--storage", URL)], ids=["journal", "database"])
 def test_what_a_killed_study_left_goes_with_the_next(lenumba, begun, url):
     folder = begun(*url)

@@ -4,10 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
+from lenumba.engine.common.kinds import LOOSE, checked
 from lenumba.engine.config.config import LoadedConfig, read_config
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.storage import JOURNAL, hide_password, need_optuna
@@ -15,6 +19,23 @@ from lenumba.engine.tuning.storage import JOURNAL, hide_password, need_optuna
 STUDIES = Path("studies")
 RECORD = "study.json"
 RESUMABLE = ("data.root", "train.threads", "tune.trials", "tune.finalists", "tune.final_seeds")
+
+
+@with_config(LOOSE)
+class Record(TypedDict, total=False):
+    """``study.json``, as far as anything reads it."""
+
+    recipe: str
+    status: str
+    storage: Annotated[str, Field(min_length=1)]
+
+
+ADAPTER = TypeAdapter(Record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return ``study.json``, an empty record where it is missing or no JSON; DataError where a value is wrong."""
+    return checked(ADAPTER, read_json(folder / RECORD), folder / RECORD, "mend it, or remove the file")
 
 
 def study_folder(name: str) -> Path:
@@ -49,7 +70,7 @@ def load_study_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConf
         if key not in RESUMABLE:
             raise ConfigError(f"override {key}: a resumed study keeps it; only {', '.join(RESUMABLE)} may change")
     loaded = read_config(folder / "config.yaml", str(folder / "config.yaml"), overrides)
-    name = read_json(folder / RECORD).get("recipe", folder.name)
+    name = read_record(folder).get("recipe", folder.name)
     return LoadedConfig(name, loaded.source, loaded.config, loaded.origins)
 
 
@@ -68,7 +89,7 @@ def recorded_storage(folder: Path, given: str | None) -> str | None:
     DataError
         Where the study's journal is missing.
     """
-    given, known = None if given is None else absolute_url(given), read_json(folder / RECORD).get("storage")
+    given, known = None if given is None else absolute_url(given), read_record(folder).get("storage")
     if known is None:
         if not (folder / "config.yaml").exists() or (folder / JOURNAL).exists() or given is not None:
             return given
@@ -114,7 +135,7 @@ def open_study(storage: Any, folder: Path, space: Space, digest: str) -> Any:
         "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first),
         "none": optuna.pruners.NopPruner(),
     }[space.tune.pruner]
-    if known := read_json(folder / RECORD).get("storage"):
+    if known := read_record(folder).get("storage"):
         try:
             study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
         except KeyError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, LenumbaError
-from lenumba.engine.common.files import read_json, remove_leftovers, write_json, write_text
+from lenumba.engine.common.files import remove_leftovers, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
@@ -22,6 +22,7 @@ from lenumba.engine.tuning.record import (
     STUDIES,
     load_study_config,
     open_study,
+    read_record,
     recorded_storage,
     study_folder,
 )
@@ -108,7 +109,7 @@ def run_study(
         make_folder(folder)
         remove_leftovers(folder)
         facts = {"recipe": loaded.name, "storage": hide_password(url) if url else JOURNAL, "jobs": jobs}
-        write_json(folder / RECORD, {**read_json(folder / RECORD), **facts, "status": "running"})
+        write_json(folder / RECORD, {**read_record(folder), **facts, "status": "running"})
         # Last, as it makes the folder a study, whose record is to tell where its trials are.
         write_text(folder / "config.yaml", dump_config(portable(loaded.config)))
         ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=jobs)
@@ -168,7 +169,7 @@ def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
     """Return how far a study is, without touching it."""
     space = Space(load_study_config(folder))
     optuna, url = need_optuna(), recorded_storage(folder, storage)
-    recorded = read_json(folder / RECORD)
+    recorded = read_record(folder)
     with telling_faults(folder, url):
         try:
             study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, url))

@@ -66,8 +66,16 @@ class Commands(click.Group):
             reason = " ".join(str(failure).split()) or "an allocation failed"
             raise DataError(f"memory: not enough for this ({reason}); use less data or a smaller network") from None
         except OSError as failure:
-            where = failure.filename or ("" if settle_output() else "standard output")
+            where = failure.filename or ("standard output" if is_printing(failure) else "")
             raise DataError(f"{where}{': ' * bool(where)}{failure.strerror or failure}") from None
+
+
+def is_printing(failure: OSError) -> bool:
+    """Return whether an error came from a line that was being printed; unbuffered output leaves no other trace."""
+    trace = failure.__traceback__
+    while trace and trace.tb_frame.f_code is not click.echo.__code__:
+        trace = trace.tb_next
+    return trace is not None
 
 
 def tell(line: str) -> None:
@@ -85,14 +93,12 @@ def prepare_streams() -> None:
             getattr(sys, name).reconfigure(errors="replace")
 
 
-def settle_output() -> bool:
-    """Flush stdout and return True; where that fails, drop what is left, which Python would complain about at exit."""
+def settle_output() -> None:
+    """Flush stdout; where that fails, drop what is left, which Python would complain about at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
 
 
 def split_arguments(config: str | None, overrides: tuple[str, ...]) -> tuple[str | None, list[str]]:

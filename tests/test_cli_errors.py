@@ -215,11 +215,11 @@ def test_training_with_closed_streams(place, closed):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_output_that_cannot_be_written_exits_with_3(place):
-    result = shell("lenumba schema > /dev/full")
-    assert result.returncode == 3
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["schema", "runs", "train tiny.yaml"])
+def test_output_that_cannot_be_written_is_named_and_exits_with_3(place, command, unbuffered):
+    result = shell(f"export PYTHONUNBUFFERED={unbuffered}; lenumba {command} > /dev/full")
+    assert (result.returncode, result.stderr) == (3, "error: standard output: No space left on device\n")
 
 
 def test_terminal_without_unicode_gets_question_marks(place):

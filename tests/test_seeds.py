@@ -52,6 +52,21 @@ def test_finished_seeds_are_not_trained_again(lenumba, place, trained):
     assert [line.split()[0] for line in result.stdout.splitlines()[2:7]] == ["5", "6", "7", "8", "mean"]
 
 
+def test_finished_seed_whose_configuration_was_edited_is_not_taken_for_another(lenumba, refused, place, trained):
+    config = place / "here/seed-5/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("batch_size: 32", "batch_size: 64"))
+    command = ["train", "tiny.yaml", "train.seed=5", "--seeds", 1, "--out", "here"]
+    fault = refused(2, *command, "data.batch_size=64")
+    assert "here/seed-5/config.yaml:" in fault
+    assert "data.batch_size: expected 32, which here/seed-5 was trained with, found 64" in fault
+
+    config.write_text(text.replace("epochs: 3", "epochs: 5"))
+    assert lenumba(*command, "train.epochs=5").exit_code == 0
+    assert len((place / "here/seed-5/metrics.jsonl").read_text().splitlines()) == 5
+    assert read_json(place / "here/seed-5/run.json")["epochs"] == 5
+
+
 def test_interrupted_seeds_go_on_to_the_same_weights(lenumba, spawn, place, trained):
     process = spawn("train", "tiny.yaml", "train.seed=5", "train.threads=1", "--seeds", 3, "--out", "again", patch=STOP)
     _, errors = process.communicate(timeout=120)

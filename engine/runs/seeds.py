@@ -1,7 +1,7 @@
 """One configuration trained with several seeds, each in a run folder of its own, side by side in one folder."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from lenumba.engine.common.errors import ConfigError, DivergedError, Interrupted
 from lenumba.engine.common.files import SUFFIX, write_json
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.runs.changes import deciding, differences
+from lenumba.engine.runs.checkpoint import LAST, Checkpoint
 from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import (
     LOCK,
@@ -117,7 +118,7 @@ def train_seed(
     """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
     record = read_run_json(path)
-    if record.get("status") == "finished" and isinstance(record.get("test_accuracy"), float):
+    if is_finished(path, item, record):
         if (path / LOCK).exists():  # of a process that was killed when all was done
             with locked(path):
                 pass
@@ -136,6 +137,13 @@ def train_seed(
             raise DivergedError(f"seed {item.config.train.seed}: {error}") from None
     seconds = sum(line["seconds"] for line in read_history(path))
     return SeedFigures(item.config.train.seed, seconds, record["test_accuracy"])
+
+
+def is_finished(path: Path, item: LoadedConfig, record: Mapping[str, Any]) -> bool:
+    """Return whether a seed has been trained with this configuration, whatever its ``config.yaml`` was made to say."""
+    if record.get("status") != "finished" or not isinstance(record.get("test_accuracy"), float):
+        return False
+    return not any(differences(Checkpoint.read(path / LAST).state.get("config") or {}, deciding(item.config)))
 
 
 def follow_training(hooks: CompareHooks, item: LoadedConfig, name: str, place: tuple[int, int]) -> Hooks:

@@ -4,9 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
-
-from tqdm import tqdm
+from typing import Any, Self
 
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.progress import EpochRecord
@@ -18,10 +16,17 @@ from lenumba.engine.training.trainer import Trainer
 COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
 
 
+def make_bar(**options: Any) -> Any:
+    """Return a bar of tqdm, which is imported only where one is drawn: that takes a while."""
+    from tqdm import tqdm
+
+    return tqdm(**options)
+
+
 class OnBar:
     """A context with a bar on stderr, or none, that is gone at its end."""
 
-    bar: tqdm | None = None
+    bar: Any = None  # a tqdm
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +81,7 @@ class TrainingDisplay(OnBar):
                 self.echo("compiling the network; the next start finds it in the cache")
             return
         if self.bar is None:
-            self.bar = tqdm(total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}")
+            self.bar = make_bar(total=total, leave=False, bar_format="{desc:<34} {n_fmt}/{total_fmt} |{bar}| {elapsed}")
         self.bar.n = done
         self.bar.set_description_str(f"compiling {step}")
 
@@ -94,7 +99,7 @@ class TrainingDisplay(OnBar):
         )
         self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
         if self.terminal:
-            self.bar = tqdm(
+            self.bar = make_bar(
                 total=self.epochs * self.images,
                 initial=trainer.progress.epoch * self.images,
                 unit=" images",
@@ -154,9 +159,9 @@ class ComparisonDisplay(OnBar):
         if not silent:
             self.hooks = CompareHooks(self._compile, self._watch, self._done, download_bar=True, finished=draw_plots)
 
-    def _make_bar(self) -> tqdm:
+    def _make_bar(self) -> Any:
         form = "{desc:<34} {percentage:3.0f} % |{bar}| {elapsed}<{remaining}"
-        return tqdm(total=1.0, leave=False, dynamic_ncols=True, bar_format=form)
+        return make_bar(total=1.0, leave=False, dynamic_ncols=True, bar_format=form)
 
     def _compile(self, step: str, done: int, total: int) -> None:
         if self.bar is not None:
@@ -186,6 +191,6 @@ class StepBar(OnBar):
         if self.bar is None:
             if not sys.stderr.isatty():
                 return
-            self.bar = tqdm(leave=False, dynamic_ncols=True, bar_format="{desc:<34} {percentage:3.0f} % |{bar}|")
+            self.bar = make_bar(leave=False, dynamic_ncols=True, bar_format="{desc:<34} {percentage:3.0f} % |{bar}|")
         self.bar.total, self.bar.n = total, done
         self.bar.set_description_str(step)

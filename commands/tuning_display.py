@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from lenumba.commands.display import OnBar
+from lenumba.commands.display import OnBar, make_bar
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.report import rows, trial_line
 from lenumba.engine.tuning.study import Hooks
@@ -50,7 +48,7 @@ class StudyDisplay(OnBar):
             self._note_best(row)
         if sys.stderr.isatty():
             form = "{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
-            self.bar = tqdm(total=ledger.total, initial=self.done, leave=False, dynamic_ncols=True, bar_format=form)
+            self.bar = make_bar(total=ledger.total, initial=self.done, leave=False, dynamic_ncols=True, bar_format=form)
             self.bar.set_description_str("trials")
 
     def _note_best(self, row: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ class OnBar:
     """A context with a bar on stderr, or none, that is gone at its end."""
 
     bar: Any = None  # a tqdm
+    _print: Callable[[str], None]
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +39,18 @@ class OnBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+    def echo(self, text: str) -> None:
+        """Print a line; one that nobody can read any more must not end what is shown."""
+        with contextlib.suppress(OSError):
+            self._print(text)
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.clear()
+        self.echo(text)
+        if self.bar is not None:
+            self.bar.refresh()
 
 
 class TrainingDisplay(OnBar):
@@ -62,18 +75,6 @@ class TrainingDisplay(OnBar):
             self.hooks = Hooks(
                 self._compile, self._watch, self._epoch, self._start, self._line, self._finished, download_bar=True
             )
-
-    def echo(self, text: str) -> None:
-        """Print a line; one that nobody can read any more must not end the training."""
-        with contextlib.suppress(OSError):
-            self._print(text)
-
-    def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.clear()
-        self.echo(text)
-        if self.bar is not None:
-            self.bar.refresh()
 
     def _compile(self, step: str, done: int, total: int) -> None:
         if not self.terminal:
@@ -176,11 +177,10 @@ class ComparisonDisplay(OnBar):
         if self.bar is not None:
             self.bar.update(number / count - self.bar.n)
             return
-        with contextlib.suppress(OSError):
-            self._print(
-                f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
-                f"{result.seconds:.1f} s"
-            )
+        self.echo(
+            f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
+            f"{result.seconds:.1f} s"
+        )
 
 
 class StepBar(OnBar):

@@ -1,6 +1,5 @@
 """How the command line shows a study: one bar on stderr, one line a trial on stdout."""
 
-import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,19 +26,13 @@ class StudyDisplay(OnBar):
         self._print = echo
         self.hooks = Hooks() if silent else Hooks(self._start, self._trial, self._progress, self._stage)
 
-    def _echo(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.clear()
-        with contextlib.suppress(OSError):
-            self._print(text)
-
     def _start(self, folder: Path, ledger: Ledger, threads: int) -> None:
         self.tune, self.best = ledger.space.tune, ""
         self.best_value = 0.0
         counts = ledger.counts()
         self.done = counts["finished"] + counts["pruned"]
         known = f", {self.done} of them done" if self.done else ""
-        self._echo(
+        self._line(
             f"study {folder}: {ledger.total} trials{known}; {ledger.space.tune.sampler}, pruner "
             f"{ledger.space.tune.pruner}, {ledger.jobs} worker{'s' * (ledger.jobs > 1)} with {threads} "
             f"thread{'s' * (threads > 1)} each; trial 0 is the recipe as written"
@@ -60,7 +53,7 @@ class StudyDisplay(OnBar):
 
     def _trial(self, row: dict[str, Any]) -> None:
         self._note_best(row)
-        self._echo(trial_line(self.tune, row))
+        self._line(trial_line(self.tune, row))
 
     def _progress(self, counts: dict[str, int], figures: dict[str, Any]) -> None:
         if self.bar is not None:
@@ -77,4 +70,4 @@ class StudyDisplay(OnBar):
             self.bar.set_description_str(text)
             self.bar.refresh()
         elif done == total and total:
-            self._echo(f"{text}: {total} trainings") if text == "finals" else None
+            self._line(f"{text}: {total} trainings") if text == "finals" else None

@@ -120,6 +120,8 @@ def imported(text: str, package: str) -> frozenset[str]:
 def module_text(module: str) -> str | None:
     """Return the source of a module, None where there is no such file."""
     root, *rest = module.split(".")
+    if len(rest) > 1 and module_text(module.rpartition(".")[0]) is not None:
+        return None  # a member of a module, which has no modules inside
     path = root_file(root).parent.joinpath(*rest).with_suffix(".py") if rest else root_file(root)
     return path.read_text(encoding="utf-8") if path.is_file() else None
 

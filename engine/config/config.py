@@ -122,6 +122,12 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
         yield "data.root", f"expected the path of your files for the data set {config.data.name}, found null"
     if config.data.root is not None and config.data.name not in (*OWN_FILES, *PUBLISHED):
         yield "data.root", f"expected null for the data set {config.data.name}, which reads no files"
+    elif isinstance(roots := config.data.root, tuple):
+        if config.data.name not in OWN_FILES:
+            yield "data.root", f"expected one folder for the data set {config.data.name}, found a list"
+        for index, root in enumerate(roots):
+            if root in roots[:index]:
+                yield f"data.root.{index}", f"{root[:80]!r} is already item {roots.index(root)}; list each once"
     size = config.data.image_size
     if config.data.name == "folder" and size is None:
         yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"

@@ -46,6 +46,7 @@ Dataset = Annotated[str, AfterValidator(_known_dataset), Field(json_schema_extra
 Count = Annotated[int, Field(ge=0)]
 Class = Annotated[int, Field(ge=0, le=999)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Root = Annotated[str, Field(max_length=1024)]
 
 
 class Data(Strictly):
@@ -55,9 +56,10 @@ class Data(Strictly):
         description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'digits8x8' comes with "
         "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root."
     )
-    root: Annotated[str, Field(max_length=1024)] | None = Field(
+    root: Root | Annotated[tuple[Root, ...], LIST, Field(min_length=1, max_length=64)] | None = Field(
         None,
-        description="Folder with the data set's files (npz: the file itself); null: the download cache.",
+        description="Folder with the data set's files (npz: the file itself); null: the download cache. Of your own "
+        "files also a list of them, which are joined, the classes by their names.",
     )
     image_size: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
         None, description="folder: [height, width, channels] that pictures are resized to; 1 channel is grey, 3 RGB."

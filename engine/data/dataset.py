@@ -16,6 +16,7 @@ from lenumba.engine.data.bundled import read_digits8x8
 from lenumba.engine.data.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
 from lenumba.engine.data.idx import idx_sha256, read_idx
 from lenumba.engine.data.images import load_image, prepare_digit
+from lenumba.engine.data.joined import join
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.data.picture_folder import read_folder
 from lenumba.engine.data.splits import split_validation
@@ -177,7 +178,7 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 def load_dataset(
     name: str,
-    root: Root = None,
+    root: Root | Sequence[str] = None,
     progress: bool = False,
     image_size: tuple[int, int, int] | None = None,
     judging: bool = False,
@@ -192,9 +193,10 @@ def load_dataset(
     ----------
     name : str
         A key of `DATASETS`.
-    root : path-like, optional
-        The folder with the files (for ``npz``, the file). Without it, published data sets are searched for as
-        `lenumba.engine.data.download` describes; ``folder``, ``npz`` and ``idx`` need it.
+    root : path-like or sequence of str, optional
+        The folder with the files (for ``npz``, the file); of several, all are joined, each divided as it would be
+        alone. Without it, published data sets are searched for as `lenumba.engine.data.download` describes;
+        ``folder``, ``npz`` and ``idx`` need it.
     progress : bool
         Draw a progress bar on standard error for each download.
     image_size : tuple of int, optional
@@ -215,7 +217,11 @@ def load_dataset(
         than the data set's.
     """
     spec = dataset_spec(name)
-    arrays = spec.load(Request(name, root, progress, image_size, judging))
+    if root is None or isinstance(root, str | os.PathLike):
+        arrays = spec.load(Request(name, root, progress, image_size, judging))
+    else:  # one of them may lack a part or have one class, as long as all together do not
+        requests = [Request(name, each, progress, image_size, judging=True) for each in root]
+        arrays = join({str(each.root): assemble(str(each.root), spec.load(each), judging=True) for each in requests})
     return assemble(name, arrays, spec.image_shape, spec.class_names, judging)
 
 

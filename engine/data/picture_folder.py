@@ -124,7 +124,7 @@ def list_parts(root: Path, judging: bool) -> tuple[dict[str, Pictures], list[str
     notes = [note for listing in listings.values() for note in listing.notes()]
     others = [name for name in subfolders(root) if root / name not in folders.values()]
     notes += [f"{root}: left out: the folders beside {known.folder.name}: {', '.join(others)}"] if others else []
-    if "test" not in found:
+    if "test" not in found and "validation" in found:
         notes.append(f"{folders['validation']}: taken as the test set, as there is no folder test")
         found["test"] = found.pop("validation")
     elif "validation" in found:

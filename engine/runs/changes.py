@@ -28,11 +28,16 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, 
         for key in old:
             if key in new:
                 yield from differences(old[key], new[key], f"{path}.{key}" if path else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and nested(old + new):
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from differences(one, other, f"{path}.{index}")
     elif old != new:
         yield path, old, new
+
+
+def nested(items: Sequence[Any]) -> bool:
+    """Return whether a list's items have parts of their own, which can be told apart by name."""
+    return all(isinstance(item, Mapping | list) for item in items)
 
 
 def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:

@@ -214,8 +214,13 @@ def keep_history(folder: Path, epochs: int) -> None:
 def portable(config: Config) -> Config:
     """Return the configuration with the paths of its data absolute, so that the run can be used from any folder."""
     given = {name: getattr(config.data, name) for name in ("root", "decisions")}
-    paths = {name: lasting(path) for name, path in given.items() if path is not None}
+    paths = {name: lasting_all(path) for name, path in given.items() if path is not None}
     return config.model_copy(update={"data": config.data.model_copy(update=paths)})
+
+
+def lasting_all(names: str | Sequence[str]) -> str | tuple[str, ...]:
+    """Return what :func:`lasting` makes of a path, or of each of several."""
+    return lasting(names) if isinstance(names, str) else tuple(map(lasting, names))
 
 
 def lasting(name: str) -> str:

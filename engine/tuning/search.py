@@ -9,7 +9,7 @@ from typing import Any
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads
-from lenumba.engine.runs.folders import lasting
+from lenumba.engine.runs.folders import lasting_all
 from lenumba.engine.tuning import report
 from lenumba.engine.tuning.ledger import MAX_LOSSES, Claim, Ledger
 from lenumba.engine.tuning.pool import Pool
@@ -53,7 +53,7 @@ class Search:
         base = json.loads(json.dumps(space.base))
         base["train"]["threads"] = self.threads
         if base["data"]["root"] is not None:
-            base["data"]["root"] = lasting(base["data"]["root"])
+            base["data"]["root"] = lasting_all(base["data"]["root"])
         target = space.tune.target if space.tune.metric == "seconds_to_accuracy" else None
         self.pool = Pool(jobs, {"base": base, "name": space.loaded.name, "metric": space.tune.metric, "target": target})
         self.compiled, self.compile_seconds, self.ran, self.search_s = 0, 0.0, 0, 0.0

@@ -7,6 +7,7 @@ import pytest
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.runs.verify import verify_run
@@ -140,3 +141,26 @@ def test_patience_that_has_ended_already_ends_the_run_after_the_epoch_that_has_b
     record = resume_run(cut, hooks=Hooks(note=notes.append)).summary
     assert record["epochs"] in (10, 11, 12)
     assert verify_run(cut).difference is None
+
+
+@pytest.mark.parametrize("normalize", ["mean_std", "none"])
+def test_runs_that_drew_other_samples_do_not_go_on(place, lenumba, refused, normalize):
+    """Earlier versions took the first ones, and their checkpoints do not tell."""
+    changes = ["data.samples=64", "data.validation=16", f"data.normalize={normalize}"]
+    assert lenumba("train", "tiny.yaml", *changes, "--out", "run", "-q").exit_code == 0
+
+    def rewrite(**state):
+        last = Checkpoint.read(Path("run/last.safetensors"))
+        Checkpoint(last.path, last.tensors, {**last.state, **state}).write()
+
+    if normalize == "mean_std":
+        mean = Checkpoint.read(Path("run/last.safetensors")).state["mean"]
+        rewrite(drawn_sha256=None)
+        assert lenumba("train", "--resume", "run", "train.epochs=4", "-q").exit_code == 0
+        rewrite(drawn_sha256=None, mean=[mean[0] + 1e-6])
+    else:
+        rewrite(drawn_sha256=None)
+    line = refused(3, "train", "--resume", "run", "train.epochs=5")
+    assert "was trained by an earlier version on other images than data.samples = 64 now draws" in line
+    assert line.endswith("lenumba train run/config.yaml init_from=run\n")
+    assert "data.samples" in refused(3, "verify", "run")

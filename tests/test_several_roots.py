@@ -1,6 +1,7 @@
 """Several folders or files as one data set: classes by name, each divided as it would be alone, and told of."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,35 @@ def test_a_run_of_several_folders(months, place, lenumba, monkeypatch):
     verified = lenumba("verify", "../run")
     assert verified.exit_code == 0, verified.output
     assert lenumba("check", "../own.yaml", "data.root=[../jan, ../february]").exit_code == 0
+
+
+def test_next_months_pictures(months, place, lenumba, refused):
+    """Resuming with another folder says how to go on with both, and that command works as it is."""
+    assert lenumba("train", "own.yaml", "--out", "runs/first", "-q").exit_code == 0
+    new = draw(place / "next month, all", {"dent": 9, "ok": 9, "scratch": 9}, first=400)
+    line = refused(3, "train", "--resume", "runs/first", f'data.root="{new.name}"')
+    assert "was trained on other data than folder now is; restore them; to train on with both: lenumba train " in line
+    command = shlex.split(line.rpartition("both: ")[2])
+    assert command[1:] == [
+        "train",
+        "runs/first/config.yaml",
+        f'data.root=[{place / "jan"}, "{new.name}"]',
+        "init_from=runs/first",
+    ]
+    assert lenumba(*command[1:], "-q").exit_code == 0
+    record = json.loads(Path("runs/own-001/run.json").read_text())
+    assert record["init_from"]["drawn"] == []
+    assert record["train_images"] + record["validation_images"] > 60
+    draw(place / "few", {"dent": 2}, first=500)  # too few to be trained on alone
+    line = refused(3, "train", "--resume", "runs/first", "data.root=few")
+    assert lenumba(*shlex.split(line.rpartition("both: ")[2])[1:], "-q").exit_code == 0
+    assert "both" not in refused(3, "train", "--resume", "runs/first", "data.root=nowhere")
+
+
+def test_pictures_added_to_the_same_folder(months, place, lenumba, refused):
+    assert lenumba("train", "own.yaml", "--out", "runs/first", "-q").exit_code == 0
+    draw(place / "jan", {"ok": 9}, first=600)
+    line = refused(3, "train", "--resume", "runs/first", "train.epochs=3")
+    command = "or train on with what is there: lenumba train runs/first/config.yaml init_from=runs/first"
+    assert line.endswith(f"{command}\n")
+    assert lenumba(*shlex.split(command)[8:], "-q").exit_code == 0

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.files import read_json
 from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
@@ -206,7 +207,11 @@ def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedCo
     except ValueError:  # a zero byte
         exists = False
     if exists:
-        return read_config(Path(text), text, overrides)
+        loaded = read_config(Path(text), text, overrides)
+        if Path(text).name == "config.yaml":  # a run's: its record has the recipe's name
+            recipe = read_json(Path(text).with_name("run.json")).get("recipe")
+            return replace(loaded, name=recipe) if isinstance(recipe, str) and Path(recipe).name == recipe else loaded
+        return loaded
     what = "file" if is_path else "recipe"
     hint = nearest(Path(text).stem, names)
     raise ConfigError(f"no {what} {text!r}{hint}; the recipes are {', '.join(names)}")

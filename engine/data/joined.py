@@ -23,8 +23,8 @@ def join(parts: Mapping[str, Dataset]) -> Arrays:
     shape, named = parts[first].image_shape, parts[first].named
     for root in others:
         if parts[root].image_shape != shape:
-            expected, found = ("×".join(map(str, size)) for size in (shape, parts[root].image_shape))
-            raise DataError(f"{root}: expected images of {expected}, as in {first}, found {found}; use files that fit")
+            size, other = ("×".join(map(str, sides)) for sides in (shape, parts[root].image_shape))
+            raise DataError(f"{root}: expected images of {size}, as in {first}, found {other}; use files that fit")
         if parts[root].named != named:
             without, having = (root, first) if named else (first, root)
             raise DataError(f"{without}: expected class_names, as {having} has them, found none; add them to both")

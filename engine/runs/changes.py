@@ -1,12 +1,18 @@
 """What decides a training's result, where two configurations differ in that, and what may change when a run goes on."""
 
+import contextlib
 import json
+import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.config.config import Config
-from lenumba.engine.runs.folders import portable
+from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.config.sections import OWN_FILES
+from lenumba.engine.config.yaml_file import load_value
+from lenumba.engine.runs.folders import load_run_config, portable
 
 #: What may change when a run goes on: how long it trains, and where and how fast.
 RESUMABLE = ("train.epochs", "train.patience", "train.threads", "data.root")
@@ -48,3 +54,31 @@ def check_overrides(overrides: Sequence[str], allowed: Sequence[str]) -> None:
             *others, last = allowed
             may = f"{', '.join(others)} and {last}" if others else last
             raise ConfigError(f"override {key}: a run keeps it; only {may} may change here, or start a new run")
+
+
+def training_on(folder: Path, loaded: LoadedConfig) -> str:
+    """Return the rest of a line that says that a run's data are others: the command that starts a run from this one.
+
+    Files that `data.root` was to be changed to are joined with the run's own.
+    """
+    before, after = (as_list(found.config.data.root) for found in (load_run_config(folder), loaded))
+    added = [root for root in after if root not in before and os.path.exists(os.path.expanduser(root))]
+    if added and loaded.config.data.name not in OWN_FILES:
+        return ""
+    roots = ", ".join(quoted(root) for root in (*before, *added))
+    command = ["lenumba", "train", str(folder / "config.yaml"), *([f"data.root=[{roots}]"] if added else [])]
+    what = "to train on with both" if added else "or train on with what is there"
+    return f"; {what}: {shlex.join([*command, f'init_from={folder}'])}"
+
+
+def quoted(text: str) -> str:
+    """Return a text as an item of a YAML list, in quotes where it needs them."""
+    with contextlib.suppress(ConfigError):
+        if load_value(f"[{text}]", "") == [text]:
+            return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def as_list(root: str | Sequence[str] | None) -> list[str]:
+    """Return the paths of `data.root`."""
+    return [] if root is None else [root] if isinstance(root, str) else [*root]

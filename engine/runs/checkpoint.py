@@ -18,10 +18,11 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import durable, sync
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
-from lenumba.engine.runs.changes import RESUMABLE, deciding, differences
+from lenumba.engine.runs.changes import RESUMABLE, deciding, differences, training_on
 from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network
@@ -187,12 +188,31 @@ class Checkpoint:
                 done = f"{progress.epoch} epochs that {self.path.parent} has done"
             raise loaded.error("train.epochs", f"expected at least the {done}, found {epochs}")
 
-    def check_data(self, trainer: Trainer) -> None:
-        """Raise DataError where the checkpoint was trained on other data than the trainer has."""
+    def check_data(self, dataset: Dataset, loaded: LoadedConfig) -> None:
+        """Raise DataError where the checkpoint was trained on other data, saying how to train on with these."""
         # None: imported, so trained on no data yet.
-        if self.state["data_sha256"] not in (None, trainer.dataset.sha256):
+        if self.state["data_sha256"] not in (None, dataset.sha256):
+            folder = self.path.parent
             raise DataError(
-                f"{self.path.parent}: was trained on other data than {trainer.dataset.name} now is; restore them"
+                f"{folder}: was trained on other data than {dataset.name} now is; restore them"
+                f"{training_on(folder, loaded)}"
+            )
+
+    def check_drawn(self, trainer: Trainer) -> None:
+        """Raise DataError where the checkpoint was trained on, or validated with, other images of the same data."""
+        if self.state["data_sha256"] is None:
+            return
+        if (known := self.state.get("drawn_sha256")) is not None:
+            same = known == trainer.drawn_sha256
+        elif trainer.config.data.normalize == "none":  # an earlier version's, which could only draw otherwise
+            same = trainer.config.data.samples is None
+        else:
+            same = np.allclose(self.normalization.mean, trainer.normalization.mean, rtol=1e-12, atol=0)
+        if not same:
+            folder = self.path.parent
+            raise DataError(
+                f"{folder}: was trained by an earlier version on other images than data.samples = "
+                f"{trainer.config.data.samples} now draws; go on with that version{training_on(folder, trainer.loaded)}"
             )
 
     def restore(self, trainer: Trainer) -> None:
@@ -225,8 +245,12 @@ def make_state(
     class_names: Sequence[str],
     image_shape: Sequence[int],
     data_sha256: str | None,
+    drawn_sha256: str | None = None,
 ) -> dict[str, Any]:
-    """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data and configuration."""
+    """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data and configuration.
+
+    `drawn_sha256` is that of the places, among the training images, of those that train and those that validate.
+    """
     return {
         "progress": asdict(progress),
         "seed": config.train.seed,
@@ -234,6 +258,7 @@ def make_state(
         "mean": normalization.mean.tolist(),
         "deviation": normalization.deviation.tolist(),
         "data_sha256": data_sha256,
+        "drawn_sha256": drawn_sha256,
         "class_names": list(class_names),
         "image_shape": list(image_shape),
     }
@@ -266,7 +291,7 @@ def checkpoints_of(trainer: Trainer, folder: Path) -> tuple[Checkpoint, Checkpoi
     dataset, executor = trainer.dataset, trainer.executor
     state = make_state(
         trainer.progress, trainer.config, trainer.normalization,
-        dataset.class_names, dataset.image_shape, dataset.sha256,
+        dataset.class_names, dataset.image_shape, dataset.sha256, trainer.drawn_sha256,
     )  # fmt: skip
     return make_checkpoints(
         folder, trainer.network, trainer.optimizer, executor.theta, trainer.best_theta, executor.state, state

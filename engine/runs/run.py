@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenumba.engine.common.errors import DivergedError, InterruptedRunError
+from lenumba.engine.common.errors import DataError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.common.metrics import precision_and_recall
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.runs.changes import RESUMABLE, check_overrides
+from lenumba.engine.runs.changes import RESUMABLE, check_overrides, training_on
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.facts import RunRecord, describe_run
 from lenumba.engine.runs.folders import (
@@ -130,8 +130,7 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     with locked(folder) as locks:
         last = Checkpoint.read(folder / LAST)
         last.check(loaded)
-        trainer = make_trainer(loaded, hooks)
-        last.check_data(trainer)
+        trainer = make_trainer(loaded, hooks, last)
         last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
         before = note_extension(last, loaded)
@@ -175,10 +174,24 @@ def reason_to_end(trainer: Trainer) -> str:
     return ""
 
 
-def make_trainer(loaded: LoadedConfig, hooks: Hooks) -> Trainer:
-    """Check the configuration, read the data and compile the network, in this order."""
+def make_trainer(loaded: LoadedConfig, hooks: Hooks, last: Checkpoint | None = None) -> Trainer:
+    """Check the configuration, read the data and compile the network, in this order.
+
+    With a run's last checkpoint, the data must be those that it was trained on.
+    """
     check_stated(loaded)
-    return Trainer(loaded, load_data(loaded, hooks.download_bar), hooks.compile)
+    try:
+        dataset = load_data(loaded, hooks.download_bar)
+    except DataError as error:
+        if last is None or loaded.origins.get("data.root") != "override data.root":
+            raise
+        raise DataError(f"{error}{training_on(last.path.parent, loaded)}") from None
+    if last is not None:
+        last.check_data(dataset, loaded)
+    trainer = Trainer(loaded, dataset, hooks.compile)
+    if last is not None:
+        last.check_drawn(trainer)
+    return trainer
 
 
 def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Graceful) -> RunResult:

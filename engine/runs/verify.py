@@ -92,8 +92,7 @@ def verify_run(
     if epoch is not None and not 1 <= epoch <= done.epoch:
         raise ConfigError(f"--epoch: expected 1 to {done.epoch}, the epochs that {folder} has done, found {epoch}")
     source = read_source(loaded)
-    trainer = make_trainer(loaded, hooks)
-    last.check_data(trainer)
+    trainer = make_trainer(loaded, hooks, last)
     take_over(trainer, source)
     end = (done.epoch, done.batch) if epoch is None else (epoch, 0)
     if hooks.start:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from lenumba.engine.common.interrupts import Unmissed
 from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, predicted_classes
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
-from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.data.dataset import Dataset, data_sha256
 from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
@@ -99,6 +100,11 @@ class Trainer:
         self.images = planar(dataset.train_images) if planes is None else planes
         self.init_from: dict[str, Any] | None = None
         self.stopped = False
+
+    @cached_property
+    def drawn_sha256(self) -> str:
+        """SHA-256 of which of the data set's training images train, and which validate."""
+        return data_sha256(self.train_indices, self.val_indices)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -15,14 +15,13 @@ from lenumba.engine.common.files import read_json
 from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
-    OWN_FILES,
-    PUBLISHED,
     Data,
     Loss,
     Network,
     Optimizer,
     Schedule,
     Train,
+    data_misfits,
     expand_layer,
 )
 from lenumba.engine.config.tune import Tune
@@ -119,37 +118,12 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     elif loss.label_smoothing and not LOSSES[config.loss_name].smooths:
         yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
 
-    if config.data.name in OWN_FILES and config.data.root is None:
-        yield "data.root", f"expected the path of your files for the data set {config.data.name}, found null"
-    if config.data.root is not None and config.data.name not in (*OWN_FILES, *PUBLISHED):
-        yield "data.root", f"expected null for the data set {config.data.name}, which reads no files"
-    elif isinstance(roots := config.data.root, tuple):
-        if config.data.name not in OWN_FILES:
-            yield "data.root", f"expected one folder for the data set {config.data.name}, found a list"
-        for index, root in enumerate(roots):
-            if root in roots[:index]:
-                yield f"data.root.{index}", f"{root[:80]!r} is already item {roots.index(root)}; list each once"
-    size = config.data.image_size
-    if config.data.name == "folder" and size is None:
-        yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
-    elif config.data.name != "folder" and size is not None:
-        yield "data.image_size", f"expected null for the data set {config.data.name}: only those of folder are resized"
-    elif size is not None and size[2] not in (1, 3):
-        yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
-
+    yield from data_misfits(config.data)
     if config.train.patience is not None and config.data.validation == 0:
         yield "train.patience", "expected null without validation images; set data.validation above 0"
-    data, warmup, epochs = config.data, config.schedule.warmup_epochs, config.train.epochs
+    warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
-    if data.samples is not None and isinstance(data.validation, int) and data.validation >= data.samples:
-        yield "data.validation", f"expected less than data.samples = {data.samples}, found {data.validation}"
-    if data.samples is not None and data.samples_per_class is not None:
-        yield "data.samples_per_class", f"expected null beside data.samples = {data.samples}; set only one of them"
-    for index, number in enumerate(classes := data.classes or ()):
-        if number in classes[:index]:
-            first = classes.index(number)
-            yield f"data.classes.{index}", f"class {number} is already item {first}; list each class once"
 
 
 @dataclass(frozen=True)

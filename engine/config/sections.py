@@ -1,5 +1,6 @@
 """The sections of a configuration, each checked by itself."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -89,6 +90,35 @@ class Data(Strictly):
         description="File of decisions about labels, from the page of 'lenumba audit': images to relabel or to leave "
         "out, of training and test. The data set's own files stay as they are. null: every label as given.",
     )
+
+
+def data_misfits(data: Data) -> Iterator[tuple[str, str]]:
+    """Yield (path, message) where values of the section ``data``, each of which is right, misfit one another."""
+    if data.name in OWN_FILES and data.root is None:
+        yield "data.root", f"expected the path of your files for the data set {data.name}, found null"
+    if data.root is not None and data.name not in (*OWN_FILES, *PUBLISHED):
+        yield "data.root", f"expected null for the data set {data.name}, which reads no files"
+    elif isinstance(roots := data.root, tuple):
+        if data.name not in OWN_FILES:
+            yield "data.root", f"expected one folder for the data set {data.name}, found a list"
+        for index, root in enumerate(roots):
+            if root in roots[:index]:
+                yield f"data.root.{index}", f"{root[:80]!r} is already item {roots.index(root)}; list each once"
+    size = data.image_size
+    if data.name == "folder" and size is None:
+        yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
+    elif data.name != "folder" and size is not None:
+        yield "data.image_size", f"expected null for the data set {data.name}: only those of folder are resized"
+    elif size is not None and size[2] not in (1, 3):
+        yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
+    if data.samples is not None and isinstance(data.validation, int) and data.validation >= data.samples:
+        yield "data.validation", f"expected less than data.samples = {data.samples}, found {data.validation}"
+    if data.samples is not None and data.samples_per_class is not None:
+        yield "data.samples_per_class", f"expected null beside data.samples = {data.samples}; set only one of them"
+    for index, number in enumerate(classes := data.classes or ()):
+        if number in classes[:index]:
+            first = classes.index(number)
+            yield f"data.classes.{index}", f"class {number} is already item {first}; list each class once"
 
 
 class Network(Strictly):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -261,3 +262,47 @@ def test_pictures_are_read_as_bytes_of_the_run_data(run):
     number = found.samples(3)[7]
     assert (pixels[7, 0] == found.dataset.test_images[number, :, :, 0]).all()
     assert values["samples"]["labels"][7] == found.dataset.test_labels[number]
+
+
+DAMAGE = [
+    ("metrics.jsonl", {"train_loss": 1e308}),
+    ("metrics.jsonl", {"learning_rate": -1e308}),
+    ("metrics.jsonl", {"a key of its own": [1e308]}),
+    ("metrics.jsonl", {"epoch": 10**400}),
+    ("metrics.jsonl", {"seconds": float("nan")}),
+    ("histograms.jsonl", {"tensors": {"dense1.kernel": {"low": -1e308, "high": 1e308, "counts": [1]}}}),
+    ("run.json", {"wall_s": 1e308}),
+    ("run.json", {"images_per_second": 10**400}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), DAMAGE)
+@pytest.mark.parametrize("command", ["report", "plot"])
+def test_numbers_that_nothing_measures_are_refused_in_one_line(refused, run, name, values, command):
+    path = run / name
+    before = path.read_text() if path.exists() else '{"epoch": 1}'
+    first, rest = (before, "") if name == "run.json" else (before.split("\n")[0], "".join(before.splitlines(True)[1:]))
+    path.write_text(f"{json.dumps(json.loads(first) | values)}\n{rest}")
+    if (command, name) != ("plot", "run.json"):  # which it does not read
+        assert f"{run / name}" in refused(3, command, run)
+
+
+def test_outputs_that_are_not_finite_are_null_on_the_page(lenumba, run):
+    """Weights may be finite, and their outputs not."""
+    assert lenumba("export", run, "--format", "npz", "--out", "x.npz").exit_code == 0
+    with np.load("x.npz") as file:
+        huge = {name: file[name] * (3e38 / abs(file[name]).max()) for name in ("dense1.kernel", "dense1.bias")}
+    np.savez("huge.npz", **huge)
+    assert lenumba("import", "huge.npz", "--config", "tiny.yaml", "--out", "huge").exit_code == 0
+    result = lenumba("report", "huge")
+    assert result.exit_code == 0, result.output
+    assert lenumba("plot", "huge").exit_code == 0
+    values = run_json(Path("huge/report.html").read_text("utf-8"))
+    assert any(None in outputs for outputs in values["mistakes"]["outputs"])
+
+
+def test_the_page_has_an_epochs_figures_and_no_more(lenumba, run):
+    lines = [json.loads(line) | {"its own": "x"} for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert lenumba("report", run).exit_code == 0
+    assert all("its own" not in line for line in run_json((run / "report.html").read_text("utf-8"))["history"])

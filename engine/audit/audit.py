@@ -17,6 +17,7 @@ from lenumba.engine.audit.trainings import Hooks, Part, Trainings, for_part
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.common.host import cpu_name, versions
+from lenumba.engine.common.kinds import without_nan
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.decisions import image_key, read_decisions
 from lenumba.engine.data.selection import load_data
@@ -239,15 +240,6 @@ def conclude(
         "wall_s": seconds,
     }
     return Audit(folder, loaded, pool, probabilities, found, kept, pairs, copies, near, without_nan(summary))
-
-
-def without_nan(value: Any) -> Any:
-    """Return plain values with None for NaN, which JSON has not."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def kept_labels(loaded: LoadedConfig, pool: Pool) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
-from lenumba.engine.common.kinds import LOOSE, checked
+from lenumba.engine.common.kinds import LOOSE, Finite, checked
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.profile.report import disturbance, epoch_row
@@ -33,9 +33,9 @@ class MeasuredRow(TypedDict, total=False):
     """A kernel's times, in ms an epoch, and their noise as a share of them."""
 
     name: Required[str]
-    ms: Required[Annotated[float, Field(allow_inf_nan=False)]]
-    median_ms: Annotated[float, Field(allow_inf_nan=False)]
-    least_ms: Annotated[float, Field(allow_inf_nan=False)]
+    ms: Required[Finite]
+    median_ms: Finite
+    least_ms: Finite
     noise: Required[Least]
     kernel: str
 

@@ -6,6 +6,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from lenumba.engine.common.kinds import without_nan
+
 
 def web_file(name: str) -> str:
     """Return a file of the folder ``web``."""
@@ -32,6 +34,6 @@ def escape(text: object) -> str:
 
 
 def json_block(values: Any) -> str:
-    """Return JSON that may stand inside a script element, whatever its strings contain."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Return JSON that may stand inside a script element, whatever its strings contain; null for NaN and infinities."""
+    text = json.dumps(without_nan(values), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")

@@ -16,7 +16,7 @@ from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import document, escape, fill, json_block, web_file
-from lenumba.engine.runs.records import read_run_json
+from lenumba.engine.runs.records import EpochLine, read_run_json
 
 SCRIPTS = ("digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
@@ -102,7 +102,7 @@ def run_values(found: Findings) -> dict[str, Any]:
         "class_names": list(model.class_names),
         "pad": pad_kind(model),
         "rate": config.optimizer.learning_rate,
-        "history": found.history,
+        "history": [{key: line[key] for key in EpochLine.__annotations__ if key in line} for line in found.history],
         "confusion": found.confusion.tolist(),
         "samples": pack(found, samples),
         "mistakes": {**pack(found, mistakes), "outputs": np.round(found.outputs[mistakes].astype(float), 6).tolist()},

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import read_json
-from lenumba.engine.common.kinds import LOOSE, checked
+from lenumba.engine.common.kinds import LOOSE, Count, Finite, checked
 
 Number = float | None
 
@@ -18,7 +18,7 @@ Number = float | None
 class Extension(TypedDict):
     """Where a run stood when it was made longer, and how many epochs it was to have until then."""
 
-    epoch: int
+    epoch: Count
     batch: int
     epochs: int
 
@@ -53,9 +53,9 @@ class Record(TypedDict, total=False):
 class EpochLine(TypedDict, total=False):
     """A line of ``metrics.jsonl``."""
 
-    epoch: Required[int]
-    seconds: Required[float]
-    images_per_second: Required[float]
+    epoch: Required[Count]
+    seconds: Required[Finite]
+    images_per_second: Required[Finite]
     learning_rate: Number
     train_loss: Number
     train_accuracy: Number
@@ -67,16 +67,16 @@ class EpochLine(TypedDict, total=False):
 class Counted(TypedDict):
     """One tensor's histogram."""
 
-    low: Annotated[float, Field(allow_inf_nan=False)]
-    high: Annotated[float, Field(allow_inf_nan=False)]
-    counts: Annotated[list[Annotated[int, Field(ge=0, le=2**53)]], Field(min_length=1)]
+    low: Finite
+    high: Finite
+    counts: Annotated[list[Count], Field(min_length=1)]
 
 
 @with_config(LOOSE)
 class HistogramLine(TypedDict):
     """A line of ``histograms.jsonl``."""
 
-    epoch: int
+    epoch: Count
     tensors: dict[str, Counted]
 
 

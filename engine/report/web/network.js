@@ -96,7 +96,7 @@ class Network {
 
 // The class that outputs stand for; a single output of a half or more means class 1.
 function classOf(outputs) {
-  return outputs.length === 1 ? Number(outputs[0] >= 0.5) : outputs.indexOf(Math.max(...outputs));
+  return outputs.length === 1 ? Number(outputs[0] >= 0.5) : Math.max(0, outputs.indexOf(Math.max(...outputs)));
 }
 
 // base64 → bytes

@@ -208,6 +208,26 @@ def test_signal_during_compilation_leaves_no_run_folder(place, spawn, tmp_path, 
     assert names(place) == ["tiny.yaml"]
 
 
+def test_signal_while_remarks_of_llvm_are_caught_is_told(place, spawn):
+    """They are caught on descriptor 2, where nobody reads them any more when the process ends."""
+    Path("sums.py").write_text("import numba\n@numba.njit\ndef total(x):\n    return x.sum()\n")
+    patch = """
+import os, time
+from lenumba.kernels.measure import remarks
+real = remarks.ask
+def ask(wanted):
+    real(wanted)
+    if wanted:
+        os.write(1, b"catching\\n")
+        time.sleep(60)
+remarks.ask = ask
+"""
+    process = spawn("profile", "sums:total", "--args", "np.ones(9)", patch=patch)
+    assert any(line == "catching\n" for line in process.stdout)
+    _, errors = leave(process, signal.SIGTERM)
+    assert (process.returncode, errors) == (143, "error: interrupted\n")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_whose_exception_a_library_replaces_is_still_one(place, spawn, number, code):
     """As pydantic does while it builds the configuration's schema."""

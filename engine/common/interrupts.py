@@ -5,6 +5,7 @@ between any two instructions it may leave a lock taken for ever, or be lost in a
 """
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -24,25 +25,30 @@ def handled() -> Iterator[int]:
                 yield number
 
 
-def leave(number: int, frame: FrameType | None = None) -> None:
+def leave(stderr: int, number: int, frame: FrameType | None = None) -> None:
     """Handle a signal by ending the process at once, with one line on stderr and nothing half-written left behind."""
     for path in list(unfinished):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
-        os.write(2, b"\n" * os.isatty(2) + b"error: interrupted\n")  # below a bar
+        os.write(stderr, b"\n" * os.isatty(stderr) + b"error: interrupted\n")  # below a bar
     os._exit(128 + number)
 
 
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
     """Let a signal end the process at once, as long as the context lasts."""
-    previous = {number: signal.signal(number, leave) for number in handled()}
+    stderr = 2
+    with contextlib.suppress(OSError):
+        stderr = os.dup(2)  # descriptor 2 itself leads to a file while LLVM's remarks are caught
+    previous = {number: signal.signal(number, functools.partial(leave, stderr)) for number in handled()}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if stderr != 2:
+            os.close(stderr)
 
 
 class Graceful:

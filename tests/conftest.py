@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--networks", type=int, default=4, help="how many random networks to compile and check")
     parser.addoption("--first-network", type=int, default=0, help="the first one's seed")
     parser.addoption("--campaign", action="store_true", help="run tests/campaigns at full length, not their short form")
+    parser.addoption("--campaign-minutes", type=float, default=float("inf"), help="how long each campaign may go on")
     parser.addoption("--soak-minutes", type=float, default=30, help="how long the soak of a full campaign lasts")
 
 

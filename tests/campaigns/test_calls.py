@@ -1,7 +1,6 @@
 """Every system call of a command on files fails once, or is the last of its process; then the command comes again."""
 
 import json
-import random
 import re
 import shutil
 from collections.abc import Callable
@@ -170,7 +169,7 @@ def test_command_after_a_fault_in_any_call_ends_as_if_nothing_had_happened(name,
             for number, (call, at) in enumerate(calls)
             for fault in (FAULTS if call in CHANGING else FAULTS[2:] if call == "close" else [FAULTS[number % 3]])
         ]
-        for call, at, fault in random.Random(1).sample(every, campaign.size(4, len(every))):
+        for call, at, fault in campaign.each(every, 4):
             reset(case)
             ended = server.traced(*case.command, calls=CALLS, injection=f"{call}:{fault}:when={at}")
             if not any("INJECTED" in line for line in ended.calls) and ended.code == 0:

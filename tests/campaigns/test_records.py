@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 
-VALUES = [None, True, -1, 0, 3.5, 1e308, "", "text\n$\\bad{$", [], [1, "x"], {}, {"a": [None]}, [[[]]], float("nan")]
+VALUES = [None, True, -1, 0, 3.5, 1e308, -1e308, 1e99, 10**400, "", "text\n$\\bad{$", [], [1, "x"], {}, {"a": [None]},
+          [[[]]], float("nan"), float("-inf")]  # fmt: skip
 COMMANDS = {
     "run.json": [("runs",), ("runs", "--json"), ("report", "damaged"), ("verify", "damaged"), ("evaluate", "damaged")],
-    "metrics.jsonl": [("report", "damaged"), ("verify", "damaged"), ("train", "--resume", "damaged")],
-    "histograms.jsonl": [("report", "damaged"), ("train", "--resume", "damaged", "train.epochs=4")],
+    "metrics.jsonl": [
+        ("plot", "damaged"),
+        ("report", "damaged"),
+        ("verify", "damaged"),
+        ("train", "--resume", "damaged"),
+    ],
+    "histograms.jsonl": [
+        ("plot", "damaged"),
+        ("report", "damaged"),
+        ("train", "--resume", "damaged", "train.epochs=4"),
+    ],
 }
 
 
@@ -60,8 +70,9 @@ def rich_run(lenumba, place):
 
 def test_wrong_types_are_one_line(lenumba, rich_run, campaign):
     """The fixture `lenumba` fails for every exception that is not an exit code."""
-    count, rng, answers = campaign.size(12, 500), random.Random(13), {0: 0, 1: 0, 2: 0, 3: 0}
-    for number in range(count):
+    answers = {0: 0, 1: 0, 2: 0, 3: 0}
+    for number in campaign.each(range(500), 12):
+        rng = random.Random(f"record {number}")
         name = rng.choice(list(COMMANDS))
         folder = rich_run.parent / "damaged"
         shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +91,7 @@ def test_wrong_types_are_one_line(lenumba, rich_run, campaign):
             assert "whole" in result.stdout
         answers[result.exit_code] += 1
     shutil.rmtree(rich_run.parent / "damaged")
-    campaign.note(f"records: {count} of wrong types, exit codes {answers}, none with a traceback")
+    campaign.note(f"records: {sum(answers.values())} of wrong types, exit codes {answers}, none with a traceback")
 
 
 def test_a_profile_of_wrong_types_is_one_line(campaign, place):

@@ -6,7 +6,6 @@ whole studies with real workers, of which each process is hit, are fewer.
 
 import csv
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -102,7 +101,7 @@ def test_every_call_of_a_study_s_parent_may_fail(place, campaign, storage, jobs)
         every = every_fault(own_calls(server.traced(*command, calls=CALLS).calls, place))
         assert outcome() == whole
         assert {call for call, _, _ in every} >= {"openat", "write", "fsync", "rename"}
-        for call, at, fault in random.Random(jobs).sample(every, campaign.size(3, len(every))):
+        for call, at, fault in campaign.each(every, 3, seed=jobs):
             clean()
             ended = server.traced(*command, calls=CALLS, injection=f"{call}:{fault}:when={at}")
             met = next((line for line in ended.calls if "INJECTED" in line), "")
@@ -146,7 +145,7 @@ def test_calls_of_a_study_and_its_workers_may_fail(place, campaign, storage, job
     most = {call: max((n for key, n in each.items() if key.split()[1] == call), default=0) for call in calls}
     every = [(call, at, fault) for call in calls for at in range(1, most[call] + 1) for fault in FAULTS]
     done = Counter()
-    for call, at, fault in random.Random(jobs).sample(every, campaign.size(1, len(every))):
+    for call, at, fault in campaign.each(every, 1, seed=jobs):
         clean()
         where = f"{call} number {at} of each process, {fault}"
         check_end(*run(f"{call}:{fault}:when={at}"), fault, where)

@@ -14,14 +14,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+# Before the first command: a training, so that all is imported and compiled, and the digits, drawn once for all.
+WARM = """
+import functools, shutil
+from pathlib import Path
+from lenumba.kernels.digits import digits
+digits.draw_digits = functools.cache(digits.draw_digits)
+from lenumba.engine.config.config import load_config
+from lenumba.engine.runs.run import start_run
+start_run(load_config("tiny.yaml"), out=Path("warm"))
+shutil.rmtree("warm")
+"""
 # Reads a command a line, forks, and lets the child wait until it is told to go.
 SERVER = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # as where lenumba's own process begins
 import numpy, yaml, safetensors.numpy, tqdm, requests, pooch
 import lenumba.cli, lenumba.engine.config.config, lenumba.engine.report.report, lenumba.engine.models.export
 import lenumba.engine.runs.run, lenumba.engine.runs.seeds, lenumba.engine.runs.compare, lenumba.engine.data.download
 import lenumba.engine.runs.verify, lenumba.commands.display, lenumba.commands.tables
+gc.collect()
+gc.freeze()  # a child need not look at all that again when it ends
 def line():
     text = b""
     while not text.endswith(b"\\n"):

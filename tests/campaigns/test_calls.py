@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from campaigns.commands import Server, may_trace, serving
+from campaigns.commands import WARM, Server, may_trace, serving
 from campaigns.folders import contents
 
 from lenumba.engine.config.config import load_config
@@ -157,7 +157,7 @@ def test_command_after_a_fault_in_any_call_ends_as_if_nothing_had_happened(name,
     start_run(load_config("tiny.yaml"), out=Path("whole"))
     done = dict.fromkeys(FAULTS, 0)
     missed = said = 0
-    with serving(published) as server:
+    with serving(WARM + published) as server:
         reset(case)
         assert server.run(*case.command).code == 0  # compiles what is not in the cache
         expected = case.result(Path(case.writes))

@@ -5,9 +5,10 @@
 >>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from lenumba.engine.models.export import Exported
@@ -24,19 +25,39 @@ __all__ = ["__version__", "compare", "export", "load", "train", "tune"]
 
 
 def train(
-    config: str | Path = "quickstart",
+    config: "str | Path | Mapping[str, Any]" = "quickstart",
     overrides: Mapping[str, Any] | None = None,
     *,
+    images: Any = None,
+    labels: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    class_names: Sequence[str] | None = None,
+    channels: "Literal['first', 'last'] | None" = None,
+    resume: str | Path | None = None,
     out: str | Path | None = None,
 ) -> "RunResult":
-    """Train a network in a new run folder.
+    """Train a network in a new run folder, on the data of the configuration or on arrays in memory.
 
     Parameters
     ----------
     config
-        A shipped recipe's name or the path of a YAML file.
+        A shipped recipe's name, the path of a YAML file, or a dict of what such a file has.
     overrides
         Dotted keys and values that replace those of the configuration, such as ``{"train.epochs": 3}``.
+    images, labels
+        Arrays to train on in place of the configuration's data: images [N, H, W], [N, H, W, C] or [N, C, H, W], whole
+        numbers from 0 to 255 or floating-point numbers from 0 to 1; labels [N], integers from 0 or names.
+    validation
+        Of arrays: how many images to set aside, or which share of them, or ``(images, labels)``.
+    test
+        Of arrays: ``(images, labels)``, or which share of the images; one in six by default.
+    class_names
+        Of arrays: the classes in the order of the labels.
+    channels
+        Of arrays: ``"first"`` or ``"last"``, where their shape alone does not tell.
+    resume
+        A run to go on with, in place of `config`; one that was trained on arrays needs the same ones again.
     out
         The run folder, new or empty; without it ``runs/<recipe>-NNN``.
 
@@ -50,16 +71,34 @@ def train(
     lenumba.engine.common.errors.LenumbaError
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
+    from lenumba.engine.common.errors import ConfigError
     from lenumba.engine.common.files import expanded
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.data.in_memory import dataset_in_memory
     from lenumba.engine.report.plots import draw_run
+    from lenumba.engine.runs.folders import find_run
     from lenumba.engine.runs.hooks import Hooks
-    from lenumba.engine.runs.run import start_run
+    from lenumba.engine.runs.run import resume_run, start_run
 
-    overrides = dict(overrides or {})
-    record = [f"{key}={value}" for key, value in overrides.items()]
+    changes, hooks, dataset = dict(overrides or {}), Hooks(finished=draw_run), None
+    arrays = {"labels": labels, "validation": validation, "test": test, "class_names": class_names}
+    if images is not None:
+        count = {} if validation is None or isinstance(validation, tuple) else {"data.validation": validation}
+        dataset = dataset_in_memory(
+            images, labels, validation=None if count else validation, test=test, class_names=class_names,
+            channels=channels,
+        )  # fmt: skip
+        if resume is None:
+            changes = {"data.name": "arrays", "data.root": None, "data.image_size": None} | count | changes
+    elif given := [name for name, value in arrays.items() if value is not None]:
+        raise ConfigError(f"{given[0]}: expected images, too, found none; give images and labels")
+    record = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()]
+    if resume is not None:
+        if config != "quickstart" or out is not None:
+            raise ConfigError("resume: expected neither config nor out, as a resumed run has both")
+        return resume_run(find_run(str(resume)), record, hooks, dataset)
     folder = expanded(out) if out else None
-    return start_run(load_config(config, overrides), out=folder, overrides=record, hooks=Hooks(finished=draw_run))
+    return start_run(load_config(config, changes), out=folder, overrides=record, hooks=hooks, dataset=dataset)
 
 
 def compare(
@@ -114,7 +153,7 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
     -------
     Model
         With ``predict(images)`` → int64 [N] and ``predict_proba(images)`` → float32 [N, outputs] for images
-        uint8 [N, H, W, C], and ``evaluate()`` on the run's test set.
+        uint8 [N, H, W, C], and ``evaluate()`` on the run's test set or ``evaluate(images, labels)``.
 
     Raises
     ------

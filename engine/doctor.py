@@ -12,7 +12,7 @@ from typing import Literal
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads, cpu_name, versions
-from lenumba.engine.config.sections import OWN_FILES
+from lenumba.engine.config.sections import IN_MEMORY, OWN_FILES
 from lenumba.engine.data.dataset import DATASETS, load_dataset
 from lenumba.engine.data.download import SOURCES, cache_folder, find_folder
 from lenumba.engine.training.memory import available_memory, written
@@ -145,7 +145,7 @@ def check_data(notify: Notify) -> Iterator[tuple[Level, str]]:
             yield "ok", f"{name}: {folder}, {counts}, whole"
         except DataError as error:
             yield "fail", f"{name}: {error}"
-    drawn = [name for name in DATASETS if name not in SOURCES and name not in OWN_FILES]
+    drawn = [name for name in DATASETS if name not in SOURCES and name not in (*OWN_FILES, IN_MEMORY)]
     yield "ok", f"{', '.join(drawn)}: drawn, no files needed; {', '.join(OWN_FILES)}: your own, in data.root"
 
 

@@ -156,13 +156,14 @@ class LoadedConfig:
         return ConfigError(f"{self.where(path)}: {message}")
 
 
-def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedConfig:
+def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrides = ()) -> LoadedConfig:
     """Load a shipped recipe by its name, or a file by its path.
 
     Parameters
     ----------
     name_or_path
-        A path if it ends in ``.yaml`` or ``.yml``, contains a path separator, or is no recipe but a file.
+        A path if it ends in ``.yaml`` or ``.yml``, contains a path separator, or is no recipe but a file; or the
+        configuration itself, as YAML would give it.
     overrides
         ``"dotted.key=value"`` strings with YAML values, or a dict of dotted keys and values; later ones win.
 
@@ -171,6 +172,8 @@ def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedCo
     ConfigError
         If the recipe or file does not exist, or for every fault in it: one line each.
     """
+    if isinstance(name_or_path, Mapping):
+        return read_config(name_or_path, "config", overrides)
     text = str(name_or_path)
     names = recipe_names()
     is_path = isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
@@ -191,15 +194,17 @@ def load_config(name_or_path: str | Path, overrides: Overrides = ()) -> LoadedCo
     raise ConfigError(f"no {what} {text!r}{hint}; the recipes are {', '.join(names)}")
 
 
-def read_config(content: Path | str | bytes, source: str, overrides: Overrides = ()) -> LoadedConfig:
-    """Read a configuration from a file, or from YAML as text or bytes; ``source`` is its name in messages.
+def read_config(
+    content: Path | str | bytes | Mapping[str, Any], source: str, overrides: Overrides = ()
+) -> LoadedConfig:
+    """Read a configuration from a file, YAML as text or bytes, or plain values; ``source`` is its name in messages.
 
     Raises
     ------
     ConfigError
         For every fault in it: one line each.
     """
-    data, lines = load_yaml(content, source)
+    data, lines = (deepcopy(dict(content)), {}) if isinstance(content, Mapping) else load_yaml(content, source)
     origins = {path: f"{source}:{line}" for path, line in lines.items()}
     faults = []
     for item in overrides.items() if isinstance(overrides, Mapping) else overrides:

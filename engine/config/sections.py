@@ -11,8 +11,9 @@ from lenumba.engine.network.layers import LAYERS, LIST, Layer, Strictly
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx")
+DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "arrays")
 OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
+IN_MEMORY = "arrays"  # the user's too, but in no file
 PUBLISHED = ("mnist", "fashion_mnist")  # may be in data.root; the others need no files
 
 
@@ -55,7 +56,8 @@ class Data(Strictly):
 
     name: Dataset = Field(
         description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'digits8x8' comes with "
-        "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root."
+        "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root; 'arrays' are in "
+        "memory, as lenumba.train(images=…, labels=…) is given them."
     )
     root: Root | Annotated[tuple[Root, ...], LIST, Field(min_length=1, max_length=64)] | None = Field(
         None,

@@ -141,6 +141,13 @@ def _load_shapes(request: Request) -> Arrays:
     return Arrays(*draw_shapes(6_000, seed=0), *draw_shapes(1_200, seed=1))
 
 
+def _load_arrays(request: Request) -> Arrays:
+    raise DataError(
+        "arrays: the images were in memory and are in no file; pass them in Python: "
+        "lenumba.load(RUN).evaluate(images, labels), or lenumba.train(resume=RUN, images=…, labels=…)"
+    )
+
+
 _DIGITS = tuple("0123456789")
 _CLOTHES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -158,6 +165,7 @@ DATASETS = {
     "folder": DatasetSpec(None, None, _load_folder),
     "npz": DatasetSpec(None, None, _load_npz),
     "idx": DatasetSpec(None, None, _load_idx),
+    "arrays": DatasetSpec(None, None, _load_arrays),
 }
 
 

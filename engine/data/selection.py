@@ -13,13 +13,15 @@ from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.splits import draw_stratified
 
 
-def load_data(loaded: LoadedConfig, progress: bool = False) -> Dataset:
+def load_data(loaded: LoadedConfig, progress: bool = False, given: Dataset | None = None) -> Dataset:
     """Load a configuration's data set and keep what its decisions, `data.classes` and `data.samples_per_class` choose.
 
     Parameters
     ----------
     progress
         Draw a progress bar on standard error for each download.
+    given
+        The data set, where it is in memory already.
 
     Returns
     -------
@@ -34,7 +36,7 @@ def load_data(loaded: LoadedConfig, progress: bool = False) -> Dataset:
         Where the data set cannot be loaded, or has fewer images than are asked for.
     """
     data = loaded.config.data
-    dataset = load_dataset(data.name, data.root, progress, data.image_size)
+    dataset = given or load_dataset(data.name, data.root, progress, data.image_size)
     if data.decisions is not None:
         dataset = apply_decisions(dataset, read_decisions(data.decisions), data.decisions)
     return select(loaded, dataset)

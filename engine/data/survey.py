@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.text import table
-from lenumba.engine.config.sections import OWN_FILES
+from lenumba.engine.config.sections import IN_MEMORY, OWN_FILES
 from lenumba.engine.data.arrays import Dataset
 
 SHOWN = 20  # classes of a table; more would hide what is said beside it
@@ -47,7 +47,7 @@ def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[
         "largest_class": dataset.class_names[largest],
         "largest_class_accuracy": float((dataset.test_labels == largest).mean()) if len(dataset.test_labels) else None,
     }
-    if dataset.name in OWN_FILES and dataset.train_images.dtype == np.uint8:
+    if dataset.name in (*OWN_FILES, IN_MEMORY) and dataset.train_images.dtype == np.uint8:
         found["duplicates"] = duplicates(dataset)
     return found
 

@@ -20,6 +20,7 @@ from lenumba.engine.common.metrics import (
     predicted_classes,
 )
 from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.data.in_memory import as_numbers, as_pixels
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.trained import read_trained
@@ -130,7 +131,8 @@ class Model:
         Parameters
         ----------
         images
-            uint8 [N, H, W, C], or [N, H, W] where there is one channel, or one image without N.
+            [N, H, W, C] or [N, C, H, W], or [N, H, W] where there is one channel, or one image without N: whole numbers
+            from 0 to 255, or floating-point numbers from 0 to 1.
 
         Raises
         ------
@@ -146,7 +148,10 @@ class Model:
         return predicted_classes(self.predict_proba(images))
 
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
-        """Evaluate on images uint8 [N, H, W, C] with labels int64 [N]; without them on the run's test set."""
+        """Evaluate on images (see :meth:`predict_proba`) with labels [N], whole numbers or names of classes.
+
+        Without them, on the run's test set.
+        """
         notes: tuple[str, ...] = ()
         if images is None and labels is None:
             dataset = self.test_data()
@@ -154,8 +159,9 @@ class Model:
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
-        labels = np.asarray(labels)
-        classes = len(self.class_names)
+        labels, classes = np.asarray(labels), len(self.class_names)
+        if labels.dtype.kind in "UO":
+            labels, _ = as_numbers("labels", labels, self.class_names)
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
             raise DataError(
                 f"labels: expected {len(images)} whole numbers, one for each image, "
@@ -174,13 +180,15 @@ class Model:
         """Bring images to uint8 [N, H, W, C]."""
         images, (height, width, channels) = np.asarray(images), self.image_shape
         found = f"{images.dtype} {list(images.shape)}"
-        if images.shape in ((height, width), (height, width, channels)):
+        if images.shape in ((height, width), (height, width, channels), (channels, height, width)):
             images = images[np.newaxis]
-        if images.ndim == 3 and channels == 1:
-            images = images[..., np.newaxis]
+        if images.ndim in (3, 4):
+            turned = images.shape[1:] == (channels, height, width) != self.image_shape
+            images = as_pixels("images", images, "first" if turned else "last").images
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or len(images) == 0:
             raise DataError(
-                f"images: expected uint8 [N, {height}, {width}, {channels}] with values from 0 to 255, found {found}"
+                f"images: expected [N, {height}, {width}, {channels}], whole numbers from 0 to 255 or floating-point "
+                f"numbers from 0 to 1, found {found}"
             )
         return images
 

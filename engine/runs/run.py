@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenumba.engine.common.errors import DataError, DivergedError, InterruptedRunError
+from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.common.metrics import precision_and_recall
 from lenumba.engine.config.config import LoadedConfig, dump_config
+from lenumba.engine.config.sections import IN_MEMORY
+from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides, training_on
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
@@ -74,6 +76,7 @@ def start_run(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     hooks: Hooks | None = None,
+    dataset: Dataset | None = None,
 ) -> RunResult:
     """Train a configuration in a new run folder.
 
@@ -83,6 +86,8 @@ def start_run(
         The run folder, which must be new or empty; without it ``runs/<recipe>-NNN`` with the next free number.
     overrides
         How the configuration was changed on the command line, for the record.
+    dataset
+        The data, where they are in memory and not what the configuration names.
 
     Raises
     ------
@@ -98,7 +103,7 @@ def start_run(
     check_writable(out)
     loaded = absolute_source(loaded)
     source = read_source(loaded)
-    trainer = make_trainer(loaded, hooks)
+    trainer = make_trainer(loaded, hooks, given=dataset)
     take_over(trainer, source)
     with Graceful(trainer.stop) as interruption, new_folder(out, loaded.name) as (folder, locks):
         check_new(folder)  # again: another process may have been quicker while this one compiled
@@ -111,7 +116,9 @@ def start_run(
     return replace(result, signal=interruption.signal)
 
 
-def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None) -> RunResult:
+def resume_run(
+    folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None, dataset: Dataset | None = None
+) -> RunResult:
     """Go on with an interrupted run, or train a finished one longer (override ``train.epochs``, ``train.patience``).
 
     The result is bit-identical to that of a run that was never interrupted.
@@ -127,10 +134,12 @@ def resume_run(folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None 
     started = time.monotonic()
     check_overrides(overrides, RESUMABLE)
     loaded = load_run_config(folder, overrides)
+    if dataset is not None and loaded.config.data.name != IN_MEMORY:
+        raise ConfigError(f"{folder}: expected no images, as its data are {loaded.config.data.name}, found some")
     with locked(folder) as locks:
         last = Checkpoint.read(folder / LAST)
         last.check(loaded)
-        trainer = make_trainer(loaded, hooks, last)
+        trainer = make_trainer(loaded, hooks, last, dataset)
         last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
         before = note_extension(last, loaded)
@@ -174,14 +183,16 @@ def reason_to_end(trainer: Trainer) -> str:
     return ""
 
 
-def make_trainer(loaded: LoadedConfig, hooks: Hooks, last: Checkpoint | None = None) -> Trainer:
+def make_trainer(
+    loaded: LoadedConfig, hooks: Hooks, last: Checkpoint | None = None, given: Dataset | None = None
+) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order.
 
-    With a run's last checkpoint, the data must be those that it was trained on.
+    With a run's last checkpoint, the data must be those that it was trained on. `given`: data in memory.
     """
     check_stated(loaded)
     try:
-        dataset = load_data(loaded, hooks.download_bar)
+        dataset = load_data(loaded, hooks.download_bar, given)
     except DataError as error:
         if last is None or loaded.origins.get("data.root") != "override data.root":
             raise

@@ -54,11 +54,11 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
     epochs, batch_size
         Passes over the training samples, and samples in a step.
     optimizer
-        ``adamw`` or ``sgd`` (with momentum 0.9).
+        ``adamw``, ``adam`` or ``sgd`` (with momentum 0.9).
     learning_rate, weight_decay, label_smoothing
         As in recipes.
     schedule
-        ``constant``, ``cosine``, ``one_cycle`` or ``step``.
+        ``constant``, ``cosine``, ``one_cycle``, ``step`` or ``exponential``.
     random_state
         Seed, random generator or None, as everywhere in scikit-learn.
     n_jobs

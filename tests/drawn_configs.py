@@ -88,9 +88,15 @@ def draw_valid(rng: Rng, layers: list[dict] | None = None, name: str | None = No
         loss["label_smoothing"] = pick(rng, 0.0, 0.1)
     optimizer = {"name": "sgd", "learning_rate": 0.01, "momentum": pick(rng, 0.0, 0.9), "nesterov": rng.random() < 0.3}
     if rng.random() < 0.5:
-        optimizer = {"name": "adamw", "learning_rate": 1e-3, "weight_decay": pick(rng, 0.0, 0.01), "beta1": 0.9}
+        optimizer = {
+            "name": pick(rng, "adam", "adamw"),
+            "learning_rate": 1e-3,
+            "weight_decay": pick(rng, 0.0, 0.01),
+            "beta1": 0.9,
+        }
     epochs = int(rng.integers(1, 6))
-    schedule = {"name": pick(rng, "constant", "step", "cosine", "one_cycle"), "final_fraction": pick(rng, 0.0, 0.1)}
+    schedule = {"name": pick(rng, "constant", "step", "exponential", "piecewise", "cosine", "one_cycle")}
+    schedule |= {"final_fraction": pick(rng, 0.0, 0.1), "boundaries": [2, 3], "values": [1.0, 0.5, 0.1]}
     schedule |= {"warmup_epochs": pick(rng, 0.0, 1.0), "step_epochs": int(rng.integers(1, 4))}
     train = {"epochs": epochs, "seed": int(rng.integers(2**62)), "threads": pick(rng, None, 1, 2)}
     network: dict[str, Any] = {"input": list(SHAPES[name][0])} if rng.random() < 0.3 else {}
@@ -161,13 +167,13 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "data.validation": (-1, 1.0, -0.5, "half", None, True),
     "data.normalize": ("mean", 1, None),
     "data.samples": (0, -5, 2.5, "all", False),
-    "data.root": (3, True, "x" * 2000, ["a"]),
+    "data.root": (3, True, "x" * 2000),
     "data.samples_per_class": (0, "few"),
     "data.classes": ([0], [0, 1000], [0, "1"], 3),
     "network.input": ([28, 28], [0, 28, 1], [28, 28, 2000], "28x28", [6.0, 6, 1]),
     "loss.name": ("cross_entropy", 1, None),
     "loss.label_smoothing": (1.0, -0.1, "a bit", None),
-    "optimizer.name": ("adam", "SGD", None),
+    "optimizer.name": ("adamax", "SGD", None),
     "optimizer.learning_rate": (0.0, -1, "fast", None, [0.1], True),
     "optimizer.momentum": (1.0, -0.1, "x"),
     "optimizer.nesterov": (1, "yes", None),
@@ -180,6 +186,9 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "schedule.step_epochs": (0, 1.5),
     "schedule.step_factor": (0, 1.1),
     "schedule.final_fraction": (2, -0.1),
+    "schedule.gamma": (0, 1.1, "x"),
+    "schedule.boundaries": ([0], [1.5], 3, "x"),
+    "schedule.values": ([0], [1.5], "x"),
     "train.epochs": (0, 100_001, 2.0, "ten", None),
     "train.seed": (-1, 0.5, "x"),
     "train.threads": (0, 1025, "all"),

@@ -311,6 +311,18 @@ LAYER = "network.layers.0"
         ("loss.name=binary_cross_entropy", "loss.name: expected sparse_categorical_cross_entropy or cat"),
         (f"{LAYER}.activation=softmax", f"{LAYER}.activation: softmax fits only the last layer"),
         ("schedule.warmup_epochs=11", "schedule.warmup_epochs: expected at most train.epochs = 10, found 11"),
+        (
+            "schedule={name: piecewise}",
+            "schedule: schedule.boundaries: expected rising epochs, such as [20, 30], found []",
+        ),
+        (
+            "schedule={name: piecewise, boundaries: [3, 3], values: [1.0, 0.5, 0.1]}",
+            "schedule: schedule.boundaries: expected rising epochs",
+        ),
+        (
+            "schedule={name: piecewise, boundaries: [3], values: [1.0]}",
+            "schedule: schedule.values: expected 2 fractions of",
+        ),
     ],
 )
 def test_wrong_override(override, message):

@@ -43,6 +43,7 @@ OPTIMIZERS = [
     ("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, torch.optim.SGD),
     ("sgd", {"momentum": 0.9}, torch.optim.SGD),
     ("adamw", {"weight_decay": 0.1}, torch.optim.AdamW),
+    ("adam", {"weight_decay": 0.1}, torch.optim.Adam),
 ]
 
 
@@ -55,7 +56,7 @@ def explained(**overrides) -> Explanation:
     return explain(subject, Sample(pixels, "an image", 2))
 
 
-@pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw"])
+@pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw", "adam"])
 def test_every_number_is_pytorchs(name, settings, kind):
     overrides = {f"optimizer__{key}": value for key, value in settings.items()}
     found = explained(optimizer__name=name, optimizer__learning_rate=0.02, loss__label_smoothing=0.1, **overrides)
@@ -152,8 +153,9 @@ def test_printed_equation_of_a_convolution_computes_what_it_says(layer):
 def evaluated(equation: str, **values: float) -> float:
     """Evaluate the right side of an equation as it is printed, for single numbers."""
     text = re.split("=|←", equation, maxsplit=1)[1].replace(" (no biases)", "")
-    for sign, operator in {"−": "-", "·": "*", "e^": "e**", "|Δθ|": "abs(Δθ)", ")²": ")**2"}.items():
+    for sign, operator in {"−": "-", "·": "*", "e^": "e**", ")²": ")**2"}.items():
         text = text.replace(sign, operator)
+    text = re.sub(r"\|([^|]+)\|", r"abs(\1)", text)
     return eval(text.replace("log a", "log(a)"), {"e": np.e, "log": np.log, "abs": abs, **values})
 
 
@@ -171,7 +173,7 @@ def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoot
             np.testing.assert_allclose(found, [expected[0], expected[2][0, 0], expected[3][0, 0]], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw"])
+@pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw", "adam"])
 def test_printed_step_computes_what_it_says(name, settings, kind):
     found = explained(**{f"optimizer__{key}": value for key, value in {"name": name, **settings}.items()})
     layer = found.layers[0]

@@ -188,13 +188,14 @@ def test_sgd_follows_torch_optim(nesterov):
     same(theta, parameter.detach())
 
 
-def test_adamw_follows_torch_optim():
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_adam_follows_torch_optim(name, kind):
     rng = np.random.default_rng(7)
     theta, m, v = rng.normal(size=20), np.zeros(20), np.zeros(20)
     parameter = tensor(theta, grad=True)
-    peer = torch.optim.AdamW([parameter], lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
+    peer = kind([parameter], lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
     for step, gradient in enumerate(rng.normal(size=(30, 20)), 1):
-        reference_steps.adamw(theta, m, v, gradient, 0.01, 0.1, 0.9, 0.999, 1e-8, step)
+        getattr(reference_steps, name)(theta, m, v, gradient, 0.01, 0.1, 0.9, 0.999, 1e-8, step)
         parameter.grad = tensor(gradient)
         peer.step()
     same(theta, parameter.detach())

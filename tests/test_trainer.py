@@ -52,6 +52,20 @@ def test_step_is_that_of_torch():
     assert rates("step", step_epochs=5, step_factor=0.3) == pytest.approx(expected, rel=1e-9)
 
 
+def test_exponential_is_that_of_torch_stepped_once_an_epoch():
+    found = rates("exponential", gamma=0.99).reshape(EPOCHS, STEPS)
+    expected = torch_rates(torch.optim.lr_scheduler.ExponentialLR, EPOCHS, gamma=0.99)
+    assert (found == found[:, :1]).all()
+    assert found[:, 0] == pytest.approx(expected, rel=1e-9)
+    assert found[:, 0] == pytest.approx([PEAK * 0.99**epoch for epoch in range(EPOCHS)], rel=1e-12)
+
+
+def test_piecewise_is_that_of_torch_with_the_boundaries_as_milestones():
+    expected = torch_rates(torch.optim.lr_scheduler.MultiStepLR, EPOCHS, milestones=[3, 8], gamma=0.2)
+    found = rates("piecewise", boundaries=[3, 8], values=[1.0, 0.2, 0.04]).reshape(EPOCHS, STEPS)
+    assert found == pytest.approx(np.repeat([expected], STEPS, axis=0).T, rel=1e-9)
+
+
 def test_warmup_is_the_linear_one_of_torch():
     settings = {"start_factor": 1 / (2 * STEPS), "total_iters": 2 * STEPS - 1}
     expected = torch_rates(torch.optim.lr_scheduler.LinearLR, STEPS * EPOCHS, **settings)
@@ -77,7 +91,7 @@ def test_one_cycle_follows_its_formula():
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("warmup", [0, 1.5])
 def test_rates_of_a_part_are_those_of_the_whole(name, warmup):
-    schedule = Schedule(name=name, warmup_epochs=warmup, step_epochs=2)
+    schedule = Schedule(name=name, warmup_epochs=warmup, step_epochs=2, boundaries=[2, 5], values=[1.0, 0.5, 0.1])
     whole = learning_rates(schedule, PEAK, 0, STEPS * EPOCHS, STEPS, EPOCHS)
     parts = [learning_rates(schedule, PEAK, k * STEPS, (k + 1) * STEPS, STEPS, EPOCHS) for k in range(EPOCHS)]
     assert np.concatenate(parts).tolist() == whole.tolist()

@@ -6,7 +6,7 @@ import torch
 from peer import tensor
 from rounding import UNIT
 
-from lenumba.engine.network.optimizers import SGD, AdamW, Hyperparameters
+from lenumba.engine.network.optimizers import SGD, Adam, AdamW, Hyperparameters
 from lenumba.engine.training.executor import aligned
 from lenumba.kernels.compile.native import Source, get_program
 from lenumba.kernels.constants import HYPER_COLUMNS, LANES
@@ -16,7 +16,7 @@ SIZE = VECTORS * LANES
 
 PROGRAM = """
 from lenumba.kernels.compile.jit import kernel
-from lenumba.kernels.layers.update import adamw, sgd
+from lenumba.kernels.layers.update import adam, adamw, sgd
 
 
 @kernel
@@ -25,6 +25,8 @@ def run(kind, theta, state, gradients, decay, hyper, shards, size, first, last):
         sgd(theta, state, gradients, decay, hyper, shards, size, first, last, NESTEROV=0)
     elif kind == 1:
         sgd(theta, state, gradients, decay, hyper, shards, size, first, last, NESTEROV=1)
+    elif kind == 2:
+        adam(theta, state, gradients, decay, hyper, shards, size, first, last)
     else:
         adamw(theta, state, gradients, decay, hyper, shards, size, first, last)
 """
@@ -46,9 +48,10 @@ def update():
         (0, SGD(settings(momentum=0.0, weight_decay=0.0)), lambda p: torch.optim.SGD(p, lr=1)),
         (0, SGD(settings()), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9)),
         (1, SGD(settings(nesterov=True)), lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, nesterov=True)),
-        (2, AdamW(settings()), torch.optim.AdamW),
+        (2, Adam(settings()), torch.optim.Adam),
+        (3, AdamW(settings()), torch.optim.AdamW),
     ],
-    ids=["plain", "momentum", "nesterov", "adamw"],
+    ids=["plain", "momentum", "nesterov", "adam", "adamw"],
 )
 def test_update_follows_torch_optim_in_float64(update, kind, optimizer, make_peer):
     rng = np.random.default_rng(kind)

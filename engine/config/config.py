@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,6 +125,13 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
+    if config.schedule.name == "piecewise":
+        boundaries, fractions = config.schedule.boundaries, config.schedule.values
+        if not boundaries or any(late <= early for early, late in pairwise(boundaries)):
+            yield "schedule.boundaries", f"expected rising epochs, such as [20, 30], found {show(boundaries)}"
+        elif len(fractions) != len(boundaries) + 1:
+            count = f"{len(boundaries) + 1} fractions of the peak, one more than boundaries"
+            yield "schedule.values", f"expected {count}, found {len(fractions)}"
 
 
 @dataclass(frozen=True)

@@ -155,12 +155,23 @@ class Optimizer(Hyperparameters):
 
 
 class Schedule(Strictly):
-    """How the learning rate changes over the run."""
+    """How the learning rate changes over the run; epochs count from the end of the warm-up."""
 
-    name: Literal["constant", "step", "cosine", "one_cycle"] = Field("constant", description="Its shape.")
+    name: Literal["constant", "step", "exponential", "piecewise", "cosine", "one_cycle"] = Field(
+        "constant", description="Its shape."
+    )
     warmup_epochs: float = Field(0.0, ge=0, description="Epochs of linear growth from zero to the peak rate.")
     step_epochs: int = Field(10, ge=1, description="step: epochs between two drops.")
     step_factor: float = Field(0.1, gt=0, le=1, description="step: factor of each drop.")
+    gamma: float = Field(
+        0.95, gt=0, le=1, description="exponential: factor from each epoch to the next; the same within an epoch."
+    )
+    boundaries: Annotated[tuple[Annotated[int, Field(ge=1)], ...], LIST] = Field(
+        (), description="piecewise: after how many epochs each next value begins."
+    )
+    values: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], LIST] = Field(
+        (), description="piecewise: fractions of the peak learning rate, one more than boundaries."
+    )
     final_fraction: float = Field(
         0.0, ge=0, le=1, description="cosine, one_cycle: last learning rate as a fraction of the peak."
     )

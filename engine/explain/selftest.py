@@ -26,7 +26,7 @@ TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 pr
 RATE, SMOOTHING = 0.1, 0.1
 EPSILON = 0.1  # large: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step
 SGD = Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True)
-CLIPPED = Optimizer(name="sgd", weight_decay=0.01, max_norm=0.1)
+CLIPPED = Optimizer(name="adam", weight_decay=0.01, epsilon=EPSILON, max_norm=0.1)
 ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=EPSILON, average=0.99)
 
 

@@ -143,10 +143,10 @@ class SGD(Optimizer):
         return f"θ ← θ − η·{f'{1 + self.config.momentum:g}·' if self.config.nesterov else ''}{gradient}"
 
 
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015); weight decay is a part of the gradient, as the loss's L2 term λ/2·θ² is."""
 
-    name, moments = "adamw", 2
+    name, moments = "adam", 2
 
     def row(self, rate: float, step: int) -> tuple[float, ...]:
         """Return η, λ, β₁, β₂, ε, the corrections of the means' start at zero, 1 − β₁, 1 − β₂."""
@@ -163,27 +163,44 @@ class AdamW(Optimizer):
         return self.config.beta1, self.config.beta2, self.config.epsilon, step
 
     def equation(self) -> str:
+        """Return the first step: its corrected means are the gradient, with the weight decay, and its square."""
+        decay = self.config.weight_decay
+        g = f"Δθ + {decay:g}·θ (no biases)" if decay else "Δθ"
+        return f"θ ← θ − η·{f'({g})' if decay else g}/(|{g}| + {self.config.epsilon:g})"
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name = "adamw"
+
+    def equation(self) -> str:
         """Return the first step: its corrected means are Δθ and Δθ²."""
         decay = self.config.weight_decay
         shrink = f" − η·{decay:g}·θ (no biases)" if decay else ""
         return f"θ ← θ − η·Δθ/(|Δθ| + {self.config.epsilon:g}){shrink}"
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in (SGD, AdamW)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in (SGD, Adam, AdamW)}
 TABLES.append(OPTIMIZERS)
 
 
 class Hyperparameters(Strictly):
     """The settings of all optimisers: those with the same meaning are the same field."""
 
-    name: Annotated[str, NameIn(OPTIMIZERS)] = Field("sgd", description="Stochastic gradient descent, or AdamW.")
+    name: Annotated[str, NameIn(OPTIMIZERS)] = Field("sgd", description="Stochastic gradient descent, Adam or AdamW.")
     learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd: share of the last step kept in the next one.")
     nesterov: bool = Field(False, description="sgd: look ahead along the momentum.")
-    weight_decay: float = Field(0.0, ge=0, description="Pull of the weights towards zero, per step.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="adamw: decay of the gradient's running mean.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="adamw: decay of the squared gradient's running mean.")
-    epsilon: float = Field(1e-8, gt=0, description="adamw: added to the denominator.")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Pull λ of the weights (not of biases) towards zero: sgd and adam add λ·θ to the gradient, as a "
+        "term λ/2·θ² of the loss does; adamw shrinks θ by learning_rate·λ·θ per step.",
+    )
+    beta1: float = Field(0.9, ge=0, lt=1, description="adam, adamw: decay of the gradient's running mean.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="adam, adamw: decay of the squared gradient's running mean.")
+    epsilon: float = Field(1e-8, gt=0, description="adam, adamw: added to the denominator.")
     max_norm: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Scale gradients down where their norm over all parameters is larger; null: never."
     )

@@ -1,6 +1,7 @@
 """Learning-rate schedules: functions from the step (counted from 0) to the learning rate."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,16 @@ def step(schedule: Any, epochs: float) -> Curve:
     """Multiply by `step_factor` every `step_epochs` epochs."""
     # The small constant keeps a drop that falls on a step boundary from being lost to rounding.
     return lambda progress: schedule.step_factor ** math.floor(progress * epochs / schedule.step_epochs + 1e-9)
+
+
+def exponential(schedule: Any, epochs: float) -> Curve:
+    """Multiply by `gamma` after each epoch, not within one: γ^epoch, epochs counted from 0."""
+    return lambda progress: schedule.gamma ** math.floor(progress * epochs + 1e-9)
+
+
+def piecewise(schedule: Any, epochs: float) -> Curve:
+    """Take the next of `values` when as many epochs are over as the next of `boundaries` says."""
+    return lambda progress: schedule.values[bisect_right(schedule.boundaries, progress * epochs + 1e-9)]
 
 
 def cosine(schedule: Any, epochs: float) -> Curve:
@@ -38,7 +49,14 @@ def one_cycle(schedule: Any, epochs: float) -> Curve:
     return curve
 
 
-SCHEDULES = {"constant": constant, "step": step, "cosine": cosine, "one_cycle": one_cycle}
+SCHEDULES = {
+    "constant": constant,
+    "step": step,
+    "exponential": exponential,
+    "piecewise": piecewise,
+    "cosine": cosine,
+    "one_cycle": one_cycle,
+}
 
 
 def learning_rates(schedule: Any, peak: float, first: int, last: int, steps_per_epoch: int, epochs: int) -> np.ndarray:

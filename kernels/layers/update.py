@@ -38,23 +38,38 @@ def sgd(theta, state, gradients, decay, hyper, shards, size, first, last, NESTER
 
 
 @kernel
+def adam(theta, state, gradients, decay, hyper, shards, size, first, last):
+    """Adam (Kingma & Ba 2015) with weight decay in the gradient: g += λ·θ, then as `adamw` without decay."""
+    adam_step(theta, state, gradients, decay, hyper, shards, size, first, last, DECOUPLED=0)
+
+
+@kernel
 def adamw(theta, state, gradients, decay, hyper, shards, size, first, last):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     θ ← θ·(1 − η·λ); m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²;
     θ ← θ − η/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε).
     """
+    adam_step(theta, state, gradients, decay, hyper, shards, size, first, last, DECOUPLED=1)
+
+
+@kernel
+def adam_step(theta, state, gradients, decay, hyper, shards, size, first, last, DECOUPLED):
+    """Take a step of Adam; weight decay shrinks the parameters (DECOUPLED), or is a part of the gradient."""
     rate, weight_decay, beta1, beta2, epsilon = hyper[0], hyper[1], hyper[2], hyper[3], splat(hyper[4])
     step, root = splat(-rate / hyper[5]), splat(1.0) / splat(hyper[6])
     b1, b2, c1, c2 = splat(beta1), splat(beta2), splat(hyper[7]), splat(hyper[8])
     for k in range(first, last):
         g = take_gradient(gradients, shards, size, k)
+        parameter = load(theta, k)
+        if not DECOUPLED:
+            g = fma(splat(weight_decay * decay[k]), parameter, g)
         m = fma(b1, load(state, k), c1 * g)
         v = fma(b2, load(state, size + k), c2 * (g * g))
         store(state, k, m)
         store(state, size + k, v)
-        parameter = load(theta, k)
-        parameter = parameter - splat(rate * weight_decay * decay[k]) * parameter
+        if DECOUPLED:
+            parameter = parameter - splat(rate * weight_decay * decay[k]) * parameter
         store(theta, k, fma(step, m / fma(sqrt(v), root, epsilon), parameter))
 
 

@@ -206,6 +206,12 @@ def adamw(theta, m, v, gradient, rate, weight_decay, beta1, beta2, epsilon, step
 
 
 @reference
+def adam(theta, m, v, gradient, rate, weight_decay, beta1, beta2, epsilon, step):
+    """Adam (Kingma & Ba 2015): g ← g + λ·θ, and then as adamw without weight decay. Overwrites theta[n], m[n], v[n]."""
+    adamw(theta, m, v, gradient + weight_decay * theta, rate, 0.0, beta1, beta2, epsilon, step)
+
+
+@reference
 def clip_gradient(gradients, max_norm):
     """Return G[n], the sum of the shards' gradients[s, n], scaled to the norm max_norm where it is longer.
 

@@ -71,7 +71,7 @@ def plain_step(loaded, dataset) -> float:
     if o.name == "sgd":
         reference_steps.sgd(after, state[0], flat, rate, o.weight_decay, o.momentum, o.nesterov)
     else:
-        reference_steps.adamw(after, *state, flat, rate, o.weight_decay, o.beta1, o.beta2, o.epsilon, 1)
+        getattr(reference_steps, o.name)(after, *state, flat, rate, o.weight_decay, o.beta1, o.beta2, o.epsilon, 1)
     assert np.isfinite(after).all()
     assert (after != before).any() or rate == 0 or not flat.any()
     return loss

@@ -15,19 +15,50 @@ PROGRESS = 50  # pictures from which a bar shows how far it is
 @click.command(epilog=RUN_HELP)
 @click.argument("run")
 @click.argument("overrides", nargs=-1)
+@click.option("--html", "page", type=PATH, metavar="PAGE", help="Write a page: curves, calibration, mistakes.")
+@click.option("--thresholds", is_flag=True, help="Fit each class's threshold on validation images; keep them in RUN.")
+@click.option("--force", is_flag=True, help="Replace an existing page.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with everything that the page shows.")
+def evaluate(
+    run: str,
+    overrides: tuple[str, ...],
+    page: Path | None,
+    thresholds: bool,
+    force: bool,
+    checkpoint: str,
+    as_json: bool,
+) -> None:
     """Test a trained network: accuracy, loss, precision and recall of each class, confusion matrix.
 
-    OVERRIDES such as data.root=PATH tell where the data are now.
+    OVERRIDES such as data.root=PATH tell where the data are now. The page has also each class's precision-recall and
+    ROC curve, how far the probabilities can be trusted, and the worst mistakes with their files' names.
     """
-    from lenumba.commands.tables import evaluation_table
+    from lenumba.commands.tables import evaluation_table, thresholds_table
+    from lenumba.engine.common.files import check_new_file
+    from lenumba.engine.common.kinds import without_nan
+    from lenumba.engine.models.assessment import assess
     from lenumba.engine.models.model import load
 
-    evaluation = load(run, checkpoint, overrides=overrides).evaluate()
-    tell_notes(evaluation.notes)
-    click.echo(json.dumps(evaluation.as_dict(), ensure_ascii=False) if as_json else evaluation_table(evaluation))
+    if page is not None:
+        check_new_file(page, force, "--html")
+    found = assess(load(run, checkpoint, overrides=overrides))
+    tell_notes([*found.test.notes, *([found.missing] if (page or as_json) and found.missing else [])])
+    if as_json:
+        click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False))
+    else:
+        click.echo(evaluation_table(found.test))
+    if thresholds:
+        from lenumba.engine.models.thresholds import write_thresholds
+
+        path = write_thresholds(found)
+        text = f"{thresholds_table(found.threshold_rows())}\n{path}: 'lenumba predict RUN --thresholds' uses them"
+        click.echo(f"{path}" if as_json else f"\n{text}", err=as_json)
+    if page is not None:
+        from lenumba.engine.report.evaluation_page import write_evaluation
+
+        write_evaluation(found, page)
+        click.echo(f"{'' if as_json else chr(10)}open {shlex.quote(page.absolute().as_uri())}", err=as_json)
 
 
 @click.command(epilog=RUN_HELP)
@@ -35,9 +66,20 @@ def evaluate(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: boo
 @click.argument("images", nargs=-1, required=True)
 @click.option("--csv", "table", type=PATH, help="Write all classes' probabilities into this new file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--threshold", "given", multiple=True, metavar="CLASS=P", help="Say CLASS from this probability on.")
+@click.option("--thresholds", is_flag=True, help="Use those that 'evaluate --thresholds' has kept in RUN.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(run: str, images: tuple[str, ...], table: Path | None, force: bool, checkpoint: str, as_json: bool) -> None:
+def predict(
+    run: str,
+    images: tuple[str, ...],
+    table: Path | None,
+    force: bool,
+    given: tuple[str, ...],
+    thresholds: bool,
+    checkpoint: str,
+    as_json: bool,
+) -> None:
     """Recognise pictures of any size: PNG, JPEG, BMP, WebP or TIFF; the three most probable classes each.
 
     IMAGES are files, folders with all that is in them, patterns such as "scans/*.png", or - for names on standard
@@ -45,6 +87,9 @@ def predict(run: str, images: tuple[str, ...], table: Path | None, force: bool, 
 
     Pictures are prepared as the training images were. For MNIST and the drawn digits that means: dark ink on light
     paper is inverted, the digit is cropped, fitted into 20×20 pixels and centred by mass.
+
+    With thresholds, the class is the one that exceeds its own most, as a multiple of it, else the most probable one
+    without a threshold, else none.
     """
     import contextlib
 
@@ -53,17 +98,23 @@ def predict(run: str, images: tuple[str, ...], table: Path | None, force: bool, 
     from lenumba.engine.common.files import check_new_file
     from lenumba.engine.models.model import load
     from lenumba.engine.models.predicting import find_pictures, predict_pictures, table_writer
+    from lenumba.engine.models.thresholds import FILE, parse_thresholds, read_thresholds
 
     if table is not None:
-        check_new_file(table, force)
+        check_new_file(table, force, "--csv")
     model = load(run, checkpoint)
+    limits = {**(read_thresholds(model) if thresholds else {}), **parse_thresholds(given, model.class_names)}
+    if limits:
+        source = f" ({model.folder / FILE})" if thresholds else ""
+        values = ", ".join(f"{name} {value:.3g}" for name, value in list(limits.items())[:10])
+        tell_notes([f"thresholds{source}: {values}{' …' * (len(limits) > 10)}"])
     paths = find_pictures(images, sys.stdin)
     answers, faults, count = [], [], 0
     width = max(map(len, paths))
     with contextlib.ExitStack() as stack:
         write = None if table is None else stack.enter_context(table_writer(table, model.class_names))
         bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS else None
-        for answer in predict_pictures(model, paths):
+        for answer in predict_pictures(model, paths, limits):
             count += 1
             if bar is not None:
                 bar(f"picture {count:,} of {len(paths):,}", count, len(paths))
@@ -72,9 +123,11 @@ def predict(run: str, images: tuple[str, ...], table: Path | None, force: bool, 
             if answer.fault:
                 faults.append(answer.fault)
             elif as_json:
-                answers.append({"image": answer.path, "top": answer.top(3)})
+                chosen = {"class": answer.best and answer.best[0]} if limits else {}
+                answers.append({"image": answer.path, **chosen, "top": answer.top(3)})
             elif table is None:
-                listed = "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer.top(3))
+                none = "" if answer.best else "none   "
+                listed = none + "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer.top(3))
                 click.echo(f"{answer.path:<{width}}  {listed}")
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False))

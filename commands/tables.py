@@ -5,10 +5,12 @@ from typing import Any
 
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.text import table
-from lenumba.engine.models.model import Evaluation
+from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.runs.compare import Comparison
 from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.seeds import SeedsResult
+
+CELLS, LISTED = 3, 3  # of the confusion matrix, and images of each, that are named
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
@@ -36,7 +38,28 @@ def evaluation_table(evaluation: Evaluation) -> str:
         f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images   "
         f"balanced accuracy {100 * balanced_accuracy(evaluation.confusion):.2f} %   "
         f"macro F1 {macro_f1(evaluation.confusion):.4f}\n\n"
-        f"{classes}\n\n{matrix}"
+        f"{classes}\n\n{matrix}" + (f"\n\n{confused}" if (confused := confused_line(evaluation)) else "")
+    )
+
+
+def confused_line(evaluation: Evaluation) -> str:
+    """Return what is taken for what most often, with the worst images of each; empty without mistakes."""
+    names, found = evaluation.class_names, []
+    for cell in evaluation.cells[:CELLS]:
+        images = ", ".join(str(evaluation.name(image)) for image in cell.images[:LISTED])
+        more = ", …" if len(cell.images) > LISTED else ""
+        found.append(f"{names[cell.label]} for {names[cell.guess]} {len(cell.images)}× ({images}{more})")
+    kind = "test images" if evaluation.files is None else "files"
+    return f"most often taken, {kind} in brackets: {'; '.join(found)}" if found else ""
+
+
+def thresholds_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return each class's threshold, and precision and recall at it on the test images."""
+    figures = ("threshold", "precision", "recall")
+    cells = [[row["class"], *("–" if row[key] is None else f"{row[key]:.4f}" for key in figures)] for row in rows]
+    return (
+        f"{table(['class', *figures], cells)}\n"
+        "threshold: with the best F1 on the validation images; precision and recall: at it, on the test images"
     )
 
 

@@ -96,11 +96,11 @@ def test_findings_are_those_of_the_test_set(plain_run):
     model, labels = load(plain_run), found.dataset.test_labels
     probabilities = model.predict_proba(found.dataset.test_images)[:, 0]
     wrong = np.flatnonzero((probabilities >= 0.5) != labels)
-    assert sorted(found.mistakes) == wrong.tolist()
-    certainty = np.where(labels == 1, probabilities, 1 - probabilities)[found.mistakes]
+    assert sorted(found.test.mistakes) == wrong.tolist()
+    certainty = np.where(labels == 1, probabilities, 1 - probabilities)[found.test.mistakes]
     assert (np.diff(certainty) >= 0).all()
-    assert found.confusion[0, 1] + found.confusion[1, 0] == len(wrong)
-    assert found.accuracy == pytest.approx(model.evaluate().accuracy)
+    assert found.test.confusion[0, 1] + found.test.confusion[1, 0] == len(wrong)
+    assert found.test.accuracy == pytest.approx(model.evaluate().accuracy)
     assert labels[found.samples(2)].tolist() == [0, 0, 1, 1]
 
 
@@ -109,7 +109,7 @@ def test_feature_maps_end_in_the_networks_outputs(plain_run):
     image = found.dataset.test_images[0]
     maps = dict(feature_maps(found.model, image))
     assert [map_.shape for map_ in maps.values()] == [(2, 4, 4), (2, 4, 4), (32, 1, 1), (1, 1, 1), (1, 1, 1)]
-    assert maps["outputs"].item() == pytest.approx(found.outputs[0, 0], abs=1e-5)
+    assert maps["outputs"].item() == pytest.approx(found.test.outputs[0, 0], abs=1e-5)
     [(_, slid)] = kernels(found.model)
     x = (image[:, :, 0] * found.model.executor.scale[0] + found.model.executor.shift[0]).astype(float)
     bias = found.model.network.views(found.model.executor.theta)["conv1.bias"]
@@ -118,7 +118,8 @@ def test_feature_maps_end_in_the_networks_outputs(plain_run):
 
 
 def test_class_names_are_no_mathematics(rich_run, tmp_path):
-    found = replace(look_into(str(rich_run)), mistakes=np.array([0, 1]))
+    found = look_into(str(rich_run))
+    found = replace(found, test=replace(found.test, labels=1 - found.test.predicted))  # all are mistakes
     names = found.model.class_names = ("$\\bad{$", "100 $")
     for draw in (confusion, mistakes):
         draw(found).savefig(tmp_path / "some.png")

@@ -135,7 +135,7 @@ def test_a_trained_network_answers_as_the_engine_does(finished_run):
     )  # fmt: skip
     expected = load(finished_run).predict_proba(images)
     np.testing.assert_allclose(answers, expected, atol=1e-5)
-    assert (np.argmax(answers, 1) == found.predicted[:1000]).all()
+    assert (np.argmax(answers, 1) == found.test.predicted[:1000]).all()
 
 
 @pytest.mark.parametrize("stroke", [[(60, 40), (200, 40), (120, 250)], [(140, 20), (150, 260)], [(5, 5), (30, 20)]])

@@ -10,9 +10,8 @@ import numpy as np
 
 from lenumba.engine.audit.audit import Audit
 from lenumba.engine.audit.judgement import Overlap
-from lenumba.engine.config.config import dump_config
 from lenumba.engine.data.decisions import FORMAT, image_key, read_decisions
-from lenumba.engine.report.page import document, escape, fill, json_block, web_file
+from lenumba.engine.report.page import escape, fill, html_table, run_page, web_file
 
 SCRIPTS = ("network.js", "drawing.js", "decisions.js", "audit.js")
 MOST_BYTES = 24 << 20  # of pixels: a page of 32 MB
@@ -24,21 +23,21 @@ LISTED = 20  # pairs of classes
 def audit_page(audit: Audit) -> str:
     """Return the page's HTML."""
     loaded, seeds = audit.loaded, len(audit.probabilities)
-    title = f"Labels of {audit.pool.dataset.name}, audited with {loaded.name}"
     body = fill(
         "audit.html",
-        title=escape(title),
-        figures="".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures(audit).items()
-        ),
         judges=f"{seeds} networks" if seeds > 1 else "a network",
         recipe=escape(loaded.name),
         overlaps=overlap_table(audit.overlaps[:LISTED], audit.pool.dataset.class_names),
-        config=escape(dump_config(loaded.config)),
-        run=json_block(page_values(audit)),
-        script="\n".join(web_file(name) for name in SCRIPTS),
     )
-    return document(title, web_file("style.css") + web_file("audit.css"), body)
+    return run_page(
+        f"Labels of {audit.pool.dataset.name}, audited with {loaded.name}",
+        figures(audit),
+        body,
+        loaded.config,
+        page_values(audit),
+        [web_file(name) for name in SCRIPTS],
+        web_file("audit.css"),
+    )
 
 
 def figures(audit: Audit) -> dict[str, str]:
@@ -60,14 +59,16 @@ def overlap_table(pairs: Sequence[Overlap], names: Sequence[str]) -> str:
     """Return the classes that overlap as an HTML table."""
     if not pairs:
         return "<p>None: no image was taken for one of another class.</p>"
-    rows = "".join(
-        f"<tr><td>{escape(names[pair.first])} and {escape(names[pair.second])}</td>"
-        f"<td>{100 * pair.probability:.2f}{'' if np.isnan(pair.error) else f' ± {100 * pair.error:.2f}'} %</td>"
-        f"<td>{pair.first_as_second:,}</td><td>{pair.second_as_first:,}</td></tr>"
+    rows = [
+        [
+            f"{names[pair.first]} and {names[pair.second]}",
+            f"{100 * pair.probability:.2f}{'' if np.isnan(pair.error) else f' ± {100 * pair.error:.2f}'} %",
+            f"{pair.first_as_second:,}",
+            f"{pair.second_as_first:,}",
+        ]
         for pair in pairs
-    )
-    head = "<tr><th>classes</th><th>overlap</th><th>first taken for second</th><th>second for first</th></tr>"
-    return f'<table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    ]
+    return html_table(["classes", "overlap", "first taken for second", "second for first"], rows)
 
 
 def page_values(audit: Audit) -> dict[str, Any]:

@@ -28,14 +28,14 @@ def is_file(name: str | os.PathLike[str]) -> bool:
     return os.path.isfile(os.path.expanduser(name))
 
 
-def check_new_file(out: Path, force: bool) -> None:
-    """Raise ConfigError or DataError where a file cannot be made or would be overwritten."""
+def check_new_file(out: Path, force: bool, option: str = "--out") -> None:
+    """Raise ConfigError or DataError where an option's file cannot be made or would be overwritten."""
     if os.path.exists(out) and not is_file(out):
-        raise ConfigError(f"--out {out}: expected the path of a file, found a folder or a device; choose another")
+        raise ConfigError(f"{option} {out}: expected the path of a file, found a folder or a device; choose another")
     if is_file(out) and not force:
-        raise ConfigError(f"--out {out}: the file exists; choose another, or replace it with --force")
+        raise ConfigError(f"{option} {out}: the file exists; choose another, or replace it with --force")
     if not os.path.isdir(out.parent) or not os.access(out.parent, os.W_OK):
-        raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
+        raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with {option}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,71 +2,23 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
-from lenumba.engine.common.metrics import (
-    accuracy_of,
-    balanced_accuracy,
-    confusion_matrix,
-    f1_scores,
-    macro_f1,
-    precision_and_recall,
-    predicted_classes,
-)
+from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.in_memory import as_numbers, as_pixels
+from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.executor import Executor, planar
 
 MAX_THREADS = 1024
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How well a network does on a set of images.
-
-    Attributes
-    ----------
-    confusion
-        int64 [classes, classes]: images of class i (row) that were taken for class j (column).
-    precision, recall
-        float64 [classes].
-    notes
-        What was left out or missing among the images, a line each.
-    """
-
-    accuracy: float
-    loss: float
-    images: int
-    confusion: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values."""
-        return {
-            "accuracy": self.accuracy,
-            "loss": self.loss,
-            "images": self.images,
-            "class_names": list(self.class_names),
-            "precision": self.precision.tolist(),
-            "recall": self.recall.tolist(),
-            "f1": f1_scores(self.confusion).tolist(),
-            "balanced_accuracy": balanced_accuracy(self.confusion),
-            "macro_f1": macro_f1(self.confusion),
-            "confusion": self.confusion.tolist(),
-            "notes": list(self.notes),
-        }
 
 
 class Model:
@@ -152,10 +104,8 @@ class Model:
 
         Without them, on the run's test set.
         """
-        notes: tuple[str, ...] = ()
         if images is None and labels is None:
-            dataset = self.test_data()
-            images, labels, notes = dataset.test_images, dataset.test_labels, dataset.notes
+            return self.evaluate_data(self.test_data())
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
@@ -172,9 +122,12 @@ class Model:
         if labels.min() < 0 or labels.max() >= classes:
             raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
-        confusion = confusion_matrix(labels, predicted_classes(outputs), classes)
-        figures = (confusion, *precision_and_recall(confusion), self.class_names, notes)
-        return Evaluation(accuracy_of(outputs, labels), loss, len(images), *figures)
+        return Evaluation(loss, labels, outputs, self.class_names)
+
+    def evaluate_data(self, dataset: Dataset) -> Evaluation:
+        """Evaluate on the test images of a data set of :meth:`test_data`."""
+        found = self.evaluate(dataset.test_images, dataset.test_labels)
+        return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
         """Bring images to uint8 [N, H, W, C]."""

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.images import FORMAT_NAMES, FORMATS
 from lenumba.engine.models.model import Model
+from lenumba.engine.models.thresholds import choose
 
 BATCH = 64  # pictures that are in memory at a time
 
@@ -21,18 +22,26 @@ BATCH = 64  # pictures that are in memory at a time
 class Answer:
     """What a network makes of one picture; `fault` says why it could not be read, and `probabilities` is empty then.
 
-    `probabilities` float64 [classes] are in the order of `class_names`.
+    `probabilities` float64 [classes] are in the order of `class_names`. `chosen` is the class that thresholds chose, if
+    there are some: None where none reaches its own; without thresholds it is the most probable one.
     """
 
     path: str
     class_names: tuple[str, ...]
     probabilities: np.ndarray
+    chosen: int | None
     fault: str = ""
 
+    @property
+    def best(self) -> tuple[str, float] | None:
+        """The chosen class and its probability."""
+        return None if self.chosen is None else (self.class_names[self.chosen], float(self.probabilities[self.chosen]))
+
     def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the most probable classes with their probabilities, the first one first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self.class_names[k], float(self.probabilities[k])) for k in best]
+        """Return the classes with their probabilities: the chosen one, then the most probable first."""
+        order = np.argsort(-self.probabilities, kind="stable").tolist()
+        order.sort(key=lambda k: k != self.chosen)
+        return [(self.class_names[k], float(self.probabilities[k])) for k in order[:count]]
 
 
 def find_pictures(names: Sequence[str], stdin: Iterable[str]) -> list[str]:
@@ -71,8 +80,14 @@ def is_picture(path: str) -> bool:
     return Path(name).suffix.lower() in FORMATS and not name.startswith(".")
 
 
-def predict_pictures(model: Model, paths: Sequence[str]) -> Iterator[Answer]:
-    """Yield the answer to each picture; one that cannot be read has a fault, and the others are answered."""
+def predict_pictures(
+    model: Model, paths: Sequence[str], thresholds: Mapping[str, float] | None = None
+) -> Iterator[Answer]:
+    """Yield the answer to each picture; one that cannot be read has a fault, and the others are answered.
+
+    With `thresholds` by class, :func:`lenumba.engine.models.thresholds.choose` says which class it is.
+    """
+    limits = np.array([(thresholds or {}).get(name, np.nan) for name in model.class_names])
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
         images, faults = {}, {}
@@ -86,7 +101,8 @@ def predict_pictures(model: Model, paths: Sequence[str]) -> Iterator[Answer]:
             row = outputs.get(k, np.zeros(0)).astype(np.float64)
             if len(row) == 1:  # one output is the probability of class 1
                 row = np.array([1 - row[0], row[0]])
-            yield Answer(path, model.class_names, row, faults.get(k, ""))
+            chosen = choose(row, limits) if len(row) else None
+            yield Answer(path, model.class_names, row, chosen, faults.get(k, ""))
 
 
 @contextlib.contextmanager
@@ -100,8 +116,7 @@ def table_writer(path: Path, class_names: Sequence[str]) -> Iterator[Callable[[A
         writer.writerow(["image", "class", "probability", *class_names, "fault"])
 
         def write(answer: Answer) -> None:
-            best = [("", "")] if answer.fault else answer.top(1)
             values = [""] * len(class_names) if answer.fault else answer.probabilities.tolist()
-            writer.writerow([answer.path, *best[0], *values, answer.fault])
+            writer.writerow([answer.path, *(answer.best or ("", "")), *values, answer.fault])
 
         yield write

@@ -6,44 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.metrics import confusion_matrix, predicted_classes
-from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.models.assessment import Assessment, assess
 from lenumba.engine.models.model import Model, load
 from lenumba.engine.runs.folders import read_history
 from lenumba.engine.runs.histograms import Histogram, read_histograms
 
 
-@dataclass(frozen=True)
-class Findings:
-    """A trained network and how it does on its test set.
+@dataclass(frozen=True, eq=False)
+class Findings(Assessment):
+    """A trained network, how it does on its test images, and how it came there.
 
     Attributes
     ----------
-    outputs
-        float32 [test images, outputs].
-    confusion
-        int64 [classes, classes]: images of class i (row) that were taken for class j (column).
-    mistakes
-        int64: the test images that were not recognised, the worst (smallest output of the right class) first.
     history
         One dict an epoch.
     histograms
         Of each tensor over the epochs; empty where the run recorded none.
     """
 
-    model: Model = field(repr=False)
-    dataset: Dataset = field(repr=False)
-    outputs: np.ndarray = field(repr=False)
-    predicted: np.ndarray = field(repr=False)
-    confusion: np.ndarray
-    mistakes: np.ndarray
     history: list[dict[str, Any]] = field(repr=False)
     histograms: list[Histogram] = field(repr=False)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers on the test set."""
-        return float(np.trace(self.confusion) / self.confusion.sum())
 
     def samples(self, each: int) -> np.ndarray:
         """Return int64, the first `each` test images of every class, class by class."""
@@ -65,26 +47,9 @@ def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ())
         Where there is no such run, or its checkpoint or its data are missing or damaged.
     """
     model = load(run, checkpoint, overrides=overrides)
-    dataset = model.test_data()
-    outputs = model.predict_proba(dataset.test_images)
-    predicted, labels = predicted_classes(outputs), dataset.test_labels
-    wrong = np.flatnonzero(predicted != labels)
-    right_output = class_outputs(outputs)[wrong, labels[wrong]]
-    return Findings(
-        model=model,
-        dataset=dataset,
-        outputs=outputs,
-        predicted=predicted,
-        confusion=confusion_matrix(labels, predicted, dataset.classes),
-        mistakes=wrong[np.argsort(right_output, kind="stable")],
-        history=read_history(model.folder),
-        histograms=read_histograms(model.folder),
-    )
-
-
-def class_outputs(outputs: np.ndarray) -> np.ndarray:
-    """Return outputs [N, classes]: a single one is that of class 1."""
-    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+    found = assess(model)
+    history, histograms = read_history(model.folder), read_histograms(model.folder)
+    return Findings(model, found.dataset, found.test, history, histograms)
 
 
 def feature_maps(model: Model, image: np.ndarray) -> list[tuple[str, np.ndarray]]:

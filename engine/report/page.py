@@ -2,11 +2,13 @@
 
 import html
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
 
 from lenumba.engine.common.kinds import without_nan
+from lenumba.engine.config.config import Config, dump_config
 
 
 def web_file(name: str) -> str:
@@ -21,6 +23,51 @@ def document(title: str, style: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{style}</style></head><body>\n{body}\n</body></html>\n"
     )
+
+
+def run_page(
+    title: str,
+    figures: Mapping[str, str],
+    body: str,
+    config: Config,
+    values: Any,
+    scripts: Sequence[str],
+    style: str = "",
+) -> str:
+    """Return a page about something trained: figures on top, a body, the configuration.
+
+    Parameters
+    ----------
+    body
+        HTML: sections.
+    values
+        What the scripts read, as JSON-able values, from the element `run`.
+    scripts
+        JavaScript, in this order.
+    style
+        CSS beyond that of all such pages.
+    """
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures.items())
+    filled = fill(
+        "page.html",
+        title=escape(title),
+        figures=listed,
+        body=body,
+        config=escape(dump_config(config)),
+        run=json_block(values),
+        script="\n".join(scripts),
+    )
+    return document(title, web_file("style.css") + style, filled)
+
+
+def html_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return an HTML table; of each row, the first cell is text."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def fill(name: str, **values: str) -> str:

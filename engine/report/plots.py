@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.files import durable
-from lenumba.engine.report.findings import Findings, class_outputs, feature_maps, kernels, look_into
+from lenumba.engine.report.findings import Findings, feature_maps, kernels, look_into
 from lenumba.engine.report.palette import COUNTS, LINES, SIGNED, SIZES
 from lenumba.engine.runs.extras import need
 
@@ -44,7 +44,7 @@ def draw_plots(
         ("confusion", "what was taken for what", True, lambda: confusion(found)),
         ("kernels", "the kernels of each convolution", bool(kernels(found.model)), lambda: kernel_grid(found)),
         ("features", "what each layer makes of an image", True, lambda: features(found, image)),
-        ("mistakes", "the worst mistakes", len(found.mistakes) > 0, lambda: mistakes(found)),
+        ("mistakes", "the worst mistakes", len(found.test.mistakes) > 0, lambda: mistakes(found)),
         ("histograms", "weights and gradients over time", bool(found.histograms), lambda: histograms(found)),
     ]
     for name, what, there, draw in table:
@@ -95,7 +95,7 @@ def literal(text: str) -> str:
 
 def confusion(found: Findings) -> Any:
     """Draw the confusion matrix; mistakes are shaded, as the right ones would drown them."""
-    names, matrix = [literal(name) for name in found.model.class_names], found.confusion
+    names, matrix = [literal(name) for name in found.model.class_names], found.test.confusion
     size = max(4.0, 0.55 * len(names) + 1.5)
     figure = make_figure(size, size)
     axes = figure.add_subplot()
@@ -110,7 +110,7 @@ def confusion(found: Findings) -> Any:
     turned = {"rotation": 90} if max(map(len, names)) > 3 else {}
     axes.set_xticks(range(len(names)), names, **turned)
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="taken for", ylabel="is", title=f"{len(found.mistakes)} of {matrix.sum():,} wrong")
+    axes.set(xlabel="taken for", ylabel="is", title=f"{len(found.test.mistakes)} of {matrix.sum():,} wrong")
     return figure
 
 
@@ -166,7 +166,7 @@ def pictures(grids: list[tuple[str, np.ndarray]], *, signed: bool = False) -> An
 
 def mistakes(found: Findings) -> Any:
     """Draw the worst mistakes with what they are, what they were taken for, and both probabilities."""
-    worst, outputs = found.mistakes[:MISTAKES], class_outputs(found.outputs)
+    worst, outputs = found.test.mistakes[:MISTAKES], found.test.probabilities
     names = [literal(name) for name in found.model.class_names]
     columns = min(8, len(worst))
     rows = -(-len(worst) // columns)
@@ -175,7 +175,7 @@ def mistakes(found: Findings) -> Any:
         axes.set_axis_off()
     for axes, number in zip(grid.flat, worst, strict=False):
         axes.imshow(found.dataset.test_images[number], cmap="gray_r", vmin=0, vmax=255)
-        label, guess = found.dataset.test_labels[number], found.predicted[number]
+        label, guess = found.test.labels[number], found.test.predicted[number]
         shares = [100 * outputs[number, k] for k in (label, guess)]
         text = f"is {names[label]}: {shares[0]:.1f} %\nseems {names[guess]}: {shares[1]:.1f} %"
         axes.set_title(text, fontsize=7)

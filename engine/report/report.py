@@ -9,13 +9,13 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import write_text
-from lenumba.engine.config.config import dump_config
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.losses import LOSSES
+from lenumba.engine.report.evaluation_page import calibration_text, named_cells, packed
 from lenumba.engine.report.findings import Findings, as_slid
-from lenumba.engine.report.page import document, escape, fill, json_block, web_file
+from lenumba.engine.report.page import escape, fill, run_page, web_file
 from lenumba.engine.runs.records import EpochLine, read_run_json
 
 SCRIPTS = ("digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
@@ -48,19 +48,18 @@ def write_report(found: Findings, path: Path) -> None:
 
 def report_page(found: Findings) -> str:
     """Return the page's HTML."""
-    title = f"{found.model.loaded.name} on {found.dataset.name}"
-    body = fill(
-        "report.html",
-        title=escape(title),
-        figures="".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures(found).items()
+    return run_page(
+        f"{found.model.loaded.name} on {found.dataset.name}",
+        figures(found),
+        fill(
+            "report.html",
+            calibration=calibration_text(found),
+            histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
         ),
-        histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
-        config=escape(dump_config(found.model.loaded.config)),
-        run=json_block(run_values(found)),
-        script=network_script() + "".join(map(web_file, SCRIPTS)),
+        found.model.loaded.config,
+        run_values(found),
+        [network_script(), *map(web_file, SCRIPTS)],
     )
-    return document(title, web_file("style.css"), body)
 
 
 def network_script() -> str:
@@ -76,9 +75,9 @@ def network_script() -> str:
 def figures(found: Findings) -> dict[str, str]:
     """Return the figures at the top of the page."""
     summary = read_run_json(found.model.folder)
-    wrong, count = len(found.mistakes), len(found.dataset.test_labels)
+    wrong, count = len(found.test.mistakes), len(found.dataset.test_labels)
     values = {
-        "test accuracy": f"{100 * found.accuracy:.2f} % ({wrong} of {count:,} wrong)",
+        "test accuracy": f"{100 * found.test.accuracy:.2f} % ({wrong} of {count:,} wrong)",
         "parameters": f"{found.model.network.parameter_count:,}",
         "epochs": str(len(found.history)),
     }
@@ -95,7 +94,8 @@ def run_values(found: Findings) -> dict[str, Any]:
     """Return what the page's scripts need, as JSON-able values."""
     model, config = found.model, found.model.loaded.config
     samples = found.samples(max(1, min(3, SAMPLES // found.dataset.classes)))[:SAMPLES]
-    mistakes = found.mistakes[:MISTAKES]
+    mistakes = found.test.mistakes[:MISTAKES]
+    outputs = np.round(found.test.outputs[mistakes].astype(float), 6)
     return {
         "network": describe_network(model),
         "weights": base64.b64encode(flat_weights(model)).decode(),
@@ -103,9 +103,11 @@ def run_values(found: Findings) -> dict[str, Any]:
         "pad": pad_kind(model),
         "rate": config.optimizer.learning_rate,
         "history": [{key: line[key] for key in EpochLine.__annotations__ if key in line} for line in found.history],
-        "confusion": found.confusion.tolist(),
+        "confusion": found.test.confusion.tolist(),
+        "cells": named_cells(found),
+        "calibration": found.calibration,
         "samples": pack(found, samples),
-        "mistakes": {**pack(found, mistakes), "outputs": np.round(found.outputs[mistakes].astype(float), 6).tolist()},
+        "mistakes": {**pack(found, mistakes), "outputs": outputs.tolist()},
         "histograms": [
             {
                 "name": histogram.name,
@@ -166,9 +168,9 @@ def flat_weights(model: Model) -> bytes:
 
 
 def pack(found: Findings, chosen: np.ndarray) -> dict[str, Any]:
-    """Return test images as base64 bytes [N, C, H, W], with their labels."""
-    planes = found.dataset.test_images[chosen].transpose(0, 3, 1, 2)
+    """Return test images as base64 bytes [N, C, H, W], with their labels and names."""
     return {
-        "pixels": base64.b64encode(planes.tobytes()).decode(),
+        "pixels": packed(found, chosen),
         "labels": found.dataset.test_labels[chosen].tolist(),
+        "names": [str(found.test.name(image)) for image in chosen],
     }

@@ -107,8 +107,8 @@ def test_a_thousand_test_images_get_the_engines_classes(found, page_file, open_p
       return Array.from(fresh.judge(fresh.forward(pixels).outputs.at(-1), 0).outputs);
     })"""
     outputs = np.array(open_page(page_file).evaluate(text, images.reshape(1000, -1).tolist()))
-    difference = np.abs(outputs - found.outputs[:1000]).max()
-    same, right = outputs.argmax(1) == found.predicted[:1000], outputs.argmax(1) == labels
+    difference = np.abs(outputs - found.test.outputs[:1000]).max()
+    same, right = outputs.argmax(1) == found.test.predicted[:1000], outputs.argmax(1) == labels
     sys.stderr.write(f"\n{same.sum()} of 1000 classes as the engine, probabilities within {difference:.1e}, ")
     sys.stderr.write(f"{right.sum()} right\n")
     assert same.all()
@@ -170,11 +170,11 @@ def test_steps_go_back_through_the_layers_and_lower_the_loss(found, page_file, o
     page = open_page(page_file)
     page.click("#mistakes button >> nth=0")
     label = int(page.input_value("#label"))
-    assert label == found.dataset.test_labels[found.mistakes[0]]
+    assert label == found.dataset.test_labels[found.test.mistakes[0]]
     page.fill("#rate", "0.01")
     page.click("#step")
     loss = float(re.search(r"loss is (\d+\.\d+)", page.inner_text("#story"))[1])
-    exact = -np.log(found.outputs[found.mistakes[0], label])
+    exact = -np.log(found.test.outputs[found.test.mistakes[0], label])
     assert loss == pytest.approx(exact, rel=1e-3)
     units = found.model.network.units
     for unit in reversed(units):

@@ -21,41 +21,49 @@ function ticks(low, high) {
   return marks;
 }
 
-// Draws lines over the epochs: series are { name, values }, null where nothing was measured. Their dashes differ, too.
-function lineChart(parent, title, epochs, series) {
+// Draws lines: series are { name, points: [[x, y], …] }, axes { x: [low, high], y: [low, high], label of x, whole:
+// whether x has whole numbers alone }. Their dashes differ, too. Returns the picture and where (x, y) lies in it.
+function lineChart(parent, title, axes, series, description = "") {
+  const [left, right] = axes.x, [low, high] = axes.y;
+  const x = (value) => 52 + (296 * (value - left)) / (right - left);
+  const y = (value) => 210 - (195 * (value - low)) / (high - low);
+  const figure = add(parent, "figure");
+  const svg = addSvg(figure, "svg", { viewBox: "0 0 360 246", role: "img", "aria-label": description || title });
+  for (const mark of ticks(low, high)) {
+    addSvg(svg, "line", { x1: 52, x2: 348, y1: y(mark), y2: y(mark), class: "grid" });
+    addSvg(svg, "text", { x: 46, y: y(mark) + 4, "text-anchor": "end" }, String(mark));
+  }
+  for (const mark of ticks(left, right).filter((mark) => !axes.whole || Number.isInteger(mark)))
+    addSvg(svg, "text", { x: x(mark), y: 228, "text-anchor": "middle" }, String(mark));
+  addSvg(svg, "text", { x: 200, y: 243, "text-anchor": "middle" }, axes.label);
+  series.forEach(({ points }, k) => {
+    const places = points.map((point) => `${x(point[0])},${y(point[1])}`);
+    addSvg(svg, "polyline", { points: places.join(" "), class: `line line${k}` });
+    if (points.length === 1) addSvg(svg, "circle", { cx: x(points[0][0]), cy: y(points[0][1]), r: 4, class: `dot${k}` });
+  });
+  const caption = add(figure, "figcaption", {}, series.some(({ name }) => name) ? `${title}: ` : title);
+  series.filter(({ name }) => name).forEach(({ name }, k) => {
+    const key = addSvg(caption, "svg", { viewBox: "0 0 30 10", class: "key", "aria-hidden": "true" });
+    addSvg(key, "line", { x1: 0, x2: 30, y1: 5, y2: 5, class: `line line${k}` });
+    add(caption, "span", {}, `${name} `);
+  });
+  return { svg, x, y };
+}
+
+// Draws values over the epochs: series are { name, values }, null where nothing was measured.
+function epochChart(parent, title, epochs, series) {
   const shown = series.filter(({ values }) => values.some(Number.isFinite));
   const all = shown.flatMap(({ values }) => values.filter(Number.isFinite));
   if (!all.length) return;
   let [low, high] = range(all);
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
-  const first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
-  const x = (epoch) => 52 + (296 * (epoch - first)) / (last - first);
-  const y = (value) => 210 - (195 * (value - low)) / (high - low);
-  const figure = add(parent, "figure");
+  const axes = { x: [epochs[0], Math.max(epochs.at(-1), epochs[0] + 1)], y: [low, high], label: "epoch", whole: true };
   const short = (value) => value?.toPrecision(3);
   const ends = shown.map(({ name, values }) => `${name} ${short(values[0])} to ${short(values.at(-1))}`);
-  const label = `${title}: ${ends.join(", ")}`;
-  const svg = addSvg(figure, "svg", { viewBox: "0 0 360 246", role: "img", "aria-label": label });
-  for (const mark of ticks(low, high)) {
-    addSvg(svg, "line", { x1: 52, x2: 348, y1: y(mark), y2: y(mark), class: "grid" });
-    addSvg(svg, "text", { x: 46, y: y(mark) + 4, "text-anchor": "end" }, String(mark));
-  }
-  for (const mark of ticks(first, last).filter(Number.isInteger))
-    addSvg(svg, "text", { x: x(mark), y: 228, "text-anchor": "middle" }, String(mark));
-  addSvg(svg, "text", { x: 200, y: 243, "text-anchor": "middle" }, "epoch");
-  shown.forEach(({ values }, k) => {
-    const points = values.flatMap((value, n) => (Number.isFinite(value) ? [`${x(epochs[n])},${y(value)}`] : []));
-    addSvg(svg, "polyline", { points: points.join(" "), class: `line line${k}` });
-    if (points.length > 1) return;
-    const [cx, cy] = points[0].split(",");
-    addSvg(svg, "circle", { cx, cy, r: 4, class: `dot${k}` });
-  });
-  const caption = add(figure, "figcaption", {}, `${title}: `);
-  shown.forEach(({ name }, k) => {
-    const key = addSvg(caption, "svg", { viewBox: "0 0 30 10", class: "key", "aria-hidden": "true" });
-    addSvg(key, "line", { x1: 0, x2: 30, y1: 5, y2: 5, class: `line line${k}` });
-    add(caption, "span", {}, `${name} `);
-  });
+  const lines = shown.map(({ name, values }) => (
+    { name, points: values.flatMap((value, n) => (Number.isFinite(value) ? [[epochs[n], value]] : [])) }
+  ));
+  lineChart(parent, title, axes, lines, `${title}: ${ends.join(", ")}`);
 }
 
 function drawCurves(parent, history) {
@@ -65,15 +73,17 @@ function drawCurves(parent, history) {
     { name: "training", values: column(`train_${name}`, factor) },
     { name: "validation", values: column(`val_${name}`, factor) },
   ];
-  lineChart(parent, "Loss", epochs, both("loss"));
-  lineChart(parent, "Accuracy in %", epochs, both("accuracy", 100));
-  lineChart(parent, "Learning rate", epochs, [{ name: "of the epoch's last step", values: column("learning_rate") }]);
+  epochChart(parent, "Loss", epochs, both("loss"));
+  epochChart(parent, "Accuracy in %", epochs, both("accuracy", 100));
+  epochChart(parent, "Learning rate", epochs, [{ name: "of the epoch's last step", values: column("learning_rate") }]);
 }
 
-// A table: rows are what the images show, columns what the network took them for.
-function drawConfusion(parent, confusion, names) {
-  const table = add(parent, "table", { class: "confusion" });
-  const head = add(table, "tr");
+// A table: rows are what the images show, columns what the network took them for. `cells` has, for those that have
+// images to name, [row, column, names]; choosing one lists them.
+function drawConfusion(parent, confusion, names, cells) {
+  const table = add(parent, "table", { class: "confusion" }), head = add(table, "tr");
+  const named = new Map(cells.map(([i, j, images]) => [i * names.length + j, images]));
+  const list = add(parent, "p", { class: "hint", role: "status", "aria-live": "polite" });
   add(head, "td", {}, "");
   names.forEach((name) => add(head, "th", { scope: "col" }, name));
   const [, wrong] = range(confusion.flatMap((row, i) => row.filter((_, j) => i !== j)), 0, 1);
@@ -81,10 +91,47 @@ function drawConfusion(parent, confusion, names) {
     const line = add(table, "tr");
     add(line, "th", { scope: "row" }, names[i]);
     row.forEach((count, j) => {
-      const cell = add(line, "td", { class: i === j ? "right" : "wrong" }, count || "");
+      const images = named.get(i * names.length + j), cell = add(line, "td", { class: i === j ? "right" : "wrong" });
       if (i !== j) cell.style.setProperty("--share", `${Math.round((70 * count) / wrong)}%`);
       cell.title = `${names[i]} taken for ${names[j]}: ${count}`;
+      if (!images) return cell.append(count || "");
+      const more = count > images.length ? `, and ${count - images.length} more` : "";
+      add(cell, "button", { type: "button", "aria-label": cell.title }, count).addEventListener("click", () => {
+        list.textContent = `${cell.title}: ${images.join(", ")}${more}`;
+      });
     });
+  });
+}
+
+// The answers' probabilities against how often they are right; the dots' areas are the numbers of images.
+function drawReliability(parent, calibration) {
+  const { before, after, images } = calibration;
+  const line = (name, { confidence, accuracy }) => ({ name, points: confidence.map((value, k) => [value, accuracy[k]]) });
+  const series = [line("as it answers", before)];
+  if (after) series.push(line(`at temperature ${calibration.temperature.toPrecision(3)}`, after));
+  const error = (found) => `${(100 * found.expected_calibration_error).toFixed(2)} %`;
+  const what = `Reliability: expected calibration error ${error(before)}${after ? `, at the temperature ${error(after)}` : ""}`;
+  const axes = { x: [0, 1], y: [0, 1], label: "probability of the answer" };
+  const { svg, x, y } = lineChart(parent, "Share of right answers", axes, series, what);
+  addSvg(svg, "line", { x1: x(0), y1: y(0), x2: x(1), y2: y(1), class: "ideal" });
+  [before, after].filter(Boolean).forEach(({ confidence, accuracy, counts }, k) => {
+    counts.forEach((count, n) => {
+      const r = 2 + 9 * Math.sqrt(count / images);
+      addSvg(svg, "circle", { cx: x(confidence[n]), cy: y(accuracy[n]), r, class: `dot${k} soft` });
+    });
+  });
+  const rows = [["", "as it answers", ...(after ? [`at temperature ${calibration.temperature.toPrecision(3)}`] : [])]];
+  const found = [before, after].filter(Boolean);
+  rows.push(["expected calibration error", ...found.map(error)]);
+  rows.push(["negative log-likelihood (NLL)", ...found.map(({ nll }) => nll.toFixed(4))]);
+  if (after) {
+    const { validation_nll_before: first, validation_nll_after: second } = calibration;
+    rows.push(["NLL of the validation images", first.toFixed(4), second.toFixed(4)]);
+  }
+  const table = add(add(parent, "div", { class: "scroll" }), "table", { class: "plain" });
+  rows.forEach((row, k) => {
+    const tr = add(add(table, k ? "tbody" : "thead"), "tr");
+    row.forEach((text, n) => add(tr, n && k ? "td" : "th", { scope: n ? "col" : "row" }, text));
   });
 }
 

@@ -203,6 +203,7 @@ function makeMistakes() {
     drawImage(add(button, "canvas"), pixels, run.network.input, 84 / run.network.input[2]);
     add(button, "span", {}, `is ${names[label]}: ${percent(values[label])}`);
     add(button, "span", {}, `seems ${names[guess]}: ${percent(values[guess])}`);
+    add(button, "span", { class: "hint" }, run.mistakes.names[n]);
     button.addEventListener("click", () => {
       choose(pixels, label);
       at("try").scrollIntoView();
@@ -225,7 +226,8 @@ at("all").addEventListener("click", allSteps);
 at("reset").addEventListener("click", reset);
 at("label").addEventListener("change", () => { lesson = null; showLesson(); });
 drawCurves(at("curves"), run.history);
-drawConfusion(at("confusion"), run.confusion, names);
+drawConfusion(at("confusion"), run.confusion, names, run.cells);
+if (run.calibration) drawReliability(at("calibration"), run.calibration);
 drawHistograms(at("histograms"), run.histograms);
 showKernels();
 choose(images(run.samples)[0], run.samples.labels[0]);

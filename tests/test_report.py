@@ -291,12 +291,15 @@ def test_outputs_that_are_not_finite_are_null_on_the_page(lenumba, run):
     """Weights may be finite, and their outputs not."""
     assert lenumba("export", run, "--format", "npz", "--out", "x.npz").exit_code == 0
     with np.load("x.npz") as file:
-        huge = {name: file[name] * (3e38 / abs(file[name]).max()) for name in ("dense1.kernel", "dense1.bias")}
+        huge = {name: file[name] / abs(file[name]).max() * 3e38 for name in ("dense1.kernel", "dense1.bias")}
     np.savez("huge.npz", **huge)
     assert lenumba("import", "huge.npz", "--config", "tiny.yaml", "--out", "huge").exit_code == 0
     result = lenumba("report", "huge")
     assert result.exit_code == 0, result.output
     assert lenumba("plot", "huge").exit_code == 0
+    result = lenumba("evaluate", "huge", "--html", "page.html", "--json")
+    assert result.exit_code == 0, result.output
+    assert "NaN" not in result.stdout
     values = run_json(Path("huge/report.html").read_text("utf-8"))
     assert any(None in outputs for outputs in values["mistakes"]["outputs"])
 

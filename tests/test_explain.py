@@ -160,17 +160,19 @@ def evaluated(equation: str, **values: float) -> float:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weight", [1.0, 2.5])
 @pytest.mark.parametrize("label", [0, 1])
-def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoothing):
+def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoothing, weight):
     z = np.array([[0.7]])
     for loss in LOSSES.values():
         if loss.single and not (smoothing and not loss.smooths):
-            output, value, delta = loss.written(1, smoothing)
+            output, value, delta = loss.written(1, smoothing, weight)
             a = evaluated(output, z=0.7)
             with interpreted():
                 expected = find_twin(loss.twin)(z, np.array([label]), smoothing)
             found = evaluated(value, a=a, y=label), a, evaluated(delta, a=a, y=label)
-            np.testing.assert_allclose(found, [expected[0], expected[2][0, 0], expected[3][0, 0]], rtol=1e-12)
+            expected = [weight * expected[0], expected[2][0, 0], weight * expected[3][0, 0]]
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "settings", "kind"), OPTIMIZERS, ids=["nesterov", "momentum", "adamw", "adam"])

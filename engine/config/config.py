@@ -120,6 +120,8 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
         yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
 
     yield from data_misfits(config.data)
+    if config.data.sampling == "balanced" and loss.class_weight == "balanced":
+        yield "loss.class_weight", "expected null beside data.sampling = balanced: either makes classes count alike"
     if config.train.patience is not None and config.data.validation == 0:
         yield "train.patience", "expected null without validation images; set data.validation above 0"
     warmup, epochs = config.schedule.warmup_epochs, config.train.epochs

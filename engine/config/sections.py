@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import core_schema
 
-from lenumba.engine.config.faults import nearest
+from lenumba.engine.config.faults import nearest, show
 from lenumba.engine.network.layers import LAYERS, LIST, Layer, Strictly
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
@@ -49,6 +49,22 @@ Count = Annotated[int, Field(ge=0)]
 Class = Annotated[int, Field(ge=0, le=999)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Root = Annotated[str, Field(max_length=1024)]
+MAX_WEIGHT = 1e6
+
+
+def _class_weight(value: Any) -> Any:
+    """Refuse in one line what pydantic would refuse in one for each kind that it might be."""
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"expected balanced, or a weight for each class such as {{scratch: 5}}, found {show(value)}")
+    for name, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MAX_WEIGHT:
+            raise ValueError(f"{name}: expected a number from 0 to {MAX_WEIGHT:g}, found {show(weight)}")
+    return {str(name): float(weight) for name, weight in value.items()}
+
+
+ClassWeight = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(_class_weight)]
 
 
 class Data(Strictly):
@@ -68,6 +84,11 @@ class Data(Strictly):
         None, description="folder: [height, width, channels] that pictures are resized to; 1 channel is grey, 3 RGB."
     )
     batch_size: int = Field(64, ge=1, le=65536, description="Images per training step.")
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle",
+        description="'shuffle': every epoch takes each training image once. 'balanced': it draws as many with "
+        "replacement, of all classes alike, so that small classes count as much as large ones.",
+    )
     validation: Count | Fraction = Field(
         0.1,
         description="Training images set aside for validation: a number of images, or a fraction below 1 "
@@ -147,6 +168,12 @@ class Loss(Strictly):
         ge=0,
         lt=1,
         description="Share of the target that is spread over all classes (cross-entropy only).",
+    )
+    class_weight: ClassWeight = Field(
+        None,
+        description="What the loss of a training image counts by its class: 'balanced' (N / (classes · images of the "
+        "class)), or weights such as {scratch: 5}, 1 for classes that are not named; both are scaled so that the "
+        "images weigh 1 on average. Validation and test losses are never weighted. null: all count alike.",
     )
 
 

@@ -83,15 +83,16 @@ def dump_yaml(data: dict[str, Any], indent: str = "") -> str:
     """Write plain data as YAML that :func:`load_yaml` reads back as equal data."""
     lines = []
     for key, value in data.items():
+        name = _flow(key)
         if isinstance(value, dict):
-            lines.append(f"{indent}{key}:\n{dump_yaml(value, indent + '  ')}")
+            lines.append(f"{indent}{name}:\n{dump_yaml(value, indent + '  ')}")
         elif isinstance(value, list | tuple) and value and all(isinstance(item, dict) for item in value):
-            lines.append(f"{indent}{key}:\n")
+            lines.append(f"{indent}{name}:\n")
             for item in value:
                 block = dump_yaml(item, indent + "    ")
                 lines.append(f"{indent}  - {block[len(indent) + 4 :]}")
         else:
-            lines.append(f"{indent}{key}: {_flow(value)}\n")
+            lines.append(f"{indent}{name}: {_flow(value)}\n")
     return "".join(lines)
 
 

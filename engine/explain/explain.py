@@ -13,6 +13,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import is_file
 from lenumba.engine.config.config import LoadedConfig, load_config
 from lenumba.engine.config.recipes import recipe_names
+from lenumba.engine.data.balance import class_weights
 from lenumba.engine.data.dataset import dataset_spec
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, load_judged, pixel_statistics, split
@@ -21,6 +22,7 @@ from lenumba.engine.network.network import Network, Unit
 from lenumba.engine.network.optimizers import make_optimizer, update_equation
 from lenumba.engine.network.tables import Equations
 from lenumba.engine.runs.folders import find_run
+from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.runs.transfer import fitting, read_source
 from lenumba.engine.training.build import check_network
@@ -34,7 +36,8 @@ INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is
 class Subject:
     """A network to be explained: of a run, or of a configuration with initial parameters.
 
-    `parameters` are float64 by full name. `trained_on` is the SHA-256 of the training data, if there are any.
+    `parameters` are float64 by full name. `trained_on` is the SHA-256 of the training data, if there are any, and
+    `weights` what the loss of a training image counts by its class, if not all count alike.
     """
 
     loaded: LoadedConfig
@@ -44,6 +47,7 @@ class Subject:
     normalization: Normalization
     class_names: tuple[str, ...]
     trained_on: str | None = None
+    weights: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,9 +161,12 @@ def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
     theta = network.views(network.initial_parameters(loaded.config.train.seed))
     if source is not None:
         source.give(network, fitting(source, network, loaded)[0], theta)
-    normalization = pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
+    indices, names = split(loaded, dataset)[0], dataset.class_names
+    normalization = pixel_statistics(loaded, dataset, indices)
     origin = f"{loaded.name}, untrained, seed {loaded.config.train.seed}"
-    return Subject(loaded, origin, network, exact(theta), normalization, dataset.class_names, dataset.sha256)
+    weights = class_weights(loaded, names, dataset.train_labels[indices])
+    by_name = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
+    return Subject(loaded, origin, network, exact(theta), normalization, names, dataset.sha256, by_name)
 
 
 def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
@@ -167,7 +174,8 @@ def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subje
     trained = read_trained(folder, checkpoint, overrides)
     origin, parameters = f"{folder} ({checkpoint})", exact(trained.parameters)
     loaded, network, names = trained.loaded, trained.network, trained.class_names
-    return Subject(loaded, origin, network, parameters, trained.normalization, names, trained.trained_on)
+    weights = read_run_json(folder).get("class_weights")
+    return Subject(loaded, origin, network, parameters, trained.normalization, names, trained.trained_on, weights)
 
 
 def exact(views: Arrays) -> Arrays:
@@ -218,14 +226,16 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         if label is None:
             row = plain.judge(network, outputs[-1], np.zeros(1)).outputs[0]
             label = int(row[0] >= 0.5) if len(row) == 1 else int(row.argmax())
-        outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing)
+        weight = (subject.weights or {}).get(subject.class_names[label], 1.0)
+        outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing, np.array([weight]))
         gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
         learning = [
             f"{unit.name}.{parameter.name}" for unit in network.units if unit.learns for parameter in unit.parameters
         ]
         moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
         updated, _ = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
-        after = plain.judge(network, plain.forward(network, updated, images)[-1], np.array([label]), smoothing)
+        moved_z = plain.forward(network, updated, images)[-1]
+        after = plain.judge(network, moved_z, np.array([label]), smoothing, np.array([weight]))
     layers = []
     for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
         own, slopes, new = (
@@ -238,7 +248,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         sample=sample,
         label=label,
         layers=tuple(layers),
-        equations=network.loss.written(network.outputs, smoothing),
+        equations=network.loss.written(network.outputs, smoothing, weight),
         outputs=outcome.outputs[0],
         loss=float(outcome.loss),
         update=update_equation(make_optimizer(config.optimizer)),

@@ -81,9 +81,21 @@ def backward(
     return {name: gradients[name] for name in network.parameters}, deltas
 
 
-def judge(network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> Outcome:
-    """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]."""
-    return Outcome(*find_twin(network.loss.twin)(z[:, :, 0, 0], np.asarray(labels, np.int64), float(smoothing)))
+def judge(
+    network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0, weights: np.ndarray | None = None
+) -> Outcome:
+    """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]; weights [N]: what each image counts."""
+    twin, z, labels = find_twin(network.loss.twin), z[:, :, 0, 0], np.asarray(labels, np.int64)
+    if weights is None:
+        return Outcome(*twin(z, labels, float(smoothing)))
+    each = [Outcome(*twin(z[n : n + 1], labels[n : n + 1], float(smoothing))) for n in range(len(z))]
+    shares = np.asarray(weights, np.float64) / len(z)
+    return Outcome(
+        float(sum(share * one.loss for share, one in zip(shares, each, strict=True))),
+        sum(one.correct for one in each),
+        np.concatenate([one.outputs for one in each]),
+        np.concatenate([share * one.dz for share, one in zip(shares, each, strict=True)]),
+    )
 
 
 def loss_and_gradients(

@@ -32,7 +32,10 @@ ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsil
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss."""
+    """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss.
+
+    `weighted`: whether the losses of the images count differently.
+    """
 
     name: str
     layers: tuple[Any, ...]
@@ -40,12 +43,13 @@ class Case:
     singly: bool = False
     pixels: str = "uint8"
     loss: str = "auto"
+    weighted: bool = False
 
     @property
     def network(self) -> Network:
         """The network."""
         batch = IMAGES if self.singly else None
-        return Network(self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss)
+        return Network(self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss, weighted=self.weighted)
 
     @property
     def kernels(self) -> set[str]:
@@ -84,10 +88,11 @@ CASES = (
         singly=True,
     ),
     Case(
-        "blocks of floats, squared error",
+        "blocks of floats, weighted, squared error",
         (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
         CLIPPED,
         pixels="float32",
+        weighted=True,
     ),
 )
 
@@ -160,12 +165,14 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     before = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
     images, order = planar(pixels.astype(case.pixels)), np.arange(IMAGES)
     evaluated = executor.evaluate(images, labels, order)
-    _, totals = executor.train(images, labels, order, IMAGES, optimizer.hyper(np.full(1, RATE), 1), key=1)
+    hyper = optimizer.hyper(np.full(1, RATE), 1)
+    weights = moves.weigh(rng.uniform(0.1, 3.0, IMAGES).astype(np.float32), order) if case.weighted else None
+    _, totals = executor.train(images, labels, order, IMAGES, hyper, key=1, weights=weights)
     normalized = normalization(images)
     with interpreted():  # on few small images that is quicker than compiling them
         step = StepCheck(case, network, executor)
         outputs = step.forward(before, normalized)
-        gradients = step.backward(before, normalized, outputs, labels, smoothing, totals)
+        gradients = step.backward(before, normalized, outputs, labels, smoothing, weights, totals)
         step.update(before, gradients)
         step.evaluation(before, normalized, labels, smoothing, evaluated)
     return Outcome(case, frozenset(case.kernels), program.cached, step.fault, step.error)
@@ -228,11 +235,14 @@ class StepCheck:
         return outputs
 
     def backward(
-        self, parameters: Any, images: Any, outputs: Any, labels: Any, smoothing: float, totals: Any
+        self, parameters: Any, images: Any, outputs: Any, labels: Any, smoothing: float, weights: Any, totals: Any
     ) -> dict[str, np.ndarray]:
         """Compare the loss; return the gradients, which the optimiser's state shows."""
-        outcome = plain.judge(self.network, outputs[-1], labels, smoothing)
-        above = [self.network.loss.kernel]  # kernels of the layers above whose input gradients were not yet seen
+        outcome = plain.judge(self.network, outputs[-1], labels, smoothing, weights)
+        above = [
+            self.network.loss.kernel,
+            *self.kernels("weigh_images"),
+        ]  # kernels of the layers above whose input gradients were not yet seen
         self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)
         gradients: dict[str, np.ndarray] = {}
         self.suspects: dict[str, list[str]] = {}

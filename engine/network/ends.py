@@ -8,16 +8,22 @@ from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Call, Place, Step, Tensor, call, geometry
 
 
-def image_steps(layout: Layout, x: Tensor, pixels: str) -> list[Step]:
-    """Return the step that fills x with images, or one for training, which distorts them, and one for evaluation."""
+def image_steps(layout: Layout, x: Tensor, pixels: str, weighted: bool) -> list[Step]:
+    """Return the step that fills x with images, or one for training, which distorts them, and one for evaluation.
+
+    Where images are weighted, training then takes their weights from where evaluation puts the outputs.
+    """
+    weigh = call("weigh", weights="outputs", valid=label_places(layout)[1])
+    weighing = [Step("weigh_images", "what each image's loss counts", [weigh], only="training")] * weighted
     pack = Step("pack_images", f"{pixels} → {x}", [pack_call(layout, x, pixels)])
     if layout.distortion is None:
-        return [pack]
+        return [pack, *weighing]
     memory = Place("work", layout.augmentation, "augmentation")
     augment = layout.distortion.call(memory, x, *label_places(layout))
     return [
         Step("augment_images", f"{pixels}, distorted → {x}", [augment], only="training"),
         replace(pack, only="evaluation"),
+        *weighing,
     ]
 
 

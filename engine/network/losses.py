@@ -65,12 +65,20 @@ class Loss:
         """Return whether it fits a final activation."""
         return ACTIVATIONS[activation].elementwise if self.fused is None else self.fused == activation
 
-    def written(self, outputs: int, smoothing: float) -> Written:
-        """Return the equations of the outputs, the loss L, and δ = ∂L/∂z for what the last layer computed, z."""
+    def written(self, outputs: int, smoothing: float, weight: float = 1.0) -> Written:
+        """Return the equations of the outputs, the loss L, and δ = ∂L/∂z for what the last layer computed, z.
+
+        `weight` is what the loss of the image counts, such as its class's.
+        """
         target = "y" if outputs == 1 else "y_k"
         if smoothing and self.spread:
             target = f"({1 - smoothing:g}·{target} + {smoothing:g}/{self.spread(outputs)})"
-        return self.equations(outputs, target)
+        answer, *others = self.equations(outputs, target)
+        if weight != 1:
+            others = [
+                f"{name} = {weight:.4g}·({right})" for name, _, right in (text.partition(" = ") for text in others)
+            ]
+        return answer, others[0], others[1]
 
 
 def softmax_cross_entropy(outputs: int, target: str) -> Written:

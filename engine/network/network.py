@@ -77,6 +77,8 @@ class Network:
         What the images are made of, ``uint8`` or ``float32``.
     augment
         How training images are distorted; that is done for 16 at a time, so then small batches are blocks of 16, too.
+    weighted
+        Whether the losses of training images count differently.
 
     Attributes
     ----------
@@ -99,10 +101,11 @@ class Network:
         batch_size: int | None = None,
         pixels: str = "uint8",
         augment: Augment | None = None,
+        weighted: bool = False,
     ) -> None:
         height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
-        self.name, self.pixels = name, pixels
+        self.name, self.pixels, self.weighted = name, pixels, weighted
         self._sources: dict[Optimizer, Source] = {}
         try:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
@@ -212,12 +215,13 @@ class Network:
             if k >= lowest and (calls := unit.layer.backward(node)):
                 text = f"{shape_text(*unit.shape)} ← {shape_text(*unit.output)}"
                 backward.insert(0, Step(f"backward_{unit.name}", text, calls, "training", unit.name, "backward"))
-        ends = image_steps(layout, tensors[0], self.pixels), [loss_step(layout, self.loss, tensors[-1], gradients[-1])]
+        images = image_steps(layout, tensors[0], self.pixels, self.weighted)
+        loss = loss_step(layout, self.loss, tensors[-1], gradients[-1])
         return Plan(
             name="network",  # not the recipe's: equal networks share their machine code
             title=f"A network of {self.parameter_count} parameters: {shape_text(*self.input_shape)} → "
             + " → ".join(shape_text(*unit.output) for unit in self.units if unit.parameters),
-            steps=[*ends[0], *fused(forward), *ends[1], *fused(backward)],
+            steps=[*images, *fused(forward), loss, *fused(backward)],
             updates=optimizer.calls(self.size),
             output=layout.output,
             width=self.outputs,

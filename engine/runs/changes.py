@@ -22,6 +22,8 @@ def deciding(config: Config) -> dict[str, Any]:
     """Return what decides a training's bits, as plain values that JSON gives back unchanged."""
     values = portable(config).model_dump(mode="json", exclude={"tune": True, "plots": True, "log": True})
     del values["train"]["threads"]
+    if isinstance(weights := values["loss"]["class_weight"], dict):  # as pairs, since a class may come or go
+        values["loss"]["class_weight"] = sorted(weights.items())
     return json.loads(json.dumps(values))
 
 

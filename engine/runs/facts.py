@@ -57,6 +57,7 @@ def describe_run(trainer: Trainer, loaded: LoadedConfig, overrides: Sequence[str
         "seed": trainer.config.train.seed,
         "data_sha256": trainer.dataset.sha256,
         "notes": trainer.notes,
+        **({} if trainer.class_weights is None else {"class_weights": trainer.class_weights}),
         "data": survey(trainer.dataset, trainer.train_indices, trainer.val_indices),
         **({} if trainer.dataset.decided is None else {"decisions": dict(trainer.dataset.decided)}),
         **({} if trainer.init_from is None else {"init_from": trainer.init_from}),

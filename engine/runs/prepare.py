@@ -3,6 +3,7 @@
 import os
 
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.balance import check_class_weight
 from lenumba.engine.data.dataset import dataset_spec
 from lenumba.engine.data.download import SOURCES, find_folder
 from lenumba.engine.data.selection import check_counts, load_data
@@ -40,6 +41,8 @@ def check_run(loaded: LoadedConfig) -> Network:
     absent = published and not given and find_folder(data.name) is None
     if count is not None and not given and (parts == (None, None) or absent):
         network = check_network(loaded)
+        names = dataset_spec(data.name).class_names or ()
+        check_class_weight(loaded, names if data.classes is None else [names[k] for k in data.classes])
         if parts == (None, None):
             parted = split_validation(min(data.samples or count, count), data.validation, loaded.config.train.seed)
             check_counts(loaded, data.name, *map(len, parted))

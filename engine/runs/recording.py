@@ -52,7 +52,8 @@ class GradientProbe:
         executor, trainer = self.executor, self.trainer
         executor.theta[:] = trainer.executor.theta
         executor.state[:] = 0
-        executor.train(trainer.images, trainer.dataset.train_labels, self.order, len(self.order), self.hyper)
+        labels, count = trainer.dataset.train_labels, len(self.order)
+        executor.train(trainer.images, labels, self.order, count, self.hyper, weights=trainer.weights)
         return trainer.network.views(executor.state[: trainer.network.size].copy())
 
     def tensors(self) -> dict[str, np.ndarray]:

@@ -47,6 +47,7 @@ class Record(TypedDict, total=False):
     versions: dict[str, str]
     extended: list[Extension]
     init_from: dict[str, Any] | None
+    class_weights: dict[str, float]
 
 
 @with_config(LOOSE)

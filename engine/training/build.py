@@ -5,14 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from lenumba.engine.config.config import Config, LoadedConfig
+from lenumba.engine.data.balance import check_class_weight
 from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.selection import check_counts, split, stated_classes
 from lenumba.engine.network.losses import outputs_misfit
 from lenumba.engine.network.network import LayerError, Network
 
 
-def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8") -> Network:
-    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit."""
+def build_network(
+    loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8", *, weighted: bool = False
+) -> Network:
+    """Return the network of a configuration, or raise ConfigError naming the layer that does not fit.
+
+    With `weighted`, training images may count differently also where the configuration has no weights of classes.
+    """
     config = loaded.config
     layers, size = config.network.layers, config.data.batch_size
     if config.augment.active and pixels != "uint8":
@@ -20,7 +26,7 @@ def build_network(loaded: LoadedConfig, image_shape: tuple[int, int, int], pixel
     try:
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
-            augment=config.augment,
+            augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
         )  # fmt: skip
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.index}", str(error)) from None
@@ -36,6 +42,8 @@ def check_network(
     image_shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
     pixels: str = "uint8",
+    *,
+    weighted: bool = False,
 ) -> Network:
     """Return the network of a configuration for images and classes; without them, for those that are stated.
 
@@ -57,14 +65,14 @@ def check_network(
         raise loaded.error(
             "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
         )
-    network = build_network(loaded, shape, pixels)
+    network = build_network(loaded, shape, pixels, weighted=weighted)
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     return network
 
 
 def check_training(
-    loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray | None = None
+    loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray | None = None, *, weighted: bool = False
 ) -> tuple[Network, np.ndarray, np.ndarray]:
     """Return a training's network, and the indices of the images to train on and to validate with.
 
@@ -75,7 +83,9 @@ def check_training(
     ConfigError, DataError
         Where the configuration does not fit its data: every training would end there before it is compiled.
     """
-    network = check_network(loaded, dataset.image_shape, dataset.classes, dataset.train_images.dtype.name)
+    pixels = dataset.train_images.dtype.name
+    network = check_network(loaded, dataset.image_shape, dataset.classes, pixels, weighted=weighted)
+    check_class_weight(loaded, dataset.class_names)
     train, validation = split(loaded, dataset) if indices is None else (indices, np.empty(0, np.int64))
     check_counts(loaded, dataset.name, len(train), len(validation))
     return network, train, validation

@@ -156,6 +156,7 @@ class Executor:
         first_batch: int = 0,
         last_batch: int | None = None,
         totals: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
         watch: Callable[[int, float, float], None] | None = None,
     ) -> tuple[int, np.ndarray]:
         """Train on one epoch's batches.
@@ -169,10 +170,10 @@ class Executor:
         key
             The epoch's key, of 64 bits with a sign: what the random numbers of dropout depend on
             (:func:`lenumba.engine.network.layers.dropout.epoch_key`).
-        first_batch, totals
-            Where an interrupted epoch goes on, and its sums so far.
-        last_batch
-            Where it is to end; None: after all batches.
+        first_batch, last_batch, totals
+            Where an interrupted epoch goes on and where it is to end (None: after all batches), and its sums so far.
+        weights
+            float32 [N], above 0: what each image's loss counts, for a network whose images are weighted; None: 1.
         watch
             Called about 20 times a second as ``watch(batches_done, loss_sum, correct)``.
 
@@ -192,13 +193,15 @@ class Executor:
         squares = self.network.size // LANES if self.optimizer.max_norm else 0
         results = aligned(8 * self.max_shards + squares, np.float64)
         self.control[PROGRESS] = first_batch
+        if self.network.weighted and weights is None:
+            weights = np.ones(len(labels), np.float32)
         self._run(
             # More workers than shards only share the update, which pays for large networks.
             min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
             training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
             last_batch=last_batch, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
-            totals=totals, key=key,
+            totals=totals, key=key, outputs=0 if weights is None else weights,
         )  # fmt: skip
         return self.done, totals
 

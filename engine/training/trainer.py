@@ -13,6 +13,7 @@ from lenumba.engine.common.interrupts import Unmissed
 from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, predicted_classes
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.data.balance import balance_notes, balanced_order, class_weights, image_weights
 from lenumba.engine.data.dataset import Dataset, data_sha256
 from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
@@ -50,6 +51,8 @@ class Trainer:
         splits them.
     planes
         ``planar(dataset.train_images)``, for trainers of one data set to share; None: a copy of this one's own.
+    weights
+        float32 [N], above 0: what the loss of each training image counts; None: as `loss.class_weight` says.
 
     Attributes
     ----------
@@ -60,7 +63,9 @@ class Trainer:
     best_theta
         float32 [network.size]: the parameters after the best epoch.
     notes
-        What was left out, divided or drawn of the data, a line each.
+        What was left out, divided, drawn or weighted of the data, a line each.
+    class_weights
+        By class with training images, what the loss of an image counts; None where all count alike.
     init_from
         The run that parameters came from, and the names of those taken and drawn; None: all are drawn.
     compile_seconds
@@ -82,12 +87,21 @@ class Trainer:
         *,
         indices: np.ndarray | None = None,
         planes: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
-        self.network, self.train_indices, self.val_indices = check_training(loaded, dataset, indices)
+        self.network, self.train_indices, self.val_indices = check_training(
+            loaded, dataset, indices, weighted=weights is not None
+        )
+        labels = dataset.train_labels[self.train_indices]
+        self.weights, self.class_weights = weights, None
+        if weights is None and (by_class := class_weights(loaded, dataset.class_names, labels)) is not None:
+            self.weights = image_weights(by_class, dataset.train_labels)
+            self.class_weights = {dataset.class_names[k]: float(by_class[k]) for k in np.unique(labels)}
         self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
+        self.notes += balance_notes(loaded, self.class_weights, len(labels))
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()
@@ -137,6 +151,8 @@ class Trainer:
 
     def epoch_order(self, epoch: int) -> np.ndarray:
         """Return int64 [train images], this epoch's order (epochs count from 0): a function of seed and epoch."""
+        if self.config.data.sampling == "balanced":
+            return balanced_order(self.dataset.train_labels, self.train_indices, self.config.train.seed, epoch)
         philox = np.random.Philox(key=np.array([self.config.train.seed, ORDER_KEY + epoch], np.uint64))
         return self.train_indices[np.argsort(philox.random_raw(len(self.train_indices)), kind="stable")]
 
@@ -211,6 +227,7 @@ class Trainer:
             first_batch=progress.batch,
             last_batch=part,
             totals=np.array([progress.loss_sum, progress.correct]),
+            weights=self.weights,
             watch=report,
             key=epoch_key(self.config.train.seed, progress.epoch),
         )

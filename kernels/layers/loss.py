@@ -2,7 +2,8 @@
 
 Each kernel reads the last layer's output z[K], writes dz = ∂L/∂z and the network's outputs p, and adds to
 `result[0]` the summed loss and to `result[1]` the number of right answers. `scale` is 1/m, m the images in the
-batch (handout 001: the loss is a mean, so every gradient carries 1/m). `valid` is 0 in the lanes that hold no image.
+batch (handout 001: the loss is a mean, so every gradient carries 1/m). `valid` is 0 in the lanes that hold no image,
+else 1, or what that image's loss and gradient count (:mod:`lenumba.kernels.layers.weights`).
 
 With K > 1 outputs the target is the one-hot label and the answer the largest output. With one output the target is
 the label as a number and the answer is 1 where the output is at least ½, else 0.
@@ -58,10 +59,10 @@ def keep_largest(p, answer, K):
 
 @kernel
 def add_result(result, loss, answer, label, mask):
-    """Add up the losses and the right answers of the lanes that hold an image."""
+    """Add up the losses, as much as they count, and the right answers of the lanes that hold an image."""
     zero = splat(0.0)
-    result[0] += sum_lanes(where_equal(mask, zero, zero, loss))
-    result[1] += sum_lanes(where_equal(answer, label, mask, zero))
+    result[0] += sum_lanes(where_equal(mask, zero, zero, loss * mask))
+    result[1] += sum_lanes(where_equal(answer, label, where_equal(mask, zero, zero, splat(1.0)), zero))
 
 
 @kernel

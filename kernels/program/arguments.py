@@ -39,7 +39,8 @@ class Run(NamedTuple):
         float64: summed loss and right answers, 8 numbers a shard (training), or 2 a block (evaluation); behind the
         shards' there is room for [vectors] sums of squares where gradients are clipped.
     totals, outputs
-        float64 [2]: sums of the epoch (training); float32 [count, width]: the network's outputs (evaluation).
+        float64 [2]: sums of the epoch (training); float32 [count, width]: the network's outputs (evaluation), or
+        float32 [N]: the images' weights (training, where they are weighted).
     smoothing, key
         Label smoothing, and the epoch's key: what its random numbers depend on.
     """

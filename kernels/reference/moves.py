@@ -19,6 +19,15 @@ def pack(images, order, scale, shift):
 
 
 @reference
+def weigh(weights, order):
+    """valid[n] = weights[order[n]]: what the loss and the gradient of an image are multiplied by."""
+    valid = np.zeros(len(order), weights.dtype)
+    for n in range(len(order)):
+        valid[n] = weights[order[n]]
+    return valid
+
+
+@reference
 def augment(images, order, mesh, cell, scale, shift):
     """x[n, c, i, j] = image(v, u) · scale[c] + shift[c], where (v, u) is the pixel's source point.
 

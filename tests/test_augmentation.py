@@ -16,7 +16,7 @@ from lenumba.kernels.program.source import program_source
 from lenumba.kernels.reference import moves as reference_moves
 
 KEY = epoch_key(3, 1)
-EVERYTHING = {"shift": 2, "rotation": 25, "scale": 0.2, "shear": 0.2, "elastic": 1.5}
+EVERYTHING = {"shift": 2, "rotation": 25, "scale": 0.2, "shear": 0.2, "elastic": 1.5, "flip": "both"}
 
 
 def network_for(shape, batch_size=None, **amounts):
@@ -137,6 +137,22 @@ def test_elastic_displacements_have_their_deviation_and_are_smooth():
     assert abs(np.corrcoef(moved[:, 0].ravel(), moved[:, 1].ravel())[0, 1]) < 0.1
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (10, 13, 3), (33, 5, 1)])
+@pytest.mark.parametrize("flip", ["horizontal", "vertical", "both"])
+def test_flips_mirror_every_other_image_and_nothing_else(shape, flip):
+    images = draw(shape)
+    found = [distorted(shape, images, key=epoch_key(0, k), flip=flip)[0] * 255 for k in range(8)]
+    ways = {(): 0, (3,): 0, (2,): 0, (2, 3): 0}
+    for block in found:
+        for image, source in zip(np.rint(block), images, strict=True):
+            ways[next(axes for axes in ways if (image == np.flip(source, [axis - 1 for axis in axes])).all())] += 1
+    expected = {"horizontal": {(), (3,)}, "vertical": {(), (2,)}, "both": set(ways)}[flip]
+    assert {axes for axes, count in ways.items() if count} == expected
+    share = 128 / len(expected)
+    assert all(abs(ways[axes] - share) < 4.5 * np.sqrt(share) for axes in expected)
+    assert max(np.abs(block - np.rint(block)).max() for block in found) < 1e-3
+
+
 def test_noise_brightness_and_erasing():
     white = np.full((32, 1, 20, 24), 255, np.uint8)[:16]
     shape = (20, 24, 1)
@@ -205,7 +221,9 @@ def test_small_batches_are_distorted_in_blocks():
     assert network_for((28, 28, 1), batch_size=1, shift=1).unit == 16
 
 
-@pytest.mark.parametrize("line", ["rotation: 181", "scale: 0.95", "noise: -0.1", "elastic_sigma: 1", "rotate: 5"])
+@pytest.mark.parametrize(
+    "line", ["rotation: 181", "scale: 0.95", "noise: -0.1", "elastic_sigma: 1", "rotate: 5", "flip: left"]
+)
 def test_faults_name_their_field(line):
     text = f"data: {{name: bars}}\naugment:\n  {line}\nnetwork: {{layers: [flatten, {{type: dense, units: 2}}]}}\n"
     with pytest.raises(ConfigError, match=rf"^x:3: augment\.{line.partition(':')[0]}: "):

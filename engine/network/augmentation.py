@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
@@ -9,11 +10,11 @@ from lenumba.engine.network.layers import Strictly
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Call, Place, Tensor, call
 
-AMOUNTS = LANES  # floats, of which the fields of Augment come first, in their order
+AMOUNTS = LANES  # floats, of which the numbers of Augment come first, in their order, and then its flips
 
 
 class Augment(Strictly):
-    """Random distortions of the training images, new ones in every epoch; 0 is off. Never used for evaluation."""
+    """Random distortions of the training images, new ones in every epoch; 0 or null is off. Never for evaluation."""
 
     shift: float = Field(0.0, ge=0, le=1024, description="Shift by up to so many pixels, down or up, left or right.")
     rotation: float = Field(0.0, ge=0, le=180, description="Rotate by up to so many degrees, either way.")
@@ -33,17 +34,23 @@ class Augment(Strictly):
     elastic_sigma: int = Field(
         4, ge=2, le=64, description="elastic: over how many pixels the random displacements are smoothed."
     )
+    flip: Literal["horizontal", "vertical", "both"] | None = Field(
+        None,
+        description="Mirror an image with a probability of 1/2: 'horizontal' left and right, 'vertical' top and "
+        "bottom, 'both' each by itself. For what may lie either way round, unlike digits and letters.",
+    )
 
     @property
     def active(self) -> bool:
         """Whether any distortion is on."""
-        names = ("shift", "rotation", "scale", "shear", "elastic", "erasing", "noise", "brightness")
+        names = ("shift", "rotation", "scale", "shear", "elastic", "erasing", "noise", "brightness", "flip")
         return any(getattr(self, name) for name in names)
 
     def amounts(self) -> list[float]:
-        """Return the AMOUNTS numbers that the kernel reads: the fields in their order, angles in radians."""
-        values = {**self.model_dump(exclude={"elastic_sigma"}), "rotation": math.radians(self.rotation)}
-        return [*values.values(), *[0.0] * (AMOUNTS - len(values))]
+        """Return the AMOUNTS numbers that the kernel reads: the fields in order, angles in radians, flips as 1 or 0."""
+        fields = {**self.model_dump(exclude={"elastic_sigma", "flip"}), "rotation": math.radians(self.rotation)}
+        values = [*fields.values(), *(float(self.flip in (way, "both")) for way in ("vertical", "horizontal"))]
+        return [*values, *[0.0] * (AMOUNTS - len(values))]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from lenumba.kernels.vector.simd import INT32, INT_VECTOR, absolute, at, fma, lo
 
 STREAM = 1 << 16  # of the random numbers: dropout's streams are the layers' numbers
 # The amounts: what the kernel finds in `amounts`, in this order.
-SHIFT, ROTATION, SCALE, SHEAR, ELASTIC, ERASING, ERASING_SIZE, NOISE, BRIGHTNESS = range(9)
+SHIFT, ROTATION, SCALE, SHEAR, ELASTIC, ERASING, ERASING_SIZE, NOISE, BRIGHTNESS, FLIP_ROWS, FLIP_COLUMNS = range(11)
 DRAWS = 16  # random numbers of an image before those of the mesh's corners; the pixels' come last
 PIXEL_DRAWS = 1 << 24
 # Uniform numbers in [−1, 1) have deviation 1/√3; the weights 1, 4, 6, 4, 1 over 16, along rows and columns, leave
@@ -130,6 +130,12 @@ def displace(low, high, amounts, mesh, draws, ROWS, COLS):
 
 
 @kernel
+def flipped(low, high, number, flips):
+    """Return −1 for every other lane at random where `flips` is 1, else 1."""
+    return where_greater(splat(0.0), uniform(low, high, number), splat(1.0 - 2.0 * flips), splat(1.0))
+
+
+@kernel
 def affine_mesh(low, high, amounts, mesh, H, W, CELL, ROWS, COLS):
     """Fill mesh[2, ROWS, COLS] with the source points (row, then column) of every CELL-th pixel of H × W."""
     top, left = splat(0.5 * (H - 1)), splat(0.5 * (W - 1))
@@ -139,9 +145,10 @@ def affine_mesh(low, high, amounts, mesh, H, W, CELL, ROWS, COLS):
     zoom = splat(1.0) / fma(splat(amounts[SCALE]), uniform(low, high, 3), splat(1.0))
     lean = splat(amounts[SHEAR]) * uniform(low, high, 4)
     c, s = c * zoom, s * zoom
+    ahead, aside = flipped(low, high, 11, amounts[FLIP_ROWS]), flipped(low, high, 12, amounts[FLIP_COLUMNS])
     for gi in range(ROWS):
         for gj in range(COLS):
-            y, x = splat(gi * CELL) - top, splat(gj * CELL) - left
+            y, x = (splat(gi * CELL) - top) * ahead, (splat(gj * CELL) - left) * aside
             x = fma(lean, y, x)
             store(mesh, gi * COLS + gj, fma(c, y, fma(s, x, down)))
             store(mesh, (ROWS + gi) * COLS + gj, fma(c, x, right - s * y))

@@ -31,17 +31,32 @@ def evaluate(
 ) -> None:
     """Test a trained network: accuracy, loss, precision and recall of each class, confusion matrix.
 
+    RUN may also be a folder of 'train --seeds': means and standard errors over the seeds.
+
     OVERRIDES such as data.root=PATH tell where the data are now. The page has also each class's precision-recall and
     ROC curve, how far the probabilities can be trusted, and the worst mistakes with their files' names.
     """
-    from lenumba.commands.tables import evaluation_table, thresholds_table
+    from lenumba.commands.judging_tables import evaluation_table, seeds_evaluation_table, thresholds_table
     from lenumba.engine.common.files import check_new_file
     from lenumba.engine.common.kinds import without_nan
     from lenumba.engine.models.assessment import assess
     from lenumba.engine.models.model import load
+    from lenumba.engine.runs.folders import seed_folders
 
     if page is not None:
         check_new_file(page, force, "--html")
+    if seeds := seed_folders(run):
+        if page or thresholds:
+            raise click.UsageError(
+                f"--html and --thresholds are of one network: give one seed's run, such as {seeds[0]}"
+            )
+        from lenumba.engine.models.side_by_side import evaluate_seeds
+
+        several = evaluate_seeds(seeds, checkpoint, overrides)
+        tell_notes(several.notes)
+        values = json.dumps(without_nan(several.as_dict()), ensure_ascii=False) if as_json else ""
+        click.echo(values or seeds_evaluation_table(several))
+        return
     found = assess(load(run, checkpoint, overrides=overrides))
     tell_notes([*found.test.notes, *([found.missing] if (page or as_json) and found.missing else [])])
     if as_json:

@@ -23,14 +23,22 @@ def plot(
 ) -> None:
     """Draw a trained network: curves, confusion matrix, kernels, feature maps, worst mistakes, histograms.
 
+    RUN may also be a folder of 'train --seeds': curves of the means, with a band of one standard error.
+
     Needs pip install 'lenumba[plot]'. Histograms over time need a run with plots=true. OVERRIDES such as
     data.root=PATH tell where the data are now.
     """
     from lenumba.engine.report.findings import look_into
-    from lenumba.engine.report.plots import draw_plots
+    from lenumba.engine.report.plots import draw_plots, draw_seeds
     from lenumba.engine.runs.extras import need
+    from lenumba.engine.runs.folders import seed_folders
 
     need("matplotlib", "plot", "plot")  # before anything is computed
+    if seeds := seed_folders(run):
+        path = draw_seeds(seeds, out or seeds[0].parent / "plots", kind)
+        if not quiet:
+            click.echo(f"{path}  mean and standard error of {len(seeds)} seeds in each epoch")
+        return
     found = look_into(run, checkpoint, overrides)
     tell_notes(found.dataset.notes)
     picture = None if image is None else found.model.read_picture(image)

@@ -3,64 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.text import table
-from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.runs.compare import Comparison
 from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.seeds import SeedsResult
-
-CELLS, LISTED = 3, 3  # of the confusion matrix, and images of each, that are named
-
-
-def evaluation_table(evaluation: Evaluation) -> str:
-    """Return accuracy, loss, each class's precision, recall and F1, and the confusion matrix."""
-    names = evaluation.class_names
-    classes = table(
-        ["class", "images", "precision", "recall", "F1"],
-        [
-            [name, total, *(f"{share:.4f}" for share in shares)]
-            for name, total, *shares in zip(
-                names,
-                evaluation.confusion.sum(axis=1),
-                evaluation.precision,
-                evaluation.recall,
-                f1_scores(evaluation.confusion),
-                strict=True,
-            )
-        ],
-    )
-    matrix = table(
-        ["true \\ predicted", *names],
-        [[name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True)],
-    )
-    return (
-        f"accuracy {100 * evaluation.accuracy:.2f} %   loss {evaluation.loss:.4f}   {evaluation.images} images   "
-        f"balanced accuracy {100 * balanced_accuracy(evaluation.confusion):.2f} %   "
-        f"macro F1 {macro_f1(evaluation.confusion):.4f}\n\n"
-        f"{classes}\n\n{matrix}" + (f"\n\n{confused}" if (confused := confused_line(evaluation)) else "")
-    )
-
-
-def confused_line(evaluation: Evaluation) -> str:
-    """Return what is taken for what most often, with the worst images of each; empty without mistakes."""
-    names, found = evaluation.class_names, []
-    for cell in evaluation.cells[:CELLS]:
-        images = ", ".join(str(evaluation.name(image)) for image in cell.images[:LISTED])
-        more = ", …" if len(cell.images) > LISTED else ""
-        found.append(f"{names[cell.label]} for {names[cell.guess]} {len(cell.images)}× ({images}{more})")
-    kind = "test images" if evaluation.files is None else "files"
-    return f"most often taken, {kind} in brackets: {'; '.join(found)}" if found else ""
-
-
-def thresholds_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return each class's threshold, and precision and recall at it on the test images."""
-    figures = ("threshold", "precision", "recall")
-    cells = [[row["class"], *("–" if row[key] is None else f"{row[key]:.4f}" for key in figures)] for row in rows]
-    return (
-        f"{table(['class', *figures], cells)}\n"
-        "threshold: with the best F1 on the validation images; precision and recall: at it, on the test images"
-    )
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

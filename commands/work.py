@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import PATH, split_arguments
+from lenumba.commands.base import PATH, split_arguments, tell_notes
 from lenumba.engine.common.files import is_file
+
+SEEDS = 5  # trainings of each configuration that is compared
 
 
 @click.command()
@@ -90,22 +92,48 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
 
 
 @click.command()
-@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG... [OVERRIDES]...")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Trainings of each.")
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG CONFIG...|RUN RUN [OVERRIDES]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Trainings of each configuration  [default: 5]")
 @click.option("--out", type=PATH, help="Keep the runs in this folder; the same command again goes on there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
-def compare(configs: tuple[str, ...], seeds: int, out: Path | None, as_json: bool) -> None:
-    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images."""
+def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_json: bool) -> None:
+    """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images.
+
+    Of two RUNs, nothing is trained: how they differ on the same test images, image by image, and whether that may be
+    chance. Two folders of 'train --seeds' are compared seed by seed.
+    """
     from lenumba.commands.display import ComparisonDisplay
     from lenumba.commands.tables import comparison_table
+    from lenumba.engine.config.recipes import recipe_names
     from lenumba.engine.runs.compare import compare
+    from lenumba.engine.runs.folders import is_run
 
-    names = [item for item in configs if "=" not in item or is_file(item)]
+    names = [item for item in configs if "=" not in item or is_file(item) or is_run(item)]
+    changes = [item for item in configs if item not in names]
+    runs = [name for name in names if name not in recipe_names() and not is_file(name) and is_run(name)]
     if len(names) < 2:
-        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}")
+        raise click.UsageError(f"expected at least 2 configurations, found {len(names)}; or 2 runs")
+    if runs and len(runs) < len(names):
+        recipe = next(name for name in names if name not in runs)
+        raise click.UsageError(f"expected configurations or runs alone, found {recipe} and the run {runs[0]}: train it")
+    if runs:
+        if len(runs) > 2 or seeds is not None or out is not None:
+            raise click.UsageError("two runs are compared without --seeds and --out: there is nothing to train")
+        compare_trained(runs[0], runs[1], changes, as_json=as_json)
+        return
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
-        found = compare(names, [item for item in configs if item not in names], seeds, display.hooks, out)
+        found = compare(names, changes, seeds or SEEDS, display.hooks, out)
     click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+
+
+def compare_trained(first: str, second: str, overrides: list[str], *, as_json: bool) -> None:
+    """Compare two runs, or folders of seeds, and print how they differ."""
+    from lenumba.commands.judging_tables import run_comparison_table
+    from lenumba.engine.models.side_by_side import compare_runs
+
+    found = compare_runs((first, second), overrides)
+    tell_notes(found.notes)
+    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else run_comparison_table(found))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Is a difference more than chance? Student's paired t-test, without SciPy."""
+"""Is a difference more than chance? Student's paired t-test and McNemar's exact test, without SciPy."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,36 @@ def paired_p_value(first: Sequence[float], second: Sequence[float]) -> float:
     mean, error = fmean(differences), standard_error(differences)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    freedom = len(differences) - 1
-    t = mean / error
+    return two_sided(mean / error, len(differences) - 1)
+
+
+def two_sided(t: float, freedom: int) -> float:
+    """Return how probable it is that Student's t is at least so far from 0, with so many degrees of freedom."""
     return regularized_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return Student's confidence interval of the mean of at least two values."""
+    low, high = 0.0, 1e6
+    for _ in range(80):  # the quantile by bisection: what lies outside falls with t
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided(middle, len(values) - 1) > 1 - level else (low, middle)
+    mean, reach = fmean(values), high * standard_error(values)
+    return mean - reach, mean + reach
+
+
+def mcnemar(first: int, second: int) -> float:
+    """Return the two-sided p value of McNemar's exact test.
+
+    Parameters
+    ----------
+    first, second
+        How many images only the first classifier recognises, and how many only the second: under the null hypothesis,
+        each of them is as likely the one as the other.
+    """
+    count = first + second
+    tail = sum(math.comb(count, k) for k in range(min(first, second) + 1))
+    return min(1.0, 2 * tail / 2**count)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

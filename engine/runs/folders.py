@@ -167,7 +167,28 @@ def find_run(name: str) -> Path:
     for path in (expanded(name), RUNS / name):
         if is_file(path / "config.yaml"):
             return path
+    if found := seed_folders(name):
+        raise ConfigError(
+            f"{name}: expected one run, found a folder of {len(found)} seeds; give one, such as {found[0]}"
+        )
     raise ConfigError(f"{name}: no run folder (expected one with config.yaml inside); 'lenumba runs' lists them")
+
+
+def seed_folders(name: str) -> list[Path]:
+    """Return the run folders ``seed-0``, ``seed-1``, … in a folder, a path or one in ``runs``; empty for all others."""
+    for path in (expanded(name), RUNS / name):
+        found = [item.parent for item in path.glob("seed-*/config.yaml")] if os.path.isdir(path) else []
+        numbers = {item: item.name.removeprefix("seed-") for item in found}
+        if chosen := [item for item in found if numbers[item].isdecimal()]:
+            return sorted(chosen, key=lambda item: int(numbers[item]))
+    return []
+
+
+def is_run(name: str) -> bool:
+    """Return whether a name means a run folder, or a folder of seeds."""
+    with contextlib.suppress(ConfigError):
+        return bool(seed_folders(name) or find_run(name))
+    return False
 
 
 def list_runs() -> list[Path]:

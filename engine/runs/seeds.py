@@ -172,7 +172,7 @@ def watcher(
 
 def check_seeds(out: Path, items: Sequence[LoadedConfig]) -> None:
     """Raise ConfigError where a folder holds anything but seeds of this configuration."""
-    known = (LOCK, SUMMARY)
+    known = (LOCK, SUMMARY, "plots")
     others = [
         path.name for path in out.iterdir() if path.name not in known and path.suffix != SUFFIX and not is_seed(path)
     ]

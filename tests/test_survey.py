@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lenumba.engine.common.metrics import balanced_accuracy, confusion_matrix, f1_scores, macro_f1
+from lenumba.engine.data import nearness
 from lenumba.engine.data.arrays import Arrays, assemble
+from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.data.survey import survey, survey_lines, verdict_lines
 
 RECIPE = """\
@@ -66,6 +69,25 @@ def test_pictures_of_one_scene_are_no_duplicates():
     assert counted(dataset)["duplicates"]["near"] == 0
 
 
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ([(9, 7), (30, 20), (8, 12), (40, 10)], "pictures from 9×7 to 30×20 pixels, resized to 9×7"),
+        ([(9, 7)] * 4, "pictures of 9×7 pixels"),
+        ([(8, 8)] * 4, "pictures of 8×8 pixels, resized to 9×7"),
+    ],
+)
+def test_sizes_of_pictures_are_told(tmp_path, sizes, line):
+    for number, size in enumerate(sizes):
+        for part in ("train", "test"):
+            folder = tmp_path / f"root {number % 2}" / part / "ab"[number // 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", size).save(folder / f"{number}.png")
+    roots = [str(tmp_path / "root 0"), str(tmp_path / "root 1")]
+    dataset = load_dataset("folder", roots, image_size=(7, 9, 1))
+    assert line in survey_lines(survey(dataset, np.arange(4), np.arange(0)))
+
+
 def test_known_data_sets_have_no_table():
     dataset = assemble("digits", Arrays(*pictures((80, 15, 5), 0), *pictures((16, 3, 1), 1), NAMES))
     assert survey_lines(counted(dataset)) == []
@@ -116,3 +138,30 @@ def test_f1_and_balanced_accuracy_are_those_of_scikit_learn():
         np.testing.assert_allclose(f1_scores(confusion), every)
         recall = metrics.recall_score(labels, predicted, average="macro", labels=np.unique(labels))
         assert balanced_accuracy(confusion) == pytest.approx(recall)
+
+
+def connected(points, limit):
+    """Groups by comparing every pair."""
+    near = np.sqrt(np.square(points[:, None] - points[None]).sum(-1)) <= limit
+    while (more := near @ near).sum() > near.sum():
+        near = more
+    groups = {tuple(np.flatnonzero(row).tolist()) for row in near}
+    return sorted(list(group) for group in groups if len(group) > 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 20])
+@pytest.mark.parametrize("limit", [0.01, 0.2, 0.7, 3.0])
+def test_neighbours_are_those_that_comparing_every_pair_finds(size, limit, monkeypatch):
+    monkeypatch.setattr(nearness, "CHUNK", 50)
+    rng = np.random.default_rng(size)
+    points = rng.normal(size=(300, size)) * rng.uniform(0.1, 3, size)
+    points[200:] = points[:100] + rng.normal(size=(100, size)) * limit / 2 / size**0.5
+    found = nearness.neighbours(points.astype(np.float32), limit)
+    assert sorted(found) == connected(points.astype(np.float32).astype(float), limit)
+
+
+def test_too_many_neighbours_are_not_searched_and_that_is_told(monkeypatch):
+    monkeypatch.setattr(nearness, "MOST_PAIRS", 3)
+    found = counted(made())
+    assert set(found["duplicates"]) == {"equal", "equal_across"}
+    assert survey_lines(found)[-1] == "note: not searched for nearly equal images, as too many are alike"

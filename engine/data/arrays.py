@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -34,6 +34,8 @@ class Arrays(NamedTuple):
         Whether the test images were chosen by the reader, as the files do not tell which they are.
     files
         The names of the pictures' files, of training and of test, where each picture is a file.
+    sizes
+        Width and height in pixels of the smallest and the largest picture, where they were resized.
     """
 
     train_images: np.ndarray
@@ -45,6 +47,7 @@ class Arrays(NamedTuple):
     notes: tuple[str, ...] = ()
     divided: bool = False
     files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,7 @@ class Dataset:
         Of all shapes and bytes: equal for equal data, however they are stored.
     named : bool
         Whether the classes have names; else they are called by their numbers.
-    validation, notes, divided, files
+    validation, notes, divided, files, sizes
         As in :class:`Arrays`.
     decided : dict or None
         How many images decisions about labels have changed (:func:`lenumba.engine.data.decisions.apply_decisions`).
@@ -86,6 +89,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     divided: bool = False
     files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     decided: Mapping[str, Any] | None = None
 
     @property
@@ -101,6 +105,12 @@ class Dataset:
     @cached_property
     def _pixel_sums(self) -> np.ndarray:
         return pixel_sums(self.train_images)
+
+
+def extremes(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return the smallest and the largest of (width, height), by their area."""
+    ascending = sorted(set(sizes), key=lambda size: (size[0] * size[1], size))
+    return (ascending[0], ascending[-1]) if ascending else None
 
 
 def data_sha256(*arrays: np.ndarray) -> str:
@@ -170,6 +180,7 @@ def assemble(
         arrays.notes,
         arrays.divided,
         arrays.files,
+        arrays.sizes,
     )
 
 

@@ -41,7 +41,9 @@ _EDGE = 0.25  # of the strongest ink: fainter pixels do not widen the bounding b
 _SPECK = 0.0003  # of all ink: what lies further out and is no more than this is dirt
 
 
-def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.ndarray:
+def load_image(
+    path: str | os.PathLike[str], shape: tuple[int, int, int], sizes: list[tuple[int, int]] | None = None
+) -> np.ndarray:
     """Load a picture and resize it (bilinear, antialiased) to the shape of a network's input.
 
     The EXIF orientation is applied, transparency is laid on white, 16 bits become 8. One channel is the
@@ -54,6 +56,8 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
         decoded at half their size or less.
     shape : tuple of int
         (H, W, C), with C = 1 or 3.
+    sizes : list of tuple of int, optional
+        Gets the file's own width and height in pixels.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> np.
             f"{path}: pictures have 1 channel (grey) or 3 (RGB), the network's images have {channels}; "
             "give it arrays, in Python"
         )
-    image = _decode(path, "L" if channels == 1 else "RGB")
+    image = _decode(path, "L" if channels == 1 else "RGB", sizes)
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
@@ -115,7 +119,7 @@ def prepare_digit(path: str | os.PathLike[str], shape: tuple[int, int, int] = (2
     return np.repeat(np.rint(field).astype(np.uint8)[..., np.newaxis], channels, axis=2)
 
 
-def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
+def _decode(path: str | os.PathLike[str], mode: str, sizes: list[tuple[int, int]] | None = None) -> "Image":
     """Open a picture, refuse what is not one still picture of a sane size, and convert it to "L" or "RGB"."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -129,6 +133,8 @@ def _decode(path: str | os.PathLike[str], mode: str) -> "Image":
             formats = sorted(set(FORMATS.values()))
             image: Image.Image = Image.open(_checked_png(file, path) if png else file, formats=formats)
             _check_kind(image, path)
+            if sizes is not None:
+                sizes.append(image.size)
             image = _convert(image, mode, _fit_into_memory(image, mode, path))
             ImageOps.exif_transpose(image, in_place=True)
             return image

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.data.arrays import Arrays, Dataset
+from lenumba.engine.data.arrays import Arrays, Dataset, extremes
 
 
 def join(parts: Mapping[str, Dataset]) -> Arrays:
@@ -50,6 +50,7 @@ def join(parts: Mapping[str, Dataset]) -> Arrays:
         (*joined_notes(parts, names), *(note for part in parts.values() for note in part.notes)),
         all(part.divided for part in parts.values()),
         (tuple(files[0]), tuple(files[1])) if any(files) else None,
+        extremes([size for part in parts.values() for size in part.sizes or ()]),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays
+from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays, extremes
 from lenumba.engine.data.images import FORMAT_NAMES, FORMATS, load_image
 
 TEST_SHARE = 6  # without folders train and test, one picture in this many is for the test
@@ -93,15 +93,16 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], 
                 f"{root}: expected at most {MAX_BYTES} bytes, found {len(items)} {part} pictures of "
                 f"{'×'.join(map(str, image_size))}; make data.image_size smaller"
             )
-    train = parts["training"] + parts["validation"]
+    train, sizes = parts["training"] + parts["validation"], list[tuple[int, int]]()
     return Arrays(
-        *load_pictures(train, names, image_size),
-        *load_pictures(parts["test"], names, image_size),
+        *load_pictures(train, names, image_size, sizes),
+        *load_pictures(parts["test"], names, image_size, sizes),
         tuple(names),
         validation=np.arange(len(parts["training"]), len(train)) if parts["validation"] else None,
         notes=tuple(notes),
         divided=divided,
         files=tuple(tuple(path.relative_to(root).as_posix() for path, _ in items) for items in (train, parts["test"])),  # type: ignore[arg-type]
+        sizes=extremes(sizes),
     )
 
 
@@ -189,9 +190,11 @@ def is_for_test(class_name: str, file_name: str) -> bool:
     return int.from_bytes(digest[:8], "little") % TEST_SHARE == 0
 
 
-def load_pictures(pictures: Pictures, names: list[str], size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images, uint8 [N, H, W, C], and labels, int64 [N]."""
+def load_pictures(
+    pictures: Pictures, names: list[str], size: tuple[int, int, int], sizes: list[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images, uint8 [N, H, W, C], and labels, int64 [N]; `sizes` gets the files' own (width, height)."""
     images, numbers = np.empty((len(pictures), *size), np.uint8), {name: label for label, name in enumerate(names)}
     for image, (path, _) in zip(images, pictures, strict=True):
-        image[:] = load_image(path, size)
+        image[:] = load_image(path, size, sizes)
     return images, np.array([numbers[name] for _, name in pictures], np.int64)

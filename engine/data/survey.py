@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,14 @@ import numpy as np
 from lenumba.engine.common.text import table
 from lenumba.engine.config.sections import IN_MEMORY, OWN_FILES
 from lenumba.engine.data.arrays import Dataset
+from lenumba.engine.data.nearness import Groups, neighbours
 
 SHOWN = 20  # classes of a table; more would hide what is said beside it
-NEAR_IMAGES = 5_000  # more are not searched for near duplicates: that would take seconds
 FINGERPRINT = 16  # rows and columns of the small grey copy by which images are compared
-NEAR = 3.0  # levels of 255 by which the copies of near duplicates differ on average, at most,
+NEAR = 4.0  # levels of 255 by which the copies of near duplicates differ, as the root of the mean square, at most,
 NEAR_SHARE = 0.1  # and as a share of what any two images differ by: pictures of one scene are all alike
+CHUNK = 1024  # images at a time
 OVERFITTING = 1.2  # times the lowest validation loss
-
-Groups = list[list[int]]  # images that are alike; those from the training set come first
 
 
 def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[
     dict
         ``classes``: by name, how many images for ``training``, ``validation`` and ``test``. ``largest_class``: the one
         with the most training images, and ``largest_class_accuracy``, the share of the test images that are of it.
+        ``pictures``: (width, height) of the smallest and the largest file, and what they became.
         ``duplicates``: pairs of equal and of nearly equal images, among all and ``across`` training and test.
     """
     parts = {
@@ -48,24 +50,32 @@ def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[
         "largest_class_accuracy": float((dataset.test_labels == largest).mean()) if len(dataset.test_labels) else None,
     }
     if dataset.name in (*OWN_FILES, IN_MEMORY) and dataset.train_images.dtype == np.uint8:
+        if dataset.sizes is not None:
+            height, width, _ = dataset.image_shape
+            smallest, most = map(list, dataset.sizes)
+            found["pictures"] = {"smallest": smallest, "largest": most, "resized_to": [width, height]}
         found["duplicates"] = duplicates(dataset)
     return found
 
 
 def duplicates(dataset: Dataset) -> dict[str, int]:
-    """Count the images that another one equals or nearly equals: in all, and test images that are so in training."""
-    images, border = np.concatenate([dataset.train_images, dataset.test_images]), len(dataset.train_images)
-    same: dict[bytes, list[int]] = defaultdict(list)
-    for k, image in enumerate(images):
-        same[image.tobytes()].append(k)
-    exact = [group for group in same.values() if len(group) > 1]
+    """Count the images that another one equals or nearly equals: in all, and test images that are so in training.
+
+    Without ``near`` where that would take too long (:func:`lenumba.engine.data.nearness.neighbours`).
+    """
+    border, same = len(dataset.train_images), defaultdict(list)
+    for k, image in enumerate(chain(dataset.train_images, dataset.test_images)):
+        same[sha256(image).digest()].append(k)
+    every = list(same.values())
+    exact = [group for group in every if len(group) > 1]
     counted = {"equal": repeated(exact), "equal_across": across(exact, border)}
-    if len(images) <= NEAR_IMAGES:
-        firsts = np.array([group[0] for group in same.values()])
-        near = near_groups(fingerprints(images[firsts]))
-        groups = [[k for item in group for k in same[images[firsts[item]].tobytes()]] for group in near]
-        only = [sorted(group) for group in groups]
-        counted |= {"near": repeated(only), "near_across": across(only, border)}
+    prints = np.concatenate([fingerprints(dataset.train_images), fingerprints(dataset.test_images)])
+    prints = prints[[group[0] for group in every]]
+    usual = np.sqrt(np.square(prints - np.roll(prints, len(prints) // 2 or 1, axis=0)).mean(axis=1)).mean()
+    near = neighbours(prints, min(NEAR, NEAR_SHARE * float(usual)) * prints.shape[1] ** 0.5)
+    if near is not None:
+        groups = [sorted(k for item in group for k in every[item]) for group in near]
+        counted |= {"near": repeated(groups), "near_across": across(groups, border)}
     return counted
 
 
@@ -81,36 +91,22 @@ def across(groups: Groups, border: int) -> int:
 
 def fingerprints(images: np.ndarray) -> np.ndarray:
     """Return float32 [N, at most 256], small grey copies of images uint8 [N, H, W, C] by the means of their blocks."""
-    grey = images.mean(axis=3, dtype=np.float32)
-    for axis in (1, 2):
-        length = grey.shape[axis]
-        starts = np.unique(np.linspace(0, length, min(FINGERPRINT, length), endpoint=False).astype(int))
-        widths = np.diff([*starts, length]).astype(np.float32)
-        grey = np.add.reduceat(grey, starts, axis=axis) / widths.reshape([-1 if k == axis else 1 for k in range(3)])
-    return grey.reshape(len(grey), -1)
+    count, height, width, channels = images.shape
+    down, across_ = blocks(height), np.repeat(blocks(width) / channels, channels, axis=1)
+    found = np.empty((count, len(down), len(across_)), np.float32)
+    for start in range(0, count, CHUNK):
+        part = images[start : start + CHUNK].reshape(-1, height, width * channels).astype(np.float32)
+        found[start : start + CHUNK] = down @ part @ across_.T
+    return found.reshape(count, -1)
 
 
-def near_groups(prints: np.ndarray) -> Groups:
-    """Return groups of at least two images whose fingerprints differ by little: float32 [N, M].
-
-    Two fingerprints that differ by little on average differ by no more in their means, so that sorted by them, only
-    neighbours need to be compared.
-    """
-    usual = np.abs(prints - np.roll(prints, len(prints) // 2 or 1, axis=0)).mean()
-    limit = min(NEAR, NEAR_SHARE * float(usual))
-    means = prints.mean(axis=1)
-    order = np.argsort(means, kind="stable")
-    ends = np.searchsorted(means[order], means[order] + limit, side="right")
-    leader = np.arange(len(prints))
-    for place, end in enumerate(ends.tolist()):
-        others = order[place + 1 : end]
-        distance = np.abs(prints[others] - prints[order[place]]).mean(axis=1)
-        for other in others[distance <= limit].tolist():
-            leader[leader == leader[other]] = leader[order[place]]
-    groups: dict[int, list[int]] = defaultdict(list)
-    for k, first in enumerate(leader.tolist()):
-        groups[first].append(k)
-    return [group for group in groups.values() if len(group) > 1]
+def blocks(length: int) -> np.ndarray:
+    """Return float32 [M, length]: what means of neighbours make of so many pixels at most :data:`FINGERPRINT`."""
+    starts = np.unique(np.linspace(0, length, min(FINGERPRINT, length), endpoint=False).astype(int))
+    weights = np.zeros((len(starts), length), np.float32)
+    for row, (start, end) in enumerate(pairwise([*starts.tolist(), length])):
+        weights[row, start:end] = 1 / (end - start)
+    return weights
 
 
 def survey_lines(found: Mapping[str, Any]) -> list[str]:
@@ -127,12 +123,18 @@ def survey_lines(found: Mapping[str, Any]) -> list[str]:
     if found["largest_class_accuracy"] is not None:
         share = 100 * found["largest_class_accuracy"]
         lines.append(f"always {found['largest_class']!r} would be right for {share:.2f} % of the test images")
+    if pictures := found.get("pictures"):
+        smallest, largest, became = ("×".join(map(str, pictures[key])) for key in ("smallest", "largest", "resized_to"))
+        own = f"from {smallest} to {largest}" if smallest != largest else f"of {largest}"
+        lines.append(f"pictures {own} pixels" + ("" if smallest == largest == became else f", resized to {became}"))
     counted = found["duplicates"]
     for kind, words in (("equal", "equal"), ("near", "nearly equal")):
         if number := counted.get(f"{kind}_across"):
             lines.append(f"warning: {number:,} test images are {words} to training images: the test is too easy")
         elif number := counted.get(kind):
             lines.append(f"note: {number:,} images are {words} to others")
+    if "near" not in counted:
+        lines.append("note: not searched for nearly equal images, as too many are alike")
     return lines
 
 

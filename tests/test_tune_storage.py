@@ -167,3 +167,26 @@ def test_killed_study_is_not_told_to_run(place, spawn, lenumba, url):
     assert (status["status"], status["counts"]["running"]) == ("interrupted", 0)
     assert lenumba("tune", "--resume", "--trials", status["counts"]["finished"] + 1, "-q").exit_code == 0
     assert json.loads(lenumba("tune", "--status", "--json").stdout)["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda known: known["data"].pop("validation"), None),  # which an earlier version did not have, say
+        (lambda known: known["tune"]["space"].pop("data.batch_size"), "tune.space.data.batch_size was null, is ["),
+        (lambda known: known["tune"].update(judged="otherwise"), 'tune.judged was "otherwise", is null'),
+    ],
+)
+def test_a_study_goes_on_where_what_both_versions_know_is_the_same(lenumba, begun, change, told):
+    begun()
+    journal = Path("studies/tiny/journal.log")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        if "config" in line.get("user_attr", {}):
+            known = json.loads(line["user_attr"]["config"])
+            change(known)
+            line["user_attr"]["config"] = json.dumps(known, sort_keys=True)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = lenumba("tune", "tiny.yaml", "-q")
+    assert (result.exit_code == 0) == (told is None), result.output
+    assert told is None or told in result.stderr

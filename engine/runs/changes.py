@@ -27,18 +27,19 @@ def deciding(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any, path: str = "", *, whole: bool = False) -> Iterator[tuple[str, Any, Any]]:
     """Yield (dotted path, old value, new value) where two plain configurations differ.
 
-    What only one of them has is passed over: another version has more to say, or a value of another type has.
+    What only one of them has is passed over: another version has more to say, or a value of another type has. With
+    `whole` it counts, against None.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in old:
-            if key in new:
-                yield from differences(old[key], new[key], f"{path}.{key}" if path else key)
+        for key in {**old, **new}:
+            if whole or (key in old and key in new):
+                yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key, whole=whole)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and nested(old + new):
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from differences(one, other, f"{path}.{index}")
+            yield from differences(one, other, f"{path}.{index}", whole=whole)
     elif old != new:
         yield path, old, new
 

@@ -13,6 +13,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.kinds import LOOSE, checked
 from lenumba.engine.config.config import LoadedConfig, read_config
+from lenumba.engine.runs.changes import differences
 from lenumba.engine.tuning.space import Space
 from lenumba.engine.tuning.storage import JOURNAL, hide_password, need_optuna
 
@@ -151,11 +152,14 @@ def open_study(storage: Any, folder: Path, space: Space, digest: str) -> Any:
         study.set_user_attr("data_sha256", digest)
         study.set_user_attr("config", own)
         return study
-    if known != own:
-        difference = first_difference(json.loads(known), json.loads(own))
+    before, now = json.loads(known), json.loads(own)
+    for path, old, new in (
+        *differences(before, now),
+        *differences(before["tune"], now["tune"], "tune", whole=True),  # what is tried, and how
+    ):
         raise ConfigError(
-            f"study {name}: was started with another configuration ({difference}); "
-            "choose another --name, or go on with it as it is: --resume"
+            f"study {name}: was started with another configuration ({path} was {json.dumps(old)[:60]}, is "
+            f"{json.dumps(new)[:60]}); choose another --name, or go on with it as it is: --resume"
         )
     if study.user_attrs.get("data_sha256", digest) != digest:
         raise DataError(f"study {name}: was started on other data than data.root now holds; restore them")
@@ -172,16 +176,3 @@ def fingerprint(space: Space) -> str:
     if tune["metric"] == "val_loss" and (base["loss"]["label_smoothing"] or smoothing in tune["space"]):
         tune["judged"] = "without label smoothing"  # older studies were not
     return json.dumps({**base, "tune": tune}, sort_keys=True)
-
-
-def first_difference(old: Any, new: Any, path: str = "") -> str:
-    """Say where two plain configurations differ first."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            if old.get(key) != new.get(key):
-                return first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            if pair[0] != pair[1]:
-                return first_difference(*pair, f"{path}.{index}")
-    return f"{path} was {json.dumps(old)[:60]}, is {json.dumps(new)[:60]}"

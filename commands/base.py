@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lenumba.engine.common.errors import DataError, LenumbaError
+from lenumba.engine.common.errors import DataError, LenumbaError, one_line
 from lenumba.engine.common.files import is_file
 from lenumba.engine.common.interrupts import leaving
 
@@ -65,9 +65,22 @@ class Commands(click.Group):
         except MemoryError as failure:
             reason = " ".join(str(failure).split()) or "an allocation failed"
             raise DataError(f"memory: not enough for this ({reason}); use less data or a smaller network") from None
+        except (ImportError, SystemError) as failure:
+            if not is_importing(failure):
+                raise
+            reason = one_line(failure.__cause__ or failure)
+            raise DataError(f"a library cannot be loaded ({reason}); allow more memory, or install it again") from None
         except OSError as failure:
             where = failure.filename or ("standard output" if is_printing(failure) else "")
             raise DataError(f"{where}{': ' * bool(where)}{failure.strerror or failure}") from None
+
+
+def is_importing(failure: BaseException) -> bool:
+    """Return whether an error came from a module's import, which may say anything where there is no memory for it."""
+    trace = failure.__traceback__
+    while trace and trace.tb_frame.f_code.co_name != "<module>":
+        trace = trace.tb_next
+    return trace is not None
 
 
 def is_printing(failure: OSError) -> bool:

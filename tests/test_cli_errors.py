@@ -226,3 +226,44 @@ def test_terminal_without_unicode_gets_question_marks(place):
     result = shell("PYTHONIOENCODING=koi8-r lenumba summary")
     assert (result.returncode, result.stderr) == (0, "")
     assert "12?12?4" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("ImportError('x.so: failed to map segment\\nfrom shared object')", "(x.so: failed to map segment from shared"),
+        ("SystemError('error return without exception set')", "(error return without exception set)"),
+        ("MemoryError()", "not enough"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_one_line(place, spawn, raised, told):
+    """As where there is too little memory for it."""
+    (place / "broken").mkdir()
+    (place / "broken" / "pydantic_core.py").write_text(f"raise {raised}\n")
+    process = spawn("check", "tiny.yaml", patch="import sys\nsys.path.insert(0, 'broken')")
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors.count("\n")) == (3, "", 1), errors
+    assert errors.startswith("error: ")
+    assert told in errors
+
+
+POOL = "    - {type: average_pool, size: [3, 6]}\n"
+CONV_FROZEN = "    - {type: conv, channels: 2, kernel_size: 6, trainable: false}\n"
+
+
+@pytest.mark.parametrize(("layer", "more"), [(POOL, ""), (CONV_FROZEN, ", or leave 'trainable: false' out")])
+def test_a_network_without_parameters_to_train_is_looked_at_but_not_trained(lenumba, refused, layer, more):
+    Path("still.yaml").write_text(
+        f"data: {{name: bars, batch_size: 32}}\nnetwork:\n  layers:\n{layer}    - flatten\n"
+        "    - {type: activation, function: softmax}\n"
+    )
+    told = "still.yaml:3: network.layers: expected parameters to train, found none; add a conv or dense layer"
+    for command in ("check", "train", "compare tiny.yaml"):
+        assert refused(2, *command.split(), "still.yaml") == f"error: {told}{more}\n"
+    assert lenumba("explain", "still.yaml").exit_code == 0
+    assert lenumba("summary", "still.yaml").exit_code == 0
+    if not more:
+        np.savez("none.npz", mean=np.zeros(1), std=np.ones(1))
+        assert lenumba("import", "none.npz", "--config", "still.yaml", "--out", "runs/still").exit_code == 0
+        assert lenumba("evaluate", "still").exit_code == 0
+        assert "expected parameters to train" in lenumba("train", "--resume", "still").stderr

@@ -24,7 +24,7 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.layers import activation_of
 from lenumba.engine.runs.changes import differences
 from lenumba.engine.runs.folders import LOCK, check_writable, locked, portable
-from lenumba.engine.training.build import check_network, check_training, stated_shape
+from lenumba.engine.training.build import check_network, check_trainable, check_training, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
 AUDITS = Path("audits")
@@ -113,7 +113,7 @@ def run_audit(
     started = time.monotonic()
     check_judges(loaded)
     if stated_shape(loaded.config) is not None:
-        check_network(loaded)
+        check_trainable(loaded, check_network(loaded))
     folder = out or AUDITS / loaded.name
     before = read_json(folder / RECORD)
     if folder.exists() and not before and any(path.name != LOCK for path in folder.iterdir()):

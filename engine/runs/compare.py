@@ -20,7 +20,7 @@ from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures
 from lenumba.engine.runs.folders import LOCK, check_writable, new_folder
 from lenumba.engine.runs.seeds import check_seeds, follow_training, run_folder, seeded_configs, train_seed, watcher
 from lenumba.engine.runs.transfer import Source, absolute_source, read_source, take_over
-from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.build import check_network, check_trainable, stated_shape
 from lenumba.engine.training.trainer import Trainer
 
 #: By how many pixels the test images are shifted, each to the right, left, bottom and top.
@@ -123,7 +123,7 @@ def compare(
     sources = [read_source(item) for item in loaded]
     for item in loaded:
         if stated_shape(item.config) is not None:
-            check_network(item)
+            check_trainable(item, check_network(item))
     places = check_kept(out, loaded, seeds)
     datasets: dict[tuple[object, ...], Dataset] = {}  # each is loaded once
     keys = []
@@ -133,7 +133,7 @@ def compare(
         if keys[-1] not in datasets:
             datasets[keys[-1]] = load_data(item, hooks.download_bar)
         dataset = datasets[keys[-1]]
-        check_network(item, dataset.image_shape, dataset.classes)
+        check_trainable(item, check_network(item, dataset.image_shape, dataset.classes))
     record = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     command = ["lenumba", "compare", *map(str, configs), *record, "--seeds", str(seeds), "--out", str(out)]
     results, number, count = [], 0, seeds * len(loaded)

@@ -11,14 +11,14 @@ from lenumba.engine.data.splits import split_validation
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.transfer import fitting, read_source
-from lenumba.engine.training.build import check_network, check_training, stated_shape
+from lenumba.engine.training.build import check_network, check_trainable, check_training, stated_shape
 
 
 def check_stated(loaded: LoadedConfig) -> None:
     """Raise ConfigError or DataError for what the configuration alone tells, so that no data are read for it."""
     check_extras(loaded.config)
     if stated_shape(loaded.config) is not None:  # else only the files tell the size of the images
-        check_network(loaded)
+        check_trainable(loaded, check_network(loaded))
 
 
 def check_run(loaded: LoadedConfig) -> Network:
@@ -40,7 +40,7 @@ def check_run(loaded: LoadedConfig) -> Network:
     given = published and (data.root is not None or "LENUMBA_DATA" in os.environ)
     absent = published and not given and find_folder(data.name) is None
     if count is not None and not given and (parts == (None, None) or absent):
-        network = check_network(loaded)
+        network = check_trainable(loaded, check_network(loaded))
         names = dataset_spec(data.name).class_names or ()
         check_class_weight(loaded, names if data.classes is None else [names[k] for k in data.classes])
         if parts == (None, None):

@@ -71,6 +71,16 @@ def check_network(
     return network
 
 
+def check_trainable(loaded: LoadedConfig, network: Network) -> Network:
+    """Return a configuration's network, or raise ConfigError where there is nothing to train in it."""
+    if not any(unit.learns for unit in network.units):
+        frozen = ", or leave 'trainable: false' out" * bool(network.parameter_count)
+        raise loaded.error(
+            "network.layers", f"expected parameters to train, found none; add a conv or dense layer{frozen}"
+        )
+    return network
+
+
 def check_training(
     loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray | None = None, *, weighted: bool = False
 ) -> tuple[Network, np.ndarray, np.ndarray]:
@@ -85,6 +95,7 @@ def check_training(
     """
     pixels = dataset.train_images.dtype.name
     network = check_network(loaded, dataset.image_shape, dataset.classes, pixels, weighted=weighted)
+    check_trainable(loaded, network)
     check_class_weight(loaded, dataset.class_names)
     train, validation = split(loaded, dataset) if indices is None else (indices, np.empty(0, np.int64))
     check_counts(loaded, dataset.name, len(train), len(validation))

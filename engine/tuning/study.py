@@ -14,7 +14,7 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.folders import in_use, locked, make_folder, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
-from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.build import check_network, check_trainable, stated_shape
 from lenumba.engine.tuning import finals, report
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.record import (
@@ -90,14 +90,14 @@ def run_study(
     loaded = with_total(absolute_source(loaded), trials)
     space = Space(loaded)
     if stated_shape(loaded.config) is not None:
-        check_network(loaded)
+        check_trainable(loaded, check_network(loaded))
     read_source(loaded)
     need_optuna()
     folder = folder or study_folder(name or loaded.name)
     url = recorded_storage(folder, storage)
     dataset = load_data(loaded, progress=True)
     if stated_shape(loaded.config) is None:
-        check_network(loaded, dataset.image_shape, dataset.classes)
+        check_trainable(loaded, check_network(loaded, dataset.image_shape, dataset.classes))
     digest, hooks = dataset.sha256, hooks or Hooks()
     del dataset
     with contextlib.ExitStack() as stack:

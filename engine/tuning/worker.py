@@ -24,7 +24,7 @@ from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.runs.transfer import read_source, take_over
-from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.build import check_network, check_trainable, stated_shape
 from lenumba.engine.training.trainer import Trainer
 from lenumba.engine.tuning.space import apply
 
@@ -89,7 +89,7 @@ class Worker:
         loaded = apply(settings["base"], job["values"], f"trial {job['slot']}", settings["name"], seed)
         source = read_source(loaded)
         if stated_shape(loaded.config) is not None:
-            check_network(loaded)
+            check_trainable(loaded, check_network(loaded))
         dataset = self.dataset(loaded, testing=job["kind"] == "test")
         self.say(event="compiling")
         trainer = Trainer(loaded, dataset, self.show_life)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lenumba.engine.common.files import read_json
+from lenumba.engine.common.metrics import METRICS
 from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.data.survey import survey_lines
 from lenumba.engine.runs.figures import CompareHooks, SeedFigures
@@ -68,7 +69,7 @@ class TrainingDisplay(OnBar):
 
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
         self._print, self.silent = echo, silent
-        self.terminal = sys.stderr.isatty()
+        self.terminal, self.metric = sys.stderr.isatty(), ""
         if silent:
             self.hooks = Hooks(finished=draw_plots)
         else:
@@ -88,6 +89,7 @@ class TrainingDisplay(OnBar):
 
     def _start(self, trainer: Trainer, folder: Path) -> None:
         self._close()
+        self.metric = shown_metric(trainer.config.train.best_by)
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
         for note in trainer.notes:
             self.echo(f"note: {note}")
@@ -96,7 +98,7 @@ class TrainingDisplay(OnBar):
         self.echo(
             f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
             f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"
-            f"{origin(trainer)}run folder {folder}\n{COLUMNS}"
+            f"{origin(trainer)}run folder {folder}\n{COLUMNS}{self.metric and '  ' + METRICS[self.metric]}"
         )
         self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
         if self.terminal:
@@ -121,11 +123,21 @@ class TrainingDisplay(OnBar):
             validation = f"{record.val_loss:8.4f}  {100 * record.val_accuracy:6.2f} %"
         self._line(
             f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
-            f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
+            f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}{self._told(record)}"
         )
+
+    def _told(self, record: EpochRecord) -> str:
+        """Return what the best epoch is chosen by, where the other columns do not have it."""
+        value = getattr(record, f"val_{self.metric}") if self.metric else None
+        return "" if value is None else f"  {value:{len(METRICS[self.metric])}.4f}"
 
     def _finished(self, folder: Path) -> None:
         draw_plots(folder, lambda path, what: self._line(f"{path}  {what}"))
+
+
+def shown_metric(best_by: str) -> str:
+    """Return a metric that is told beside accuracy and loss as epochs are chosen by it; empty for these two."""
+    return "" if best_by in ("accuracy", "loss") else best_by
 
 
 def draw_plots(folder: Path, drawn: Callable[[Path, str], None] | None = None) -> None:

@@ -40,6 +40,7 @@ def train(
     OVERRIDES replace values of it, such as train.epochs=20 or network.layers.0.channels=8.
     """
     from lenumba.commands.display import TrainingDisplay
+    from lenumba.engine.common.metrics import METRICS
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.survey import verdict_lines
     from lenumba.engine.runs.folders import find_run
@@ -67,8 +68,9 @@ def train(
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
     elif not quiet:
         summary, path = result.summary, shlex.quote(str(result.path))
+        also = display.metric and f"{METRICS[display.metric]} {summary[f'test_{display.metric}']:.4f}   "
         click.echo(
-            f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   "
+            f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   {also}"
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s"
         )
         for line in verdict_lines(summary, result.history):

@@ -23,6 +23,7 @@ from lenumba.engine.runs.tensor_file import weights_sha256
 FILES = ["best.safetensors", "config.yaml", "last.safetensors", "metrics.jsonl", "run.json"]
 METRICS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 METRICS += ["learning_rate", "seconds", "images_per_second"]
+METRICS += ["val_balanced_accuracy", "val_macro_f1", "val_recall", "val_f1"]
 RECORD = {"parameters", "test_accuracy", "test_loss", "images_per_second", "compile_s", "wall_s", "peak_rss_mb"}
 RECORD |= {"threads", "seed", "weights_sha256", "data_sha256", "versions", "cpu", "overrides"}
 BITS = ["weights_sha256", "best_weights_sha256", "test_accuracy", "test_loss", "best_epoch", "epochs", "status"]

@@ -69,9 +69,9 @@ def test_progress_and_results_are_compared_too(refused, run):
     (run / "run.json").write_text(json.dumps(record | {"test_loss": 0.5}))
     assert "run.json: test_loss is 0.5 in the folder" in refused(1, "verify", run, "-q")
     (run / "run.json").write_text(json.dumps(record | {"versions": {**record["versions"], "numba": "0.1"}}))
-    change(run, "last", "", best_accuracy=0.25)
+    change(run, "last", "", best_score=0.25)
     line = refused(1, "verify", run, "-q")
-    assert "last.safetensors: best_accuracy is 0.25" in line
+    assert "last.safetensors: best_score is 0.25" in line
     assert "trained with numba 0.1, now " in line
 
 

@@ -1,6 +1,17 @@
 """What predictions are worth: accuracy, confusion matrix, precision, recall, F1."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
+
+#: What epochs and trainings may be judged by, as people call it.
+METRICS = {
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+}
 
 
 def predicted_classes(probabilities: np.ndarray) -> np.ndarray:
@@ -43,3 +54,37 @@ def macro_f1(confusion: np.ndarray) -> float:
 def balanced_accuracy(confusion: np.ndarray) -> float:
     """Return the mean recall of the classes that there are images of: each class counts alike."""
     return float(precision_and_recall(confusion)[1][confusion.sum(axis=1) > 0].mean())
+
+
+class Judged(NamedTuple):
+    """Mean loss and accuracy, and int64 [classes, classes]: images of class i (row) that were taken for class j."""
+
+    loss: float
+    accuracy: float
+    confusion: np.ndarray
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that there are images of."""
+        return balanced_accuracy(self.confusion)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that occur."""
+        return macro_f1(self.confusion)
+
+    def score(self, metric: str) -> float:
+        """Return one of METRICS so that more is better: of a loss, the negative."""
+        return -self.loss if metric == "loss" else float(getattr(self, metric))
+
+    def told(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return METRICS as plain values, and by class ``recall`` and ``f1``.
+
+        These are of the classes that there are images of, F1 also of those that some were taken for.
+        """
+        found: dict[str, Any] = {metric: getattr(self, metric) for metric in METRICS}
+        images, answers = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        recall, f1 = precision_and_recall(self.confusion)[1].tolist(), f1_scores(self.confusion).tolist()
+        found["recall"] = {name: recall[k] for k, name in enumerate(class_names) if images[k]}
+        found["f1"] = {name: f1[k] for k, name in enumerate(class_names) if images[k] or answers[k]}
+        return found

@@ -1,21 +1,29 @@
 """Where a training stands, and what an epoch brought."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch brought; `learning_rate` is its last step's, `seconds` and speed are of training alone."""
+    """What one epoch brought; `learning_rate` is its last step's, `seconds` and speed are of training alone.
+
+    Without validation images, all that begins with `val_` is None; `val_recall` and `val_f1` are by class.
+    """
 
     epoch: int
     train_loss: float
     train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
     learning_rate: float
     seconds: float
     images_per_second: float
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
+    val_recall: dict[str, float] | None = None
+    val_f1: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -27,7 +35,8 @@ class Progress:
     """Where a run stands: `epoch` epochs are complete, and `batch` batches of the next one.
 
     `loss_sum` and `correct` are that epoch's sums so far, `best_epoch` (0: none yet) the best by validation, and
-    `risen_epoch` the last one whose validation accuracy was higher than all before by more than `train.min_delta`.
+    `risen_epoch` the last one whose score was higher than all before by more than `train.min_delta`. A score is what
+    `train.best_by` names, of a loss the negative.
     """
 
     epoch: int = 0
@@ -35,11 +44,16 @@ class Progress:
     loss_sum: float = 0.0
     correct: float = 0.0
     best_epoch: int = 0
-    best_accuracy: float = -1.0
+    best_score: float = -1.0
     best_loss: float = float("inf")
     risen_epoch: int = 0
-    risen_accuracy: float = -1.0
+    risen_score: float = -1.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Progress":
+        """Return it from a checkpoint's state; older ones know no score but the accuracy."""
+        return cls(**{name.replace("_accuracy", "_score"): value for name, value in values.items()})
 
     def stalled(self, patience: int | None) -> bool:
-        """Return whether the last `patience` epochs have not raised the validation accuracy, and no epoch has begun."""
+        """Return whether the last `patience` epochs have not raised the validation score, and no epoch has begun."""
         return patience is not None and not self.batch and self.epoch - self.risen_epoch >= patience

@@ -124,6 +124,8 @@ def _misfits(config: Config) -> Iterator[tuple[str, str]]:
         yield "loss.class_weight", "expected null beside data.sampling = balanced: either makes classes count alike"
     if config.train.patience is not None and config.data.validation == 0:
         yield "train.patience", "expected null without validation images; set data.validation above 0"
+    if config.train.best_by != "accuracy" and config.data.validation == 0:
+        yield "train.best_by", "expected accuracy without validation images, where the last epoch counts as the best"
     warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
     if warmup > epochs:
         yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"

@@ -211,11 +211,20 @@ class Train(Strictly):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the weights, the order and the dropout.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="CPU threads; null: all cores.")
     patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Stop early: after so many epochs without a better validation accuracy; null: never."
+        None,
+        description="Stop early: after so many epochs without a better validation accuracy, or what best_by names; "
+        "null: never.",
     )
     min_delta: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="patience: by how much (as a share of 1) the accuracy must rise to count as better.",
+        description="patience: by how much (as a share of 1) the accuracy, or what best_by names, must rise (the loss: "
+        "fall) to count as better.",
+    )
+    best_by: Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"] = Field(
+        "accuracy",
+        description="By which figure of the validation images the best epoch is chosen, whose weights are kept and "
+        "tested; of equal ones the lower loss decides. balanced_accuracy (the mean recall) and macro_f1 count every "
+        "class alike.",
     )

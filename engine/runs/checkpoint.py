@@ -109,7 +109,7 @@ class Checkpoint:
     @property
     def progress(self) -> Progress:
         """Where the run stood."""
-        return Progress(**self.state["progress"])
+        return Progress.of(self.state["progress"])
 
     @property
     def planned(self) -> int | None:

@@ -209,7 +209,8 @@ def measure(trainer: Trainer, seconds: float) -> SeedResult:
     """Measure a training's best parameters, on the test set, also shifted, and on the images trained on."""
     dataset = trainer.dataset
     test = trainer.test().accuracy
-    _, train = trainer.evaluate(trainer.best_theta, trainer.images, dataset.train_labels, trainer.train_indices)
+    labels, indices = dataset.train_labels, trainer.train_indices
+    train = trainer.evaluate(trainer.best_theta, trainer.images, labels, indices).accuracy
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
     return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted)
 

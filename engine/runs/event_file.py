@@ -14,6 +14,8 @@ TAGS = {
     "loss/validation": "val_loss",
     "accuracy/training": "train_accuracy",
     "accuracy/validation": "val_accuracy",
+    "balanced_accuracy/validation": "val_balanced_accuracy",
+    "macro_f1/validation": "val_macro_f1",
     "learning_rate": "learning_rate",
     "images_per_second": "images_per_second",
 }

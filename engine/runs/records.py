@@ -41,6 +41,10 @@ class Record(TypedDict, total=False):
     train_images: int
     test_accuracy: Number
     test_loss: Number
+    test_balanced_accuracy: Number
+    test_macro_f1: Number
+    recall: dict[str, float]
+    f1: dict[str, float]
     images_per_second: Number
     wall_s: float
     overrides: list[str]
@@ -62,6 +66,10 @@ class EpochLine(TypedDict, total=False):
     train_accuracy: Number
     val_loss: Number
     val_accuracy: Number
+    val_balanced_accuracy: Number
+    val_macro_f1: Number
+    val_recall: dict[str, float] | None
+    val_f1: dict[str, float] | None
 
 
 @with_config(LOOSE)

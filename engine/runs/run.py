@@ -13,7 +13,7 @@ from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, 
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
-from lenumba.engine.common.metrics import precision_and_recall
+from lenumba.engine.common.metrics import METRICS, Judged
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.sections import IN_MEMORY
 from lenumba.engine.data.dataset import Dataset
@@ -37,7 +37,7 @@ from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
-from lenumba.engine.training.trainer import TestResult, Trainer
+from lenumba.engine.training.trainer import Trainer
 
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
 CHECKPOINT_SECONDS = 5.0  # at most this much training, and one epoch more, is repeated after a crash
@@ -175,8 +175,9 @@ def reason_to_end(trainer: Trainer) -> str:
     progress, train = trainer.progress, trainer.config.train
     if progress.stalled(train.patience) and progress.epoch < train.epochs:
         return (
-            f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} raised the validation "
-            "accuracy; --resume with a larger train.patience trains longer"
+            f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} "
+            f"{'lowered' if train.best_by == 'loss' else 'raised'} the validation {METRICS[train.best_by]}; "
+            "--resume with a larger train.patience trains longer"
         )
     if progress.epoch == train.epochs:
         return f"all {train.epochs} epochs are done; --resume with a larger train.epochs trains longer"
@@ -256,7 +257,7 @@ def train(trainer: Trainer, folder: Path, hooks: Hooks) -> None:
         save(trainer, folder)
 
 
-def results(trainer: Trainer, test: TestResult | None = None) -> dict[str, Any]:
+def results(trainer: Trainer, test: Judged | None = None) -> dict[str, Any]:
     """Return what a finished run's training has brought, and nothing else decides: weights and test results."""
     test = test or trainer.test()
     return {
@@ -269,10 +270,14 @@ def results(trainer: Trainer, test: TestResult | None = None) -> dict[str, Any]:
 
 
 def results_and_recall(trainer: Trainer) -> dict[str, Any]:
-    """Return the results, the recall of each class with test images, and those of them that were never predicted."""
+    """Return the results, what else the test tells of the classes, and which of them were never predicted."""
     test, names = trainer.test(), trainer.dataset.class_names
-    recall, tested, predicted = precision_and_recall(test.confusion)[1], *(test.confusion.sum(axis=k) for k in (1, 0))
+    tested, predicted = (test.confusion.sum(axis=k) for k in (1, 0))
+    told = test.told(names)
     return results(trainer, test) | {
-        "recall": {name: float(recall[k]) for k, name in enumerate(names) if tested[k]},
+        "test_balanced_accuracy": told["balanced_accuracy"],
+        "test_macro_f1": told["macro_f1"],
+        "recall": told["recall"],
+        "f1": told["f1"],
         "never_predicted": [name for k, name in enumerate(names) if tested[k] and not predicted[k]],
     }

@@ -154,16 +154,16 @@ def comparable(name: str, progress: Progress, end: Position) -> str | None:
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return where a checkpoint stands, and its normalisation."""
     names = ("mean", "deviation")
-    return {**checkpoint.state["progress"], **{name: checkpoint.state[name] for name in names}}
+    return {**asdict(checkpoint.progress), **{name: checkpoint.state[name] for name in names}}
 
 
 def compare_values(where: str, held: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str | None:
-    """Name the first value that differs from the folder's, or return None."""
+    """Name the first value that differs from the folder's, or return None; what only later versions tell is skipped."""
     if held is None:
         return f"{where}: not in the folder"
     for key, value in found.items():
-        if key not in TIMES and held.get(key) != value:
-            return f"{where}: {key} is {held.get(key)} in the folder, {value} in the replay"
+        if key not in TIMES and held.get(key, value) != value:
+            return f"{where}: {key} is {held[key]} in the folder, {value} in the replay"
     return None
 
 

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import DivergedError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
-from lenumba.engine.common.metrics import accuracy_of, confusion_matrix, predicted_classes
+from lenumba.engine.common.metrics import Judged, accuracy_of, confusion_matrix, predicted_classes
 from lenumba.engine.common.progress import EpochRecord, Progress
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.balance import balance_notes, balanced_order, class_weights, image_weights
@@ -25,14 +25,6 @@ from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
 
 ORDER_KEY = 0x6F72646572  # "order": keeps the epochs' random streams apart from others with the same seed
-
-
-class TestResult(NamedTuple):
-    """Mean loss and accuracy, and int64 [classes, classes]: test images of class i (row) taken for class j."""
-
-    loss: float
-    accuracy: float
-    confusion: np.ndarray
 
 
 class Trainer:
@@ -242,33 +234,31 @@ class Trainer:
     def _finish_epoch(self, seconds: float, trained: int) -> EpochRecord | None:
         """Validate and count the epoch; None if :meth:`stop` came in between (the validation is repeated then)."""
         progress, count = self.progress, len(self.train_indices)
-        val_loss, val_accuracy = None, None
-        if len(self.val_indices):
-            judged, labels = self.executor.judged, self.dataset.train_labels
-            val_loss, val_accuracy = self.evaluate(judged, self.images, labels, self.val_indices)
+        found = self.validate() if len(self.val_indices) else None
         if self.stopped:
             return None
-        if val_loss is not None and not np.isfinite(val_loss):
+        if found is not None and not np.isfinite(found.loss):
             raise DivergedError(
                 f"training diverged: the validation loss is not finite after epoch {progress.epoch + 1}; "
                 "lower optimizer.learning_rate"
             )
+        told = {} if found is None else found.told(self.dataset.class_names)
         record = EpochRecord(
             epoch=progress.epoch + 1,
             train_loss=progress.loss_sum / count,
             train_accuracy=progress.correct / count,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
             learning_rate=self.learning_rate,
             seconds=seconds,
             images_per_second=trained / max(seconds, 1e-9),
+            **{f"val_{name}": value for name, value in told.items()},
         )
-        accuracy, loss = val_accuracy or 0.0, val_loss if val_loss is not None else float("inf")
-        if val_loss is None or (accuracy, -loss) > (progress.best_accuracy, -progress.best_loss):
-            progress.best_epoch, progress.best_accuracy, progress.best_loss = record.epoch, accuracy, loss
+        score, loss = (0.0, float("inf")) if found is None else (found.score(self.config.train.best_by), found.loss)
+        best = (progress.best_score, -progress.best_loss)
+        if found is None or not progress.best_epoch or (score, -loss) > best:
+            progress.best_epoch, progress.best_score, progress.best_loss = record.epoch, score, loss
             self.best_theta[:] = self.executor.judged
-        if accuracy > progress.risen_accuracy + self.config.train.min_delta:
-            progress.risen_epoch, progress.risen_accuracy = record.epoch, accuracy
+        if not progress.risen_epoch or score > progress.risen_score + self.config.train.min_delta:
+            progress.risen_epoch, progress.risen_score = record.epoch, score
         progress.epoch, progress.batch, progress.loss_sum, progress.correct = record.epoch, 0, 0.0, 0.0
         return record
 
@@ -279,35 +269,30 @@ class Trainer:
         """
         self.executor.smooth(0.0)
         try:
-            judged, labels = self.executor.judged, self.dataset.train_labels
-            return self.evaluate(judged, self.images, labels, self.val_indices)[0]
+            return self.validate().loss
         finally:
             self.executor.smooth(self.config.loss.label_smoothing)
 
-    def test(self, images: np.ndarray | None = None) -> TestResult:
+    def validate(self) -> Judged:
+        """Return what the parameters that training would keep now bring on the validation images."""
+        return self.evaluate(self.executor.judged, self.images, self.dataset.train_labels, self.val_indices)
+
+    def test(self, images: np.ndarray | None = None) -> Judged:
         """Return what the best parameters bring on the test set; `images`: in place of the set's own."""
         images, labels = self.dataset.test_images if images is None else images, self.dataset.test_labels
-        loss, outputs = self._judge(self.best_theta, planar(images), labels, np.arange(len(labels)))
-        confusion = confusion_matrix(labels, predicted_classes(outputs), self.dataset.classes)
-        return TestResult(loss, accuracy_of(outputs, labels), confusion)
+        return self.evaluate(self.best_theta, planar(images), labels, np.arange(len(labels)))
 
-    def evaluate(
-        self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
-    ) -> tuple[float, float]:
-        """Return loss and accuracy of other parameters, float32 [network.size], than those in training.
+    def evaluate(self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Judged:
+        """Return what other parameters, float32 [network.size], than those in training bring.
 
         Images, labels and indices are as :meth:`Executor.evaluate` takes them.
         """
-        loss, outputs = self._judge(theta, images, labels, indices)
-        return loss, accuracy_of(outputs, labels[indices])
-
-    def _judge(
-        self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Return loss and outputs of other parameters than those in training."""
         last = self.executor.theta.copy()
         self.executor.theta[:] = theta
         try:
-            return self.executor.evaluate(images, labels, indices)
+            loss, outputs = self.executor.evaluate(images, labels, indices)
         finally:
             self.executor.theta[:] = last
+        truth = labels[indices]
+        confusion = confusion_matrix(truth, predicted_classes(outputs), self.dataset.classes)
+        return Judged(loss, accuracy_of(outputs, truth), confusion)

@@ -28,7 +28,7 @@ def run_scripts(body: str, **given: Any) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node: install Node.js to compare the report page's scripts with the engine")
-    scripts = network_script() + web_file("digit.js")
+    scripts = network_script() + "".join(map(web_file, ("drawing.js", "picture.js", "digit.js")))
     text = f"{scripts}{PREAMBLE}const answer = (value) => console.log(JSON.stringify(value));\n{body}"
     done = subprocess.run(
         [node, "--input-type=commonjs", "-e", text], input=json.dumps(given), capture_output=True, text=True

@@ -18,7 +18,7 @@ from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import escape, fill, run_page, web_file
 from lenumba.engine.runs.records import EpochLine, read_run_json
 
-SCRIPTS = ("digit.js", "drawing.js", "charts.js", "pad.js", "page.js")
+SCRIPTS = ("drawing.js", "picture.js", "digit.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
@@ -101,6 +101,7 @@ def run_values(found: Findings) -> dict[str, Any]:
         "weights": base64.b64encode(flat_weights(model)).decode(),
         "class_names": list(model.class_names),
         "pad": pad_kind(model),
+        "prepare": preparation(model),
         "rate": config.optimizer.learning_rate,
         "history": [{key: line[key] for key in EpochLine.__annotations__ if key in line} for line in found.history],
         "confusion": found.test.confusion.tolist(),
@@ -122,7 +123,12 @@ def run_values(found: Findings) -> dict[str, Any]:
 
 def pad_kind(model: Model) -> str | None:
     """Return how the pad prepares a drawing: ``digit`` as MNIST, ``plain`` for other grey images, None: no pad."""
-    if model.image_shape[2] != 1:
+    return preparation(model) if model.image_shape[2] == 1 else None
+
+
+def preparation(model: Model) -> str | None:
+    """Return how pictures are prepared: ``digit`` as MNIST, ``plain``; None: there are none of so many channels."""
+    if model.image_shape[2] not in (1, 3):
         return None
     return "digit" if model.shows_digits else "plain"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lenumba.engine.config.config import load_config
 from lenumba.engine.report.findings import Findings, look_into
@@ -228,3 +229,26 @@ def luminance(colour: list[int]) -> float:
     shares = [value / 255 for value in colour]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize("screen", ["phone", "laptop"])
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_chosen_pictures_get_the_classes_of_predict(found, page_file, open_page, tmp_path, screen, ending):
+    page, same, farthest = open_page(page_file, screen), 0, 0.0
+    count, rng = 100, np.random.default_rng(0)
+    for number in range(count):
+        sheet = Image.new("L", (300, 420), 240)
+        ink = Image.fromarray(found.dataset.test_images[number, :, :, 0]).resize((150 + number, 170 + number // 2))
+        sheet.paste(30, (20 + number // 4, 60), ink)
+        path = tmp_path / f"{number}.{ending}"
+        noisy = np.asarray(sheet) + rng.normal(0, 4, (420, 300))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
+        page.set_input_files("#file", path)
+        page.wait_for_function("(name) => at('chosen').textContent === name", arg=path.name, timeout=5000)
+        outputs = found.model.predict_proba(found.model.read_picture(path))[0]
+        there = np.array(page.evaluate("now.outputs"))
+        same += there.argmax() == outputs.argmax()
+        farthest = max(farthest, np.abs(there - outputs).max())
+    sys.stderr.write(f"\n{same} of {count} {ending} files get the class of predict, within {farthest:.1e}\n")
+    assert same == count
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"

@@ -93,7 +93,7 @@ function drawConfusion(parent, confusion, names, cells) {
     row.forEach((count, j) => {
       const images = named.get(i * names.length + j), cell = add(line, "td", { class: i === j ? "right" : "wrong" });
       if (i !== j) cell.style.setProperty("--share", `${Math.round((70 * count) / wrong)}%`);
-      cell.title = `${names[i]} taken for ${names[j]}: ${count}`;
+      cell.title = `${count}× ${names[i]} taken for ${names[j]}`;
       if (!images) return cell.append(count || "");
       const more = count > images.length ? `, and ${count - images.length} more` : "";
       add(cell, "button", { type: "button", "aria-label": cell.title }, count).addEventListener("click", () => {

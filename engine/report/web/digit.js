@@ -1,5 +1,5 @@
 "use strict";
-// From ink on the pad to the network's input. Ink is { width, height, values }, row by row, 0 (paper) … 255.
+// From ink, on the pad or in a picture, to the network's input. Ink is a plane of values from 0 (paper) up.
 
 // Where the ink of a row or column profile begins and ends, leaving out specks: 0.03 % of it on either side.
 function extent(profile) {
@@ -13,9 +13,9 @@ function extent(profile) {
 
 // The rectangle with the ink, or null where there is none. The faint rim of a stroke does not widen it.
 function inkBox({ width, height, values }) {
-  const rows = new Float64Array(height), columns = new Float64Array(width);
+  const rows = new Float64Array(height), columns = new Float64Array(width), [, strongest] = range(values, 0, 0);
   values.forEach((value, k) => {
-    if (value < 64) return;
+    if (value <= strongest / 4) return;
     rows[Math.floor(k / width)] += value;
     columns[k % width] += value;
   });
@@ -23,23 +23,11 @@ function inkBox({ width, height, values }) {
   return top < 0 ? null : { top, left, bottom, right };
 }
 
-// Shrinks a rectangle of the ink to rows × columns: each new pixel is the mean of those that it covers.
-function shrink(ink, box, rows, columns) {
-  const tall = (box.bottom - box.top + 1) / rows, wide = (box.right - box.left + 1) / columns;
-  const small = new Float64Array(rows * columns);
-  const edges = (k, step) => {
-    const first = Math.floor(k * step + 0.5);
-    return [first, Math.max(first + 1, Math.floor((k + 1) * step + 0.5))];
-  };
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) {
-      const [r0, r1] = edges(i, tall), [q0, q1] = edges(j, wide);
-      let sum = 0;
-      for (let r = r0; r < r1; r++)
-        for (let q = q0; q < q1; q++) sum += ink.values[(box.top + r) * ink.width + box.left + q];
-      small[i * columns + j] = sum / ((r1 - r0) * (q1 - q0));
-    }
-  return small;
+// The part of a plane inside a rectangle.
+function crop({ width, values }, { top, left, bottom, right }) {
+  const wide = right - left + 1, tall = bottom - top + 1;
+  const place = (k) => (top + Math.floor(k / wide)) * width + left + (k % wide);
+  return { width: wide, height: tall, values: Float64Array.from({ length: wide * tall }, (_, k) => values[place(k)]) };
 }
 
 // As MNIST was made (LeCun et al. 1998, section III-A): the digit is fitted into 20×20 of 28×28 pixels with its
@@ -47,25 +35,26 @@ function shrink(ink, box, rows, columns) {
 function prepareDigit(ink, [, height, width]) {
   const field = new Uint8Array(height * width), box = inkBox(ink);
   if (!box) return field;
-  const tall = box.bottom - box.top + 1, wide = box.right - box.left + 1;
-  const scale = Math.min(Math.round((height * 20) / 28) / tall, Math.round((width * 20) / 28) / wide);
-  const rows = Math.max(1, Math.round(tall * scale)), columns = Math.max(1, Math.round(wide * scale));
-  const digit = shrink(ink, box, rows, columns), brightest = Math.max(...digit);
+  const inside = crop(ink, box), tall = inside.height, wide = inside.width;
+  const scale = Math.min(rounded((height * 20) / 28) / tall, rounded((width * 20) / 28) / wide);
+  const rows = Math.max(1, rounded(tall * scale)), columns = Math.max(1, rounded(wide * scale));
+  // A box filter counts the ink per pixel, which is what shrinking means; enlarging, it would make blocks.
+  const digit = resize(inside, rows, columns, scale <= 1 ? BOX : TRIANGLE).values, brightest = Math.max(...digit);
   let mass = 0, down = 0, right = 0;
   digit.forEach((value, k) => {
     mass += value;
     down += value * Math.floor(k / columns);
     right += value * (k % columns);
   });
-  const place = (moment, length, side) => Math.min(Math.max(Math.round(length / 2 - moment / mass), 0), length - side);
+  const place = (moment, length, side) => Math.min(Math.max(rounded(length / 2 - moment / mass), 0), length - side);
   const top = place(down, height, rows), left = place(right, width, columns);
   digit.forEach((value, k) => {
-    field[(top + Math.floor(k / columns)) * width + left + (k % columns)] = Math.round((value * 255) / brightest);
+    field[(top + Math.floor(k / columns)) * width + left + (k % columns)] = rounded((value * 255) / brightest);
   });
   return field;
 }
 
 // For other grey images: the pad is the image, only finer.
 function preparePlain(ink, [, height, width]) {
-  return Uint8Array.from(shrink(ink, { top: 0, left: 0, bottom: ink.height - 1, right: ink.width - 1 }, height, width));
+  return Uint8Array.from(resize(ink, height, width, BOX, byte).values);
 }

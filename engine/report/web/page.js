@@ -174,10 +174,40 @@ function makePad() {
     waiting = true; // at most once a frame, however many events come
     requestAnimationFrame(() => {
       waiting = false;
+      at("chosen").textContent = "";
       look(prepare(pad.ink, run.network.input));
     });
   });
   at("clear").addEventListener("click", () => pad.clear());
+}
+
+// A picture of one's own, chosen or dropped anywhere on the page.
+function makeChooser() {
+  if (!run.prepare) return at("own").remove();
+  const take = async (file) => {
+    if (!file) return;
+    let fault = "no picture that this browser can read";
+    try {
+      const pixels = preparePicture(await readPicture(file), run.prepare, run.network.input);
+      if (!pixels) fault = "no digit that stands out from its background";
+      else {
+        pad?.blank();
+        look(pixels);
+        fault = "";
+      }
+    } catch (error) {
+      console.warn(error);
+    }
+    at("chosen").textContent = fault ? `${file.name}: ${fault}` : file.name;
+  };
+  at("file").addEventListener("change", (event) => {
+    take(event.target.files[0]);
+  });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  });
 }
 
 function makeSamples() {
@@ -190,6 +220,7 @@ function makeSamples() {
 }
 
 function choose(pixels, label) {
+  at("chosen")?.replaceChildren();
   pad?.blank();
   at("label").value = label;
   look(pixels);
@@ -217,6 +248,7 @@ function makeMistakes() {
 makeBars();
 makeCards();
 makePad();
+makeChooser();
 makeSamples();
 makeMistakes();
 names.forEach((name, k) => add(at("label"), "option", { value: k }, name));

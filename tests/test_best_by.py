@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as peer
 
+import lenumba
 from lenumba.cli import main
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.metrics import Judged, confusion_matrix
@@ -118,3 +119,36 @@ def test_without_validation_there_is_nothing_to_choose_by():
     text = "data: {name: bars, validation: 0}\nnetwork: {layers: [flatten, {type: dense, units: 2}]}\n"
     with pytest.raises(ConfigError, match=r"train\.best_by: expected accuracy without validation images"):
         read_config(text, "x", ["train.best_by=loss"])
+
+
+def test_study_decides_by_macro_f1_over_weights_and_flips(place):
+    pytest.importorskip("optuna", reason="studies need Optuna")
+    tune = {
+        "metric": "val_macro_f1",
+        "sampler": "grid",
+        "pruner": "asha",
+        "trials": 8,
+        "finalists": 1,
+        "space": {
+            "loss.class_weight": [None, "balanced"],
+            "augment.flip": [None, "horizontal"],
+            "data.sampling": ["shuffle", "balanced"],
+        },
+    }
+    with pytest.raises(ConfigError, match=r"train\.best_by: expected macro_f1, as tune\.metric is val_macro_f1"):
+        lenumba.tune("tiny.yaml", {"tune": tune})
+    found = lenumba.tune("tiny.yaml", {"train.epochs": 2, "train.best_by": "macro_f1", "tune": tune})
+    states = {json.dumps(list(row["params"].values())): row["state"] for row in found.trials}
+    refused = {key for key, state in states.items() if state == "failed"}
+    assert len(states) == 8
+    assert refused == {json.dumps(["balanced", flip, "balanced"]) for flip in (None, "horizontal")}
+    finals, best = found.summary["finals"], found.best_config.read_text()
+    assert set(finals["test_macro_f1"]) >= {str(found.summary["best"])}
+    assert "test_accuracy" not in finals
+    assert "# Validation macro F1 of its best epoch: " in best
+    assert "# Test macro F1, read once per seed: 0." in best
+    run = lenumba.train(str(found.best_config))
+    assert max(line["val_macro_f1"] for line in run.history) == found.best["values"][0]
+    seed = finals["seeds"][0]
+    again = lenumba.train(str(found.best_config), {"train.seed": seed})
+    assert again.summary["test_macro_f1"] == finals["test_macro_f1"][str(found.summary["best"])][0]

@@ -81,7 +81,7 @@ def test_holm_corrects_for_the_number_of_comparisons():
         ("data.batch_size: {low: 1, high: 70000}", "batch_size.high: expected an integer from 1 to 65536"),
         ("network.layers.2.activation: [softmax, gelu]", "activation.1: expected one of none, relu"),
         ("train.seed: [0, 1]", "a seed is no setting"),
-        ("data.name: [digits, mnist]", "only data.batch_size, data.normalize may vary"),
+        ("data.name: [digits, mnist]", "only data.batch_size, data.normalize, data.sampling may vary"),
         ("tune.trials: [1, 50]", "unknown key"),
     ],
 )  # fmt: skip

@@ -33,16 +33,17 @@ Space = Annotated[
 class Tune(Strictly):
     """A study: which settings are tried, how often, and what decides."""
 
-    metric: Literal["val_accuracy", "val_loss", "seconds_to_accuracy"] = Field(
+    metric: Literal["val_accuracy", "val_loss", "val_balanced_accuracy", "val_macro_f1", "seconds_to_accuracy"] = Field(
         "val_accuracy",
-        description="What decides: the best epoch's validation accuracy, the lowest validation loss (without label "
-        "smoothing), or the seconds of training until the validation accuracy reaches 'target'.",
+        description="What decides: the best epoch's validation accuracy, balanced accuracy or macro F1 (for the latter "
+        "two train.best_by names the same), the lowest validation loss (without label smoothing), or the seconds of "
+        "training until the validation accuracy reaches 'target'.",
     )
     target: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="seconds_to_accuracy: the validation accuracy to reach."
     )
     direction: Literal["auto", "maximize", "minimize"] = Field(
-        "auto", description="'auto': maximize val_accuracy, minimize the others."
+        "auto", description="'auto': minimize val_loss and seconds_to_accuracy, maximize the others."
     )
     sampler: Literal["tpe", "random", "grid", "cmaes"] = Field(
         "tpe",
@@ -67,4 +68,11 @@ class Tune(Strictly):
     @property
     def maximize(self) -> bool:
         """Whether more is better."""
-        return self.direction == "maximize" if self.direction != "auto" else self.metric == "val_accuracy"
+        least = self.metric in ("val_loss", "seconds_to_accuracy")
+        return self.direction == "maximize" if self.direction != "auto" else not least
+
+    @property
+    def tested(self) -> str:
+        """The figure of the test set that the winner is compared by: the metric's own, or the accuracy."""
+        name = self.metric.removeprefix("val_")
+        return name if name in ("balanced_accuracy", "macro_f1") else "accuracy"

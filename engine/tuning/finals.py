@@ -138,8 +138,9 @@ def read_test_set(
         pass
     for done, answer in search.each([task(row, seed, "test") for row, seed in missing], "test set"):
         if answer["event"] == "done":
-            known[name := f"test:{done['slot']}:{done['seeds'][0]}"] = answer["test_accuracy"]
-            study.set_user_attr(name, answer["test_accuracy"])
+            value = answer[f"test_{search.space.tune.tested}"]
+            known[name := f"test:{done['slot']}:{done['seeds'][0]}"] = value
+            study.set_user_attr(name, value)
         else:
             raise DataError(f"trial {done['slot']}: cannot be tested: {answer['reason']}")
     if search.stopped:

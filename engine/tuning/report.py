@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from lenumba.engine.common import metrics as figures
 from lenumba.engine.common.statistics import standard_error
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig, dump_config
@@ -18,11 +19,9 @@ from lenumba.engine.tuning.results import Final, Study
 from lenumba.engine.tuning.space import Space
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
-METRICS = {
-    "val_accuracy": "validation accuracy",
-    "val_loss": "validation loss",
-    "seconds_to_accuracy": "seconds to the target accuracy",
-}
+METRICS = {f"val_{name}": f"validation {words}" for name, words in figures.METRICS.items()}
+METRICS["seconds_to_accuracy"] = "seconds to the target accuracy"
+PERCENT = ("val_accuracy", "val_balanced_accuracy")
 
 
 def rows(ledger: Ledger) -> list[dict[str, Any]]:
@@ -97,7 +96,7 @@ def study_summary(
             "excluded": final.excluded,
             "p_values": final.p_values,
             "tied": final.tied,
-            "test_accuracy": final.test,
+            f"test_{space.tune.tested}": final.test,
             "test_p_value": final.test_p_value,
             "tested_before": final.tested_before,
         }
@@ -130,9 +129,11 @@ def best_yaml(space: Space, best: dict[str, Any], found: Sequence[dict[str, Any]
         body[lines[key] - 1] += f"  # tuned; {text}"
     head = [f"Trial {best['trial']} of the study of {summary['recipe']}."]
     seed = space.seed
-    values = best["accuracies"]
-    for repeat, accuracy in enumerate(values):
-        head.append(f"Validation accuracy of its best epoch: {accuracy!r} with train.seed={(seed + repeat) % 2**63}.")
+    tested = f"val_{space.tune.tested}"
+    values = best["accuracies"] if tested == "val_accuracy" else best["values"]
+    for repeat, value in enumerate(values):
+        which = METRICS[tested].replace("val", "Val", 1)
+        head.append(f"{which} of its best epoch: {value!r} with train.seed={(seed + repeat) % 2**63}.")
     head += verdict(space.tune, summary)
     return "\n".join([*(f"# {line}" for line in head), "", *body, ""])
 
@@ -141,12 +142,12 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value).strip('"')
 
 
-def _metric(tune: Tune, value: float) -> str:
-    return f"{100 * value:.2f} %" if tune.metric == "val_accuracy" else f"{value:.4f}"
+def _metric(metric: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if metric in PERCENT else f"{value:.4f}"
 
 
-def _with_error(tune: Tune, values: Sequence[float]) -> str:
-    if tune.metric == "val_accuracy":
+def _with_error(metric: str, values: Sequence[float]) -> str:
+    if metric in PERCENT:
         return f"{100 * fmean(values):.2f} ± {100 * standard_error(values):.2f} %"
     return f"{fmean(values):.4f} ± {standard_error(values):.4f}"
 
@@ -159,20 +160,21 @@ def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
     finals, winner = summary["finals"], str(summary["best"])
     metric, count = METRICS[tune.metric], len(finals["seeds"])
     text = [
-        f"Fresh seeds: {metric} {_with_error(tune, finals['values'][winner])} (mean ± standard error, n = {count})."
+        f"Fresh seeds: {metric} {_with_error(tune.metric, finals['values'][winner])} "
+        f"(mean ± standard error, n = {count})."
     ]
     for slot, p in finals["p_values"].items():
         name = "the recipe as written (trial 0)" if slot == "0" else f"trial {slot}"
-        mean = _with_error(tune, finals["values"][slot])
+        mean = _with_error(tune.metric, finals["values"][slot])
         judged = "a tie" if int(slot) in finals["tied"] else "worse"
         text.append(f"Against {name}, {mean}: {judged} (paired t-test with Holm's correction, p = {p:.2g}).")
     text += [f"Trial {slot} is out of the finals: {reason}." for slot, reason in finals["excluded"].items()]
-    test, tune_percent = finals["test_accuracy"], Tune(space={})
+    test, tested = finals[f"test_{tune.tested}"], f"val_{tune.tested}"
     if winner == "0":
         text.append("No trial is better than the recipe as written, which is what this is.")
-    text.append(f"Test accuracy, read once per seed: {_with_error(tune_percent, test[winner])}.")
+    text.append(f"Test {figures.METRICS[tune.tested]}, read once per seed: {_with_error(tested, test[winner])}.")
     if finals["test_p_value"] is not None:
-        p, mean = finals["test_p_value"], _with_error(tune_percent, test["0"])
+        p, mean = finals["test_p_value"], _with_error(tested, test["0"])
         ahead = fmean(test[winner]) > fmean(test["0"])
         judged = "no difference that is more than chance" if p >= 0.05 else "better" if ahead else "worse"
         text.append(f"The recipe as written has {mean} there: the winner is {judged} (p = {p:.2g}).".replace(
@@ -200,7 +202,8 @@ def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) ->
     lines = []
     for row in ranking(space, found)[:count]:
         several = len(row["values"]) > 1
-        value = _with_error(space.tune, row["values"]) if several else _metric(space.tune, row["value"])
+        metric = space.tune.metric
+        value = _with_error(metric, row["values"]) if several else _metric(metric, row["value"])
         network = "" if row["compile_s"] is None else "cached" if row["cached"] else f"{row['compile_s']:.1f} s"
         lines.append([row["trial"], value, row["epochs"], network, *(_short(row["params"].get(key)) for key in keys)])
     if not lines:
@@ -210,7 +213,7 @@ def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) ->
 
 def trial_line(tune: Tune, row: Mapping[str, Any]) -> str:
     """Return one line about a trial that has just ended."""
-    value = _metric(tune, row["value"]) if row["value"] is not None else row["state"]
+    value = _metric(tune.metric, row["value"]) if row["value"] is not None else row["state"]
     names = short_names(list(row["params"]))
     params = " ".join(f"{name}={_short(value)}" for name, value in zip(names, row["params"].values(), strict=True))
     compiled = f"compiled {row['compile_s']:.1f} s  " if row["cached"] is False else ""

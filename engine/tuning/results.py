@@ -12,20 +12,16 @@ Curve = Sequence[Mapping[str, Any]]  # one item an epoch
 
 def metric_value(tune: Tune, curve: Curve) -> float | None:
     """Return the metric of one training; None where the target accuracy was not reached."""
-    if tune.metric == "val_accuracy":
-        return max(epoch["val_accuracy"] for epoch in curve)
-    if tune.metric == "val_loss":
-        return min(epoch["val_loss"] for epoch in curve)
+    if tune.metric != "seconds_to_accuracy":
+        return (min if tune.metric == "val_loss" else max)(epoch[tune.metric] for epoch in curve)
     assert tune.target is not None
     return next((epoch["seconds"] for epoch in curve if epoch["val_accuracy"] >= tune.target), None)
 
 
 def progress_value(tune: Tune, epoch: Mapping[str, Any]) -> float:
     """Return what the pruner compares after an epoch, in the study's direction."""
-    if tune.metric == "val_loss":
-        return epoch["val_loss"]
-    if tune.metric == "val_accuracy":
-        return epoch["val_accuracy"]
+    if tune.metric != "seconds_to_accuracy":
+        return epoch[tune.metric]
     return epoch["val_accuracy"] if tune.maximize else -epoch["val_accuracy"]
 
 
@@ -60,7 +56,7 @@ class Final:
     p_values
         By trial number, of the paired t-test against the winner, corrected for their number by Holm's method.
     test
-        Test accuracies by seed, of the winner and of trial 0.
+        Test accuracies (or what the study decides by) by seed, of the winner and of trial 0.
     test_p_value
         Of the two, None where trial 0 is the winner or out.
     tested_before

@@ -21,9 +21,10 @@ SECTIONS = ("augment", "network", "loss", "optimizer", "schedule", "train", "dat
 FIXED = {
     "train.seed": "a seed is no setting; 'tune.seeds' repeats each trial with several",
     "train.threads": "threads never change a result",
+    "train.best_by": "what is best is no setting; 'tune.metric' tells it",
     "init_from": "a study begins every trial from the same run",
 }
-TUNABLE_DATA = ("data.batch_size", "data.normalize")
+TUNABLE_DATA = ("data.batch_size", "data.normalize", "data.sampling")
 
 
 class Space:
@@ -61,6 +62,11 @@ class Space:
                 faults.append(f"{loaded.where(f'tune.space.{key}{part}')}: {fault}")
         if self.tune.metric == "seconds_to_accuracy" and self.tune.target is None:
             faults.append(f"{loaded.where('tune.target')}: expected the accuracy to reach, such as 0.98, found null")
+        if self.tune.tested not in ("accuracy", loaded.config.train.best_by):
+            faults.append(
+                f"{loaded.where('train.best_by')}: expected {self.tune.tested}, as tune.metric is {self.tune.metric}, "
+                f"found {loaded.config.train.best_by}: it chooses the weights that are tested"
+            )
         if not loaded.config.data.validation:
             faults.append(
                 f"{loaded.where('data.validation')}: expected images set aside for validation, found 0; "

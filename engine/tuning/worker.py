@@ -20,6 +20,7 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DivergedError, LenumbaError, one_line
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.interrupts import SIGNALS
+from lenumba.engine.common.metrics import METRICS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
@@ -113,7 +114,7 @@ class Worker:
         curve = []
         for record in trainer.epochs(self.show_life):
             seconds += record.seconds
-            epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", "val_loss", "val_accuracy")}
+            epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", *(f"val_{name}" for name in METRICS))}
             epoch |= {"seconds": seconds, "images": images}
             if self.settings["metric"] == "val_loss" and trainer.config.loss.label_smoothing:
                 epoch["val_loss"] = trainer.unsmoothed_loss()
@@ -145,8 +146,8 @@ class Worker:
         """Read the test set with the weights that an earlier job has left."""
         trainer = self.trainer(job, job["seeds"][0])
         trainer.best_theta[:] = np.load(job["weights"])
-        loss, accuracy, _ = trainer.test()
-        return {"test_accuracy": accuracy, "test_loss": loss}
+        test = trainer.test()
+        return {f"test_{name}": getattr(test, name) for name in METRICS}
 
 
 def why(error: Exception) -> str:

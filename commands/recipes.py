@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lenumba.commands.base import PATH, split_arguments
+from lenumba.commands.base import PATH, split_arguments, tell_notes
 
 
 @click.command()
@@ -50,6 +50,7 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
     """Check a configuration as training does before it begins: layers, shapes, own data, the run to start from."""
     from lenumba.engine.config.config import load_config
     from lenumba.engine.runs.prepare import check_run
+    from lenumba.engine.training.build import network_notes
 
     loaded = load_config(config, overrides)
     network = check_run(loaded)
@@ -57,6 +58,7 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
         from lenumba.engine.tuning.space import Space
 
         Space(loaded)
+    tell_notes(network_notes(network))
     click.echo(
         f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"
     )

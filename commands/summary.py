@@ -3,7 +3,7 @@
 from typing import Any
 
 from lenumba.engine.config.config import LoadedConfig
-from lenumba.engine.training.build import check_network
+from lenumba.engine.training.build import check_network, network_notes
 from lenumba.kernels.program.plan import shape_text
 
 HANDOUT_NOTE = (
@@ -19,7 +19,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
     -------
     dict
         ``layers``: name, type, output_shape [H, W, C], parameters (by tensor and in all), multiply_adds of one image's
-        forward pass, activation_bytes of one image (float32); and the totals.
+        forward pass, activation_bytes of one image (float32); ``notes``: what to know; and the totals.
 
     Raises
     ------
@@ -45,16 +45,17 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
             }
         )
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
-    summary = {
+    summary: dict[str, Any] = {
         "name": loaded.name,
         "input_shape": list(network.image_shape),
         "loss": network.loss.name,
         "layers": layers,
+        "notes": network_notes(network),
         **totals,
     }
     terms = [size for layer in layers for size in layer["terms"].values()]
     if terms == [100, 4, 600, 6, 4800, 50, 500, 10]:
-        summary["note"] = HANDOUT_NOTE
+        summary["notes"].append(HANDOUT_NOTE)
     return summary
 
 

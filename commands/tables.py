@@ -26,7 +26,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         left=2,
     )
     text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
-    return text + (f"\n{summary['note']}" if "note" in summary else "")
+    return "\n".join([text, *summary["notes"]])
 
 
 def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

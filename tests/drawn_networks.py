@@ -32,9 +32,12 @@ def draw_conv(rng: np.random.Generator) -> dict:
 
 
 def draw_pool(rng: np.random.Generator) -> dict:
+    if rng.random() < 0.15:
+        return {"type": pick(rng, "global_average_pool", "global_max_pool")}
     pool = {"type": pick(rng, "average_pool", "max_pool"), "size": size_or_pair(rng, 1, 3)}
     pool |= {"stride": size_or_pair(rng, 1, 3)} if rng.random() < 0.6 else {}
-    return pool | ({"padding": size_or_pair(rng, 0, 2)} if rng.random() < 0.4 else {})
+    pool |= {"padding": size_or_pair(rng, 0, 2)} if rng.random() < 0.4 else {}
+    return pool | ({"count_padding": bool(rng.random() < 0.5)} if pool["type"] == "average_pool" else {})
 
 
 def draw_dense(rng: np.random.Generator) -> dict:

@@ -15,7 +15,8 @@ from lenumba.kernels.program.source import imports, memory_map
 FOLDERS = ("node", "pytorch-converted", "pytorch-operator", "simple")
 FUNCTIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 POOLS = {"AveragePool": "average_pool", "MaxPool": "max_pool"}
-KINDS = {"Conv", "Gemm", "Softmax", "LogSoftmax", "Flatten", *POOLS, *FUNCTIONS}
+GLOBAL = {f"Global{kind}": f"global_{pool}" for kind, pool in POOLS.items()}
+KINDS = {"Conv", "Gemm", "Softmax", "LogSoftmax", "Flatten", *POOLS, *GLOBAL, *FUNCTIONS}
 AROUND = {"Constant", "Identity", "Reshape", "Transpose", "Add", "Mul", "Dropout", "MatMul"}  # may stand beside them
 MEMORY = {"work": "f32*", "theta": "f32*", "result": "f64*"}
 
@@ -103,6 +104,8 @@ def read_case(name: str) -> Case:
         return Case([{"type": "dense", "units": len(b)}], a[:, :, None, None], weights, y, lambda z: z)
     if x.ndim != 4:
         raise Skip("not two-dimensional")
+    if node.op_type in GLOBAL:
+        return Case([{"type": GLOBAL[node.op_type]}], x, {}, y, lambda z: z.reshape(y.shape))
     if attributes.get("group", 1) != 1:
         raise Skip("groups")
     if set(attributes.get("dilations", [1])) != {1}:
@@ -119,9 +122,9 @@ def read_case(name: str) -> Case:
         return Case([conv, {"type": "flatten"}], x, weights, y, lambda z: z.reshape(y.shape))
     if (top, left) != (bottom, right):
         raise Skip("asymmetric padding of a pooling")
-    if node.op_type == "AveragePool" and (top or left) and not attributes.get("count_include_pad"):
-        raise Skip("an average that leaves out the padding")
     pool = {"type": POOLS[node.op_type], "size": kernel, "stride": stride, "padding": [top, left]}
+    if node.op_type == "AveragePool":
+        pool["count_padding"] = bool(attributes.get("count_include_pad"))
     return Case([pool, {"type": "flatten"}], x, {}, y, lambda z: z.reshape(y.shape))
 
 

@@ -26,13 +26,27 @@ def padded(x: torch.Tensor, margins: tuple[int, int, int, int], value: float) ->
     return functional.pad(x, (left, right, top, bottom), value=value)
 
 
+def averages_inside(x: torch.Tensor, margins: tuple[int, int, int, int], size: tuple, steps: tuple) -> torch.Tensor:
+    """Average pooling that leaves the padding out: PyTorch's, where its padding may be as large."""
+    if 2 * margins[0] <= size[0] and 2 * margins[1] <= size[1]:
+        return functional.avg_pool2d(x, size, steps, margins[:2], count_include_pad=False)
+    sums, counts = (functional.avg_pool2d(padded(each, margins, 0.0), size, steps) for each in (x, torch.ones_like(x)))
+    return sums / counts
+
+
 def torch_unit(unit: Unit, own: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     layer = unit.layer
     if layer.type == "conv":
         kernel = own["kernel"].flip(2, 3) if layer.orientation == "convolution" else own["kernel"]
         return functional.conv2d(padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride))
-    if layer.type == "average_pool":
+    if layer.type == "average_pool" and layer.count_padding:
         return functional.avg_pool2d(padded(x, layer.margins(unit.shape), 0.0), pair(layer.size), layer.steps)
+    if layer.type == "average_pool":
+        return averages_inside(x, layer.margins(unit.shape), pair(layer.size), layer.steps)
+    if layer.type == "global_average_pool":
+        return functional.adaptive_avg_pool2d(x, 1)
+    if layer.type == "global_max_pool":
+        return functional.adaptive_max_pool2d(x, 1)
     if layer.type == "max_pool":
         return functional.max_pool2d(padded(x, layer.margins(unit.shape), -torch.inf), pair(layer.size), layer.steps)
     if layer.type == "flatten":

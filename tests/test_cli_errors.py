@@ -37,13 +37,13 @@ LENET = recipe_text("lenet")
         (["train", "tiny.yaml", "=3"], ["=3", "dotted.key=value"]),
         (["train", "tiny.yaml", f"{LAYERS}.9.units=3"], [f"{LAYERS}.9.units", "index below 3"]),
         (["train", "tiny.yaml", f"{LAYERS}=[{CONV}, flatten, {DENSE}]"], [f"{LAYERS}.0", "29×29", "28×28"]),
-        (["train", "tiny.yaml", f"{LAYERS}.0.size=5"], [f"{LAYERS}.0", "5×5", "28×28", "does not divide"]),
+        (["train", "tiny.yaml", f"{LAYERS}.0.size=29"], [f"{LAYERS}.0", "29×29", "28×28", "larger"]),
         (["train", "tiny.yaml", f"{LAYERS}=[{DENSE}]"], [f"{LAYERS}.0", "flatten"]),
         (["train", "tiny.yaml", f"{LAYERS}.2.units=9"], [f"{LAYERS}.2", "10 outputs", "9"]),
         (["train", "tiny.yaml", "network.input=[32, 32, 1]"], ["network.input", "28×28×1", "32×32×1"]),
         (["check", "lenet", "network.input=[32, 32, 1]"], ["network.input", "28×28×1", "32×32×1"]),
         (["check", "lenet", f"{LAYERS}.6.units=9"], ["lenet.yaml:", f"{LAYERS}.6", "10 outputs", "mnist"]),
-        (["summary", "lenet", f"{LAYERS}.1.size=5"], [f"{LAYERS}.1", "does not divide"]),
+        (["summary", "lenet", f"{LAYERS}.1.size=25"], [f"{LAYERS}.1", "25×25", "24×24", "larger"]),
         (["configs", "show", "quikstart"], ["did you mean 'quickstart'"]),
         (["train", "--resume", "absent"], ["absent", "lenumba runs"]),
         (["train", "--resume", "latest"], ["no runs in", "lenumba train"]),
@@ -68,7 +68,7 @@ def test_lines_of_a_file_are_named(refused):
 
 
 def test_every_fault_of_a_file_has_a_line(lenumba):
-    result = lenumba("check", "lenet", "train.epochs=0", "data.batch=1", "optimizer.name=adam")
+    result = lenumba("check", "lenet", "train.epochs=0", "data.batch=1", "optimizer.name=adamax")
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert len(lines) == 3

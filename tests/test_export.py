@@ -31,6 +31,7 @@ EVERYTHING = [
     {"type": "dropout", "rate": 0.5},
     {"type": "average_pool", "size": [2, 3], "stride": 1, "padding": [1, 2]},
     {"type": "conv", "channels": 3, "kernel_size": 2, "bias": False, "activation": "relu"},
+    {"type": "average_pool", "size": 3, "stride": 1, "padding": 1, "count_padding": False},
     "flatten",
     {"type": "dense", "units": 9, "activation": "sigmoid"},
     {"type": "dropout", "rate": 0.2},
@@ -44,18 +45,23 @@ ENDS = {
 }
 
 
+MAPS = EVERYTHING[: EVERYTHING.index("flatten")]
+NETWORKS = {end: [*EVERYTHING, *layers] for end, layers in ENDS.items()}
+NETWORKS |= {f"global {kind}": [*MAPS, f"global_{kind}_pool", SOFTMAX] for kind in ("average", "max")}
+
+
 def expand(layers):
     return [{"type": layer} if isinstance(layer, str) else layer for layer in layers]
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_onnx_computes_what_the_compiled_network_does(end):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_computes_what_the_compiled_network_does(name):
     pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from lenumba.engine.models.onnx_graph import onnx_model
     from lenumba.engine.network.optimizers import SGD, Hyperparameters
 
-    network = make_network(expand([*EVERYTHING, *ENDS[end]]), (12, 11, 2), "everything")
+    network = make_network(expand(NETWORKS[name]), (12, 11, 2), "everything")
     still = SGD(Hyperparameters())
     theta = random_parameters(network)
     executor = make_executor(network, network.compile(still), theta)

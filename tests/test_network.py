@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from harness import lenet, make_network, random_batch, random_parameters
 from peer import torch_network
 from rounding import run_twin
@@ -50,7 +51,8 @@ def test_same_padding_keeps_the_size_divided_by_the_stride_and_rounded_up():
     ("layers", "index", "reason"),
     [
         ([{"type": "conv", "channels": 1, "kernel_size": 9}, FLATTEN, SOFTMAX], 0, "larger than its 6×6 input"),
-        ([{"type": "max_pool", "size": 4}, FLATTEN, SOFTMAX], 0, "does not divide"),
+        ([{"type": "max_pool", "size": 7}, FLATTEN, SOFTMAX], 0, "7×7 window is larger than its 6×6 input"),
+        ([{"type": "global_max_pool"}, {"type": "max_pool", "size": 1}, SOFTMAX], 1, "cannot follow a flat layer"),
         ([SOFTMAX], 0, "needs a flat input"),
         ([{"type": "activation", "function": "softmax"}], 0, "expected a layer before the loss, found none"),
         ([{"type": "activation", "function": "none"}], 0, "expected a layer before the loss, found none"),
@@ -61,6 +63,26 @@ def test_layer_that_does_not_fit_is_named(layers, index, reason):
     with pytest.raises(LayerError, match=reason) as caught:
         make_network(layers, (6, 6, 1))
     assert caught.value.index == index
+
+
+@pytest.mark.parametrize(
+    ("pool", "height", "width", "note"),
+    [
+        ({"size": 2}, 7, 9, "drops the last row and the last column of its 7×9 input"),
+        ({"size": 3}, 8, 9, "drops the last 2 rows of its 8×9 input"),
+        ({"size": 3, "stride": 2}, 7, 8, "drops the last column of its 7×8 input"),
+        ({"size": 2, "padding": 1}, 7, 9, ""),  # what is left over is padding
+        ({"size": 2, "stride": 3}, 8, 8, ""),  # what lies between windows is not at the end
+        ({"size": 2}, 6, 8, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["average", "max"])
+def test_pool_drops_what_fills_no_window_and_says_so(kind, pool, height, width, note):
+    unit = make_network([{"type": f"{kind}_pool", **pool}, FLATTEN, SOFTMAX], (height, width, 2)).units[0]
+    peer = torch.nn.AvgPool2d if kind == "average" else torch.nn.MaxPool2d
+    made = peer(pool["size"], pool.get("stride"), pool.get("padding", 0))(torch.zeros(1, 2, height, width))
+    assert unit.output == tuple(made.shape[1:])
+    assert unit.layer.note(unit.shape) == note
 
 
 def test_flatten_shares_its_inputs_memory_and_protects_what_an_activation_needs():
@@ -91,7 +113,7 @@ def test_flipped_orientation_with_rotated_kernels_gives_the_same_numbers():
 
 def test_twin_networks_equal_pytorch():
     tested = set()
-    for seed in range(30):
+    for seed in range(60):
         network, layers = draw_network(seed)
         parameters = network.views(random_parameters(network, seed))
         images, labels = random_batch(network, 5, seed)
@@ -103,7 +125,8 @@ def test_twin_networks_equal_pytorch():
         for name, gradient in found.gradients.items():
             np.testing.assert_allclose(gradient, gradients[name], rtol=1e-10, atol=1e-10, err_msg=str(layers))
         tested |= {unit.layer.type for unit in network.units}
-    assert tested == {"conv", "average_pool", "max_pool", "flatten", "dense", "activation"}
+    pools = {"average_pool", "max_pool", "global_average_pool", "global_max_pool"}
+    assert tested == {"conv", "flatten", "dense", "activation"} | pools
 
 
 @pytest.mark.parametrize("seed", range(4))

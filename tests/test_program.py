@@ -19,7 +19,7 @@ from harness import (
     run_program,
 )
 from peer import torch_network
-from rounding import Rounding
+from rounding import UNIT, Rounding
 
 from lenumba.engine.explain import plain
 from lenumba.engine.network.optimizers import SGD, Hyperparameters
@@ -219,3 +219,17 @@ def test_avx2_code_computes_the_same_bits(compiled, tmp_path):
         env=os.environ | setting | {"NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr.strip() == digest_of_training(*compiled("relu"), 1)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1], ids=["blocks", "single images"])
+def test_mean_of_a_large_map_is_as_exact_as_sums_of_parts_are(batch_size):
+    side, softmax = 96, {"type": "dense", "units": 10, "activation": "softmax"}
+    network = make_network([{"type": "global_average_pool"}, softmax], (side, side, 1), batch_size=batch_size)
+    executor = make_executor(network, network.compile(STILL), random_parameters(network))
+    images = np.stack([np.full((1, side, side), level, np.uint8) for level in range(3, 250, 13)])
+    mean = normalized(executor, images).mean(axis=(2, 3))
+    views = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
+    logits = executor.logits(images)[0]
+    # A part adds `side` pixels, and as many parts are added: each sum is off by at most u of what it has so far.
+    error = 2 * side * UNIT * np.abs(mean) @ np.abs(views["dense1.kernel"].T)
+    assert np.all(np.abs(logits - (mean @ views["dense1.kernel"].T + views["dense1.bias"])) <= error + 4 * UNIT)

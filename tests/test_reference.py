@@ -111,6 +111,18 @@ def test_pooling_and_its_gradient_equal_pytorch(kind, size, stride, padding):
     same(getattr(reference, f"{kind}_pool_backward")(x, dy, size, stride, padding), tx.grad)
 
 
+@pytest.mark.parametrize(("size", "stride", "padding"), [((3, 3), (2, 1), (1, 1)), ((2, 3), (2, 3), (1, 0))])
+def test_average_that_leaves_padding_out_equals_pytorch(size, stride, padding):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3, 2, 7, 8))
+    tx = tensor(x, grad=True)
+    ty = functional.avg_pool2d(tx, size, stride, padding, count_include_pad=False)
+    dy = rng.normal(size=ty.shape)
+    ty.backward(tensor(dy))
+    same(reference.average_pool_forward(x, size, stride, padding * 2, False), ty.detach())
+    same(reference.average_pool_backward(x, dy, size, stride, padding * 2, False), tx.grad)
+
+
 def test_dense_and_its_gradients_equal_pytorch():
     rng = np.random.default_rng(3)
     x, w, b, dy = (rng.normal(size=size) for size in [(5, 7), (4, 7), (4,), (5, 4)])

@@ -33,6 +33,9 @@ BODIES = {
     "no bias": [{**CONV, "bias": False}, {"type": "activation", "function": "tanh"}],
     "two convolutions": [CONV, {**CONV, "channels": 2, "activation": "none"}],
     "max pool": [CONV, {"type": "max_pool", "size": 3, "stride": 2, "padding": 1}],
+    "average inside": [{"type": "average_pool", "size": [2, 3], "stride": 2, "padding": 1, "count_padding": False}],
+    "global average pool": [CONV, {"type": "global_average_pool"}],
+    "global max pool": [CONV, {"type": "global_max_pool"}],
     "average pool": [{"type": "average_pool", "size": [2, 3], "stride": 2, "padding": 1}, CONV],
     "dropout": [{"type": "dropout", "rate": 0.5}, {"type": "max_pool", "size": 2, "stride": 1}],
 }

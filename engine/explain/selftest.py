@@ -10,7 +10,18 @@ from lenumba.engine.config.sections import Optimizer
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain import plain
 from lenumba.engine.network.activations import ACTIVATIONS
-from lenumba.engine.network.layers import LAYERS, Activation, AveragePool, Conv, Dense, Dropout, Flatten, MaxPool
+from lenumba.engine.network.layers import (
+    LAYERS,
+    Activation,
+    AveragePool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+)
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import OPTIMIZERS, make_optimizer
@@ -67,8 +78,8 @@ CASES = (
             MaxPool(size=3, stride=2),
             Dropout(rate=0.25),
             Conv(channels=2, kernel_size=2, activation="tanh"),
-            AveragePool(size=1),
-            Flatten(),
+            AveragePool(size=2, padding=1, count_padding=False),
+            GlobalAveragePool(),
             Dense(units=5, activation="leaky_relu"),
             Dense(units=3, activation="softmax"),
         ),
@@ -77,10 +88,10 @@ CASES = (
         "single images, sigmoid, adamw",
         (
             Conv(channels=2, kernel_size=3, padding=1, activation="sigmoid"),
-            AveragePool(size=2, stride=2),
+            AveragePool(size=2, stride=1),
             Conv(channels=3, kernel_size=2, activation="tanh"),
             MaxPool(size=2, stride=1),
-            Flatten(),
+            GlobalAveragePool(),
             Dense(units=4, activation="relu"),
             Dense(units=3, activation="sigmoid"),
         ),
@@ -89,7 +100,7 @@ CASES = (
     ),
     Case(
         "blocks of floats, weighted, squared error",
-        (Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
+        (GlobalMaxPool(), Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
         CLIPPED,
         pixels="float32",
         weighted=True,

@@ -34,11 +34,11 @@ def list_operators(network: Network, weights: Arrays, normalization: Normalizati
     flat = False
     for unit in network.units:
         own = {name: weights[f"{unit.name}.{name}"] for name in ("weight", "bias") if f"{unit.name}.{name}" in weights}
-        for operator in unit.layer.operators(unit.shape, own):
+        for number, operator in enumerate(unit.layer.operators(unit.shape, own)):
             if operator.kind == "Gemm" and not flat:  # 1×1 maps need no 'flatten' here, but ONNX wants two axes
                 found.append((f"{unit.name}.flatten", Operator("Flatten", {"axis": 1})))
             flat = flat or operator.kind in ("Flatten", "Gemm")
-            found.append((unit.name, operator))
+            found.append((f"{unit.name}.{operator.kind.lower()}" if number else unit.name, operator))
     if not flat:
         found.append(("logits.flatten", Operator("Flatten", {"axis": 1})))
     return found

@@ -81,6 +81,11 @@ def check_trainable(loaded: LoadedConfig, network: Network) -> Network:
     return network
 
 
+def network_notes(network: Network) -> list[str]:
+    """Return what users should know of a network's layers, a line each."""
+    return [f"{unit.name} {note}" for unit in network.units if (note := unit.layer.note(unit.shape))]
+
+
 def check_training(
     loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray | None = None, *, weighted: bool = False
 ) -> tuple[Network, np.ndarray, np.ndarray]:

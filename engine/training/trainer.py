@@ -19,7 +19,7 @@ from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
-from lenumba.engine.training.build import check_training
+from lenumba.engine.training.build import check_training, network_notes
 from lenumba.engine.training.executor import Executor, planar
 from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
@@ -55,7 +55,7 @@ class Trainer:
     best_theta
         float32 [network.size]: the parameters after the best epoch.
     notes
-        What was left out, divided, drawn or weighted of the data, a line each.
+        What was left out, divided, drawn or weighted of the data, and what to know of the layers, a line each.
     class_weights
         By class with training images, what the loss of an image counts; None where all count alike.
     init_from
@@ -94,6 +94,7 @@ class Trainer:
             self.class_weights = {dataset.class_names[k]: float(by_class[k]) for k in np.unique(labels)}
         self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
         self.notes += balance_notes(loaded, self.class_weights, len(labels))
+        self.notes += network_notes(self.network)
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()

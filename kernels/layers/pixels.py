@@ -116,6 +116,19 @@ def average_pool_backward_pixels(dy, dx, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, 
 
 
 @kernel
+def map_mean_pixels(x, y, C, X_PLANE, PART):
+    """y[c] = mean of the map x[c]; sums of PART pixels first (overwrites y)."""
+    for c in range(C):
+        total = types.float32(0.0)
+        for first in range(0, X_PLANE, PART):
+            part = types.float32(0.0)
+            for p in range(first, min(first + PART, X_PLANE)):
+                part += x[c * X_PLANE + p]
+            total += part
+        y[c] = total * types.float32(1.0 / X_PLANE)
+
+
+@kernel
 def max_pool_forward_pixels(x, y, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW):
     """y[c, i, j] = maximum of the KH × KW window of x at (i·SH, j·SW) (overwrites y)."""
     for c in range(C):

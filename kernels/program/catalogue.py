@@ -203,11 +203,15 @@ CATALOGUE: dict[str, Kernel] = {
     "dense_bias_gradient_pixels": Kernel(".pixels", ".layers.dense_bias_gradient", own=lambda s: 3 * WEIGHT * s["M"]),
     "average_pool_forward_pixels": Kernel(".pixels", ".layers.average_pool_forward", own=pooling_pixels(1, 1)),
     "average_pool_backward_pixels": Kernel(".pixels", ".layers.average_pool_backward", own=pooling_pixels(2, 1)),
+    "map_mean_pixels": Kernel(
+        ".pixels", ".layers.average_pool_forward", own=lambda s: WEIGHT * s["C"] * (s["X_PLANE"] + 1)
+    ),
     "max_pool_forward_pixels": Kernel(".pixels", ".layers.max_pool_forward", own=pooling_pixels(1, 1)),
     "max_pool_backward_pixels": Kernel(".pixels", ".layers.max_pool_backward", own=pooling_pixels(3, 2)),
     "transpose_lanes": Kernel(".dense", ".moves.transpose_lanes", own=lambda s: 2 * VECTOR * s["N"]),
     "average_pool_forward": Kernel(".pool", ".layers.average_pool_forward", own=pooling(1, 1)),
     "average_pool_backward": Kernel(".pool", ".layers.average_pool_backward", own=pooling(2, 1)),
+    "map_mean": Kernel(".pool", ".layers.average_pool_forward", own=lambda s: VECTOR * s["C"] * (s["X_PLANE"] + 1)),
     "max_pool_forward": Kernel(".pool", ".layers.max_pool_forward", own=pooling(1, 1)),
     "max_pool_backward": Kernel(".pool", ".layers.max_pool_backward", own=pooling(2, 2)),
     "clear": Kernel(".pool", ".moves.clear", own=lambda s: VECTOR * s["SIZE"]),

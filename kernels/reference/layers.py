@@ -123,10 +123,20 @@ def conv_input_gradient(dy, w, size, stride, padding):
 
 
 @reference
-def average_pool_forward(x, size, stride, padding):
+def pixels_inside(start, size, extent):
+    """Return how many of `size` pixels from `start` on, along one axis, lie inside of a map of `extent` pixels."""
+    inside = 0
+    for r in range(start, start + size):
+        inside += 1 if 0 <= r < extent else 0
+    return inside
+
+
+@reference
+def average_pool_forward(x, size, stride, padding, count_padding=True):
     """P(i, j) = 1/(KH·KW) Σ_u Σ_v x(i·s + u − top, j·s + v − left) (handout 004: ¼ Σ); padding counts as zeros.
 
-    x[N, C, H, W], size (KH, KW) → [N, C, OH, OW].
+    Without `count_padding` the sum is divided by the number of pixels inside the map. x[N, C, H, W], size (KH, KW) →
+    [N, C, OH, OW].
     """
     N, C, H, W = x.shape
     (KH, KW), (SH, SW), (top, left, bottom, right) = size, stride, padding
@@ -141,13 +151,19 @@ def average_pool_forward(x, size, stride, padding):
                             r, q = i * SH + u - top, j * SW + v - left
                             if 0 <= r < H and 0 <= q < W:
                                 y[n, c, i, j] += x[n, c, r, q]
-                    y[n, c, i, j] /= KH * KW
+                    if count_padding:
+                        y[n, c, i, j] /= KH * KW
+                    else:
+                        y[n, c, i, j] /= pixels_inside(i * SH - top, KH, H) * pixels_inside(j * SW - left, KW, W)
     return y
 
 
 @reference
-def average_pool_backward(x, dy, size, stride, padding):
-    """Every pixel of a window gets δP(i, j) / (KH·KW) (handout 004: δC = ¼ δP). Arguments as for max_pool_backward."""
+def average_pool_backward(x, dy, size, stride, padding, count_padding=True):
+    """Every pixel of a window gets δP(i, j) / (KH·KW) (handout 004: δC = ¼ δP). Arguments as for max_pool_backward.
+
+    Without `count_padding`, δP is divided by the number of pixels inside the map.
+    """
     (N, C, H, W), (_, _, OH, OW) = x.shape, dy.shape
     (KH, KW), (SH, SW), (top, left, _, _) = size, stride, padding
     dx = np.zeros((N, C, H, W), x.dtype)
@@ -155,11 +171,14 @@ def average_pool_backward(x, dy, size, stride, padding):
         for c in range(C):
             for i in range(OH):
                 for j in range(OW):
+                    pixels = KH * KW
+                    if not count_padding:
+                        pixels = pixels_inside(i * SH - top, KH, H) * pixels_inside(j * SW - left, KW, W)
                     for u in range(KH):
                         for v in range(KW):
                             r, q = i * SH + u - top, j * SW + v - left
                             if 0 <= r < H and 0 <= q < W:
-                                dx[n, c, r, q] += dy[n, c, i, j] / (KH * KW)
+                                dx[n, c, r, q] += dy[n, c, i, j] / pixels
     return dx
 
 

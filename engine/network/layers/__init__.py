@@ -15,11 +15,11 @@ from lenumba.engine.network.layers.base import LIST, LayerBase, Node, Parameter,
 from lenumba.engine.network.layers.conv import Conv
 from lenumba.engine.network.layers.dense import Dense, Flatten
 from lenumba.engine.network.layers.dropout import Dropout
-from lenumba.engine.network.layers.pool import AveragePool, MaxPool
+from lenumba.engine.network.layers.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 
 LAYERS: dict[str, type[LayerBase]] = {
     layer.model_fields["type"].default: layer
-    for layer in (Conv, MaxPool, AveragePool, Flatten, Dense, Activation, Dropout)
+    for layer in (Conv, MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, Flatten, Dense, Activation, Dropout)
 }
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
     "Layer",
     "LayerBase",
     "MaxPool",

@@ -159,6 +159,10 @@ class LayerBase(Strictly):
         """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""
         return shape
 
+    def note(self, shape: Shape) -> str:
+        """Return what users should know of it at an input of `shape`, such as what it leaves out; "" if nothing."""
+        return ""
+
     def margins(self, shape: Shape) -> Margins:
         """Return the padding that the input needs around it."""
         return (0, 0, 0, 0)

@@ -1,12 +1,21 @@
+// By how many pixels each window's sum is divided.
+function divisors(layer) {
+  const { map, taps } = planes(layer);
+  if (layer.countPadding) return new Float64Array(map).fill(taps);
+  const inside = new Float64Array(map);
+  slide(layer, (from, to) => { inside[to] += 1; });
+  return inside;
+}
+
 LAYERS.average_pool = {
   forward(layer, x) {
-    const { C, image, map, taps } = planes(layer), y = new Float64Array(C * map);
-    for (let c = 0; c < C; c++) slide(layer, (from, to) => { y[c * map + to] += x[c * image + from] / taps; });
+    const { C, image, map } = planes(layer), y = new Float64Array(C * map), n = divisors(layer);
+    for (let c = 0; c < C; c++) slide(layer, (from, to) => { y[c * map + to] += x[c * image + from] / n[to]; });
     return y;
   },
   backward(layer, x, y, dy) {
-    const { C, image, map, taps } = planes(layer), dx = new Float64Array(x.length);
-    for (let c = 0; c < C; c++) slide(layer, (from, to) => { dx[c * image + from] += dy[c * map + to] / taps; });
+    const { C, image, map } = planes(layer), dx = new Float64Array(x.length), n = divisors(layer);
+    for (let c = 0; c < C; c++) slide(layer, (from, to) => { dx[c * image + from] += dy[c * map + to] / n[to]; });
     return { dx, gradients: {} };
   },
 };
@@ -30,3 +39,11 @@ LAYERS.max_pool = {
     return { dx, gradients: {} };
   },
 };
+
+// Of whole maps: one window.
+const whole = (layer) => ({ ...layer, window: layer.shape.slice(1), stride: [1, 1] });
+for (const kind of ["average_pool", "max_pool"])
+  LAYERS[`global_${kind}`] = {
+    forward: (layer, x) => LAYERS[kind].forward(whole(layer), x),
+    backward: (layer, x, y, dy) => LAYERS[kind].backward(whole(layer), x, y, dy),
+  };

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenumba.engine.common.metrics import METRICS
 from lenumba.engine.common.text import table
 from lenumba.engine.runs.compare import Comparison
 from lenumba.engine.runs.figures import Figure
@@ -80,19 +81,23 @@ def seeds_table(result: SeedsResult) -> str:
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Return configurations side by side: size, seconds, accuracies in percent and their gap in points."""
-    rows = []
+    rows, judged_by = [], comparisons[0].judged_by
     for item in comparisons:
         accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]
         sizes = [f"{item.parameters:,}", f"{item.multiply_adds:,}", cell(item.seconds, 1)]
         chance = [] if len(item.runs) < 2 else ["" if item.p_value is None else f"{item.p_value:.2g}"]
-        rows.append([item.name, *sizes, *map(cell, accuracies), *chance])
+        score = [] if judged_by == "accuracy" else [cell(item.score, 1, 4)]
+        rows.append([item.name, *sizes, *map(cell, accuracies), *score, *chance])
     shifts = list(comparisons[0].shifted_accuracy)
     header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
     header += [f"shifted {distance} px" for distance in shifts]
+    header += [] if judged_by == "accuracy" else [f"test {METRICS[judged_by]}"]
     note, count = "", len(comparisons[0].runs)
     if count > 1:
         header.append("p")
-        note = "\np: of a paired t-test that the test accuracy is the first one's, corrected by Holm's method"
+        note = (
+            f"\np: of a paired t-test that the test {METRICS[judged_by]} is the first one's, corrected by Holm's method"
+        )
     means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
     pixels = " or ".join(map(str, shifts))
     return (

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 from sklearn import metrics as peer
 
 import lenumba
@@ -152,3 +153,23 @@ def test_study_decides_by_macro_f1_over_weights_and_flips(place):
     seed = finals["seeds"][0]
     again = lenumba.train(str(found.best_config), {"train.seed": seed})
     assert again.summary["test_macro_f1"] == finals["test_macro_f1"][str(found.summary["best"])][0]
+
+
+def test_comparisons_judge_by_what_all_configurations_name(place):
+    Path("other.yaml").write_text(Path("tiny.yaml").read_text().replace("0.1}", "0.02}"))
+    changes = {"train.epochs": 1, "train.best_by": "macro_f1"}
+    found = lenumba.compare(["tiny.yaml", "other.yaml"], changes, seeds=3)
+    for item in found:
+        alone = [
+            start_run(load_config(f"{item.name}.yaml", {**changes, "train.seed": run.seed})).summary
+            for run in item.runs
+        ]
+        assert [run.score for run in item.runs] == [record["test_macro_f1"] for record in alone]
+    expected = stats.ttest_rel(*([run.score for run in item.runs] for item in found)).pvalue
+    assert found[1].p_value == pytest.approx(expected)
+    command = ["compare", "tiny.yaml", "other.yaml", "train.epochs=1", "--seeds", "2"]
+    told = CliRunner().invoke(main, [*command, "train.best_by=macro_f1"]).stdout
+    assert "test macro F1" in told.splitlines()[0]
+    assert "that the test macro F1 is the first one's" in told
+    Path("other.yaml").write_text(Path("tiny.yaml").read_text().replace("epochs: 3", "epochs: 3, best_by: macro_f1"))
+    assert "that the test accuracy is the first one's" in CliRunner().invoke(main, command).stdout

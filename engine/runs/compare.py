@@ -41,11 +41,14 @@ class SeedResult(SeedFigures):
         train_accuracy − test_accuracy.
     shifted_accuracy
         By distance in pixels: on the test set shifted in the four directions.
+    score
+        On the test set, by what the comparison judges.
     """
 
     train_accuracy: float
     gap: float
     shifted_accuracy: dict[int, float]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,14 @@ class Comparison:
         Of the network; the latter of one image's forward pass.
     seconds, train_accuracy, test_accuracy, gap, shifted_accuracy
         Those of :class:`SeedResult` over the seeds; accuracies are shares from 0 to 1.
+    judged_by, score
+        What is compared on the test set, and its figure: what the `train.best_by` of all configurations names, accuracy
+        where they differ.
     runs
         Each seed's own figures, for paired comparisons.
     p_value
-        Of Student's paired t-test that its test accuracy differs from the first configuration's, seed by seed,
-        corrected by Holm's method where there are several; None for the first, and for a single seed.
+        Of Student's paired t-test that its score differs from the first configuration's, seed by seed, corrected by
+        Holm's method where there are several; None for the first, and for a single seed.
     """
 
     name: str
@@ -75,6 +81,8 @@ class Comparison:
     test_accuracy: Figure
     gap: Figure
     shifted_accuracy: dict[int, Figure]
+    judged_by: str
+    score: Figure
     runs: tuple[SeedResult, ...] = field(repr=False)
     p_value: float | None = None
 
@@ -137,6 +145,8 @@ def compare(
     record = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     command = ["lenumba", "compare", *map(str, configs), *record, "--seeds", str(seeds), "--out", str(out)]
     results, number, count = [], 0, seeds * len(loaded)
+    wished = {item.config.train.best_by for item in loaded}
+    judged_by = wished.pop() if len(wished) == 1 else "accuracy"
     with contextlib.ExitStack() as stack:
         if out is not None:
             stack.enter_context(new_folder(out, ""))
@@ -155,11 +165,11 @@ def compare(
                         best.fill(trainer.network, trainer.best_theta, "")
                 except DivergedError as error:
                     raise DivergedError(f"{name}, {error}") from None
-                runs.append(measure(trainer, seconds))
+                runs.append(measure(trainer, seconds, judged_by))
                 number += 1
                 if hooks.done:
                     hooks.done(name, runs[-1], number, count)
-            results.append(comparison_of(name, trainer, runs))
+            results.append(comparison_of(name, trainer, runs, judged_by))
         results = with_p_values(results)
         if out is not None:
             write_text(out / SUMMARY, json.dumps([item.as_dict() for item in results], indent=2) + "\n")
@@ -205,14 +215,15 @@ def train_once(
         raise DivergedError(f"seed {loaded.config.train.seed}: {error}") from None
 
 
-def measure(trainer: Trainer, seconds: float) -> SeedResult:
+def measure(trainer: Trainer, seconds: float, judged_by: str) -> SeedResult:
     """Measure a training's best parameters, on the test set, also shifted, and on the images trained on."""
-    dataset = trainer.dataset
-    test = trainer.test().accuracy
+    dataset, found = trainer.dataset, trainer.test()
+    test = found.accuracy
     labels, indices = dataset.train_labels, trainer.train_indices
     train = trainer.evaluate(trainer.best_theta, trainer.images, labels, indices).accuracy
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
-    return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted)
+    score = float(getattr(found, judged_by))
+    return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted, score)
 
 
 def with_p_values(results: Sequence[Comparison]) -> list[Comparison]:
@@ -220,8 +231,8 @@ def with_p_values(results: Sequence[Comparison]) -> list[Comparison]:
     first, *others = results
     if len(first.runs) < 2:
         return list(results)
-    accuracies = [[run.test_accuracy for run in item.runs] for item in results]
-    corrected = holm([paired_p_value(values, accuracies[0]) for values in accuracies[1:]])
+    scores = [[run.score for run in item.runs] for item in results]
+    corrected = holm([paired_p_value(values, scores[0]) for values in scores[1:]])
     return [first, *(replace(item, p_value=value) for item, value in zip(others, corrected, strict=True))]
 
 
@@ -250,7 +261,7 @@ def shift(images: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return moved
 
 
-def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult]) -> Comparison:
+def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult], judged_by: str) -> Comparison:
     """Put the seeds' figures together."""
 
     def figure(key: str) -> Figure:
@@ -265,5 +276,7 @@ def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult]) -> Co
         test_accuracy=figure("test_accuracy"),
         gap=figure("gap"),
         shifted_accuracy={distance: Figure.of([run.shifted_accuracy[distance] for run in runs]) for distance in SHIFTS},
+        judged_by=judged_by,
+        score=figure("score"),
         runs=tuple(runs),
     )

@@ -90,7 +90,8 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
-        click.echo(f"{seeds_table(found)}\nrun folders {shlex.quote(str(found.path))}/seed-…")
+        path = shlex.quote(str(found.path))
+        click.echo(f"{seeds_table(found)}\nrun folders {path}/seed-…\nnext: lenumba evaluate {path}")
 
 
 @click.command()

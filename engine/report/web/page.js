@@ -202,6 +202,7 @@ function makeChooser() {
   };
   at("file").addEventListener("change", (event) => {
     take(event.target.files[0]);
+    event.target.value = ""; // the same file may be chosen again
   });
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {

@@ -71,9 +71,10 @@ function reduce({ width, height, values }, by) {
 
 // One colour of a picture, or its luminance, in bytes (ITU-R 601, as Pillow computes it).
 function planeOf({ width, height, data }, colour) {
-  const grey = (k) => (19595 * data[k] + 38470 * data[k + 1] + 7471 * data[k + 2] + 32768) >> 16;
-  const value = colour === undefined ? grey : (k) => data[k + colour];
-  return { width, height, values: Uint8Array.from({ length: width * height }, (_, k) => value(4 * k)) };
+  const values = new Uint8Array(width * height), at = colour ?? 0, grey = colour === undefined;
+  for (let k = 0, n = 0; k < values.length; k++, n += 4)
+    values[k] = grey ? (19595 * data[n] + 38470 * data[n + 1] + 7471 * data[n + 2] + 32768) >> 16 : data[n + at];
+  return { width, height, values };
 }
 
 function median(values) {

@@ -35,6 +35,8 @@ def plot(
 
     need("matplotlib", "plot", "plot")  # before anything is computed
     if seeds := seed_folders(run):
+        if image is not None or overrides:
+            raise click.UsageError(f"of seeds, curves alone are drawn: for images and other data, give {seeds[0]}")
         path = draw_seeds(seeds, out or seeds[0].parent / "plots", kind)
         if not quiet:
             click.echo(f"{path}  mean and standard error of {len(seeds)} seeds in each epoch")

@@ -180,6 +180,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(trained, refused, lenumb
     assert "found 1" in refused(2, "compare", one)
     assert "such as" in refused(2, "predict", three, "picture.png")
     assert "give one seed's run" in refused(2, "evaluate", three, "--html", "page.html")
+    assert "curves alone" in refused(2, "plot", three, "data.root=elsewhere")
     shutil.copytree(four / "seed-3", "lonely/seed-3")
     assert "expected at least 2 seeds" in refused(2, "compare", three, "lonely")
     assert "expected at least 2 configurations, found 1; or 2 runs" in refused(

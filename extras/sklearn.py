@@ -14,6 +14,7 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.config.config import LoadedConfig, load_config, read_config
+from lenumba.engine.data.balance import image_weights
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Dense
@@ -25,8 +26,9 @@ from lenumba.engine.training.trainer import Trainer
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils import check_random_state
+    from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
     raise DataError(
         f"lenumba.sklearn: expected scikit-learn 1.6 or later, found none that fits ({error}); "
@@ -57,6 +59,9 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         ``adamw``, ``adam`` or ``sgd`` (with momentum 0.9).
     learning_rate, weight_decay, label_smoothing
         As in recipes.
+    class_weight
+        ``balanced``, or a dict of weights by label, 1 where it names none, as everywhere in scikit-learn: what the loss
+        of a sample counts. Weights are scaled to a mean of 1, so that they leave the learning rate its meaning.
     schedule
         ``constant``, ``cosine``, ``one_cycle``, ``step`` or ``exponential``.
     random_state
@@ -92,6 +97,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 0.01,
         weight_decay: float = 0.01,
         label_smoothing: float = 0.0,
+        class_weight: Any = None,
         schedule: str = "cosine",
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -104,12 +110,20 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
         self.schedule = schedule
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any) -> "LeNetClassifier":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LeNetClassifier":
         """Train on X [N, features], [N, H, W] or [N, H, W, C] with labels y [N] of any kind.
+
+        Parameters
+        ----------
+        sample_weight
+            [N], at least 0: what each sample's loss counts, beside `class_weight`; also in the means and deviations of
+            the features. A sample of weight 0 is as good as absent; one of weight 2 counts as two, but takes the
+            place of one in its batch.
 
         Raises
         ------
@@ -120,27 +134,33 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         """
         X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)
         check_classification_targets(y)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            if weights.min() < 0 or weights.max() == 0:
+                raise ValueError("sample_weight: expected weights of at least zero, and not all of them zero")
+            X, y, weights = (values[weights > 0] for values in (X, y, weights))
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y: expected at least 2 classes, found one class, {self.classes_[0]!r}; add others")
         self._row_shape = X.shape[1:]
         images = self._as_images(X)
-        axes = (0,) if self._is_table() else (0, 1, 2)
-        self._mean = images.mean(axis=axes, dtype=np.float64)
-        self._deviation = images.std(axis=axes, dtype=np.float64)
+        self._mean, self._deviation = self._statistics(images, weights)
         # What is constant but for rounding stays near 0 instead of becoming noise.
         constant = self._deviation <= 1e-12 * np.abs(self._mean)
         self._deviation = np.where(constant, 1.0, self._deviation)
         images = self._normalized(images)
         try:
             self._loaded = self._configuration(images)
-            trainer = Trainer(self._loaded, self._dataset(images, labels.astype(np.int64)))
+            counting = self._counting(y, labels, weights)
+            trainer = Trainer(self._loaded, self._dataset(images, labels.astype(np.int64)), weights=counting)
         except (ConfigError, DataError) as error:
             raise ValueError(str(error)) from None
         trainer.executor.normalize(as_they_are(trainer.network.input_shape[0]))
         self.loss_curve_ = [record.train_loss for record in trainer.epochs()]
         self.parameters_ = {name: view.copy() for name, view in trainer.network.views(trainer.best_theta).items()}
         self._executor: Executor | None = trainer.executor
+        self._weighted = counting is not None  # its program serves an unpickled copy, too
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -191,6 +211,27 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"X: expected {expected} values in a row, as image_shape says, found {found}")
         return rows.reshape(count, *shape, *(1,) * (3 - len(shape)))
 
+    def _statistics(self, images: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return float64 mean and deviation of each feature of a table, or of each channel of images."""
+        axes = (0,) if self._is_table() else (0, 1, 2)
+        if weights is None:
+            return images.mean(axis=axes, dtype=np.float64), images.std(axis=axes, dtype=np.float64)
+        mean = np.average(images.mean(axis=axes[1:], dtype=np.float64), axis=0, weights=weights)
+        squares = ((images - mean) ** 2).mean(axis=axes[1:])
+        return mean, np.sqrt(np.average(squares, axis=0, weights=weights))
+
+    def _counting(self, y: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return float32 [N], what each sample's loss counts, 1 on average; None where all count alike."""
+        weights = np.ones(len(y)) if weights is None else weights
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            weights = weights / np.bincount(labels, weights)[labels]
+        elif self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, y)
+        if not weights.any():
+            raise ValueError("class_weight: expected a weight above zero for a label of y, found zeros")
+        weights = weights / weights.mean()
+        return None if np.ptp(weights) <= 1e-12 else image_weights(weights, np.arange(len(y)))
+
     def _normalized(self, images: np.ndarray) -> np.ndarray:
         """Return float32, computed in float64 by and by, which takes less memory."""
         result = np.empty(images.shape, np.float32)
@@ -235,7 +276,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the executor of fit, or after unpickling a new one."""
         if self._executor is None:
             shape = self._as_images(np.zeros((1, *self._row_shape))).shape[1:]
-            network = build_network(self._loaded, shape, "float32")
+            network = build_network(self._loaded, shape, "float32", weighted=self._weighted)
             optimizer = make_optimizer(self._loaded.config.optimizer)
             threads = thread_count(self.n_jobs)
             executor = Executor(

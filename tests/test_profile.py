@@ -20,16 +20,19 @@ import pytest
 from lenumba.commands.summary import summarize
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import read_config
+from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.profile import profiling
 from lenumba.engine.profile import report as profile_report
 from lenumba.engine.profile.compare import compare_profiles, read_earlier
 from lenumba.engine.profile.html import profile_html
-from lenumba.engine.profile.profiling import PYTHON, profile_training, profiled_source
+from lenumba.engine.profile.profiling import PYTHON, Clocks, profile_training, profiled_source
 from lenumba.engine.training.build import check_network
+from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.compile import native
 from lenumba.kernels.measure import profiled
 from lenumba.kernels.measure.inspection import get_inspected
+from lenumba.kernels.program.arguments import Run
 from lenumba.kernels.program.catalogue import CATALOGUE, find_twin, known_kernels, work_of
 from lenumba.kernels.program.source import program_source
 
@@ -158,6 +161,22 @@ def test_an_unprofiled_program_has_no_clock(loaded):
     plan = network.plan(optimizer)
     assert not re.search("lap|clock", program_source(plan).text)
     assert "lap(work" in profiled_source(network, optimizer)[1].text
+
+
+def test_every_address_that_a_program_gets_is_of_memory_that_its_executor_keeps(loaded):
+    """That of a profiled program, too, whose clocks lie behind its workers' memory."""
+    trainer = Trainer(loaded, load_data(loaded))
+    executor = trainer.make_executor(trainer.executor.program, 2, 2 * profiled.CLOCK_SIZE)
+    for count in (1, 100):  # the second wants larger buffers
+        executor.evaluate(trainer.images, trainer.dataset.train_labels, np.arange(count))
+        kept = [*vars(executor).values(), *vars(executor.request).values(), *executor.memory]
+        lasting = {array.ctypes.data for array in kept if isinstance(array, np.ndarray)}
+        given = Run(*executor.request.arguments)
+        assert {value for value in given if isinstance(value, int) and value > 1 << 20} <= lasting
+        assert given.work == executor.memory[0].ctypes.data
+    ends = [work.ctypes.data + work.nbytes for work in executor.memory]
+    clocks = Clocks(executor).clocks
+    assert [clock.ctypes.data + clock.nbytes for clock in clocks] == ends
 
 
 def test_every_kernel_lies_where_its_row_says_and_has_a_twin():

@@ -16,6 +16,7 @@ from lenumba.engine.data.selection import load_data, split
 from lenumba.engine.runs.run import start_run
 from lenumba.engine.tuning import search
 from lenumba.engine.tuning.storage import open_storage
+from lenumba.engine.tuning.worker import keep_weights
 
 pytest.importorskip("optuna", reason="studies need Optuna")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in Linux's /proc")
@@ -303,3 +304,18 @@ def test_distortions_can_be_tuned(lenumba, place):
     result = lenumba("tune", "tiny.yaml", "-q")
     assert result.exit_code == 0, result.output
     assert len({row["value"] for row in trials()}) == 2
+
+
+def test_weights_that_a_full_disk_cuts_short_are_an_error(tmp_path):
+    """numpy.save says nothing of it where an array is small."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            keep_weights(tmp_path / "weights", np.zeros(100, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    keep_weights(tmp_path / "weights", np.arange(3, dtype=np.float32))
+    assert np.fromfile(tmp_path / "weights", np.float32).tolist() == [0, 1, 2]

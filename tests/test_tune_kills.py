@@ -26,8 +26,10 @@ TIMEOUT = 120
 
 
 def children(process: subprocess.Popen) -> list[int]:
+    """Return a study's workers: not a fork that is none yet, and has its parent wait."""
     with contextlib.suppress(OSError):
-        return [int(text) for text in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        own = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [int(text) for text in own if b"tuning.worker" in Path(f"/proc/{text}/cmdline").read_bytes()]
     return []
 
 

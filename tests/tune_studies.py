@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tiny import TINY
 
-from lenumba.engine.common.files import durable
+from lenumba.engine.common.files import write_text
 
 STUDY = (
     TINY.replace("epochs: 3", "epochs: 2")
@@ -103,15 +103,14 @@ def trained(job: dict) -> dict:
     """What a worker makes of a job: figures that its values and its seed alone decide."""
     text = json.dumps(job["values"], sort_keys=True)
     if job["kind"] == "test":
-        assert np.load(job["weights"]) == job["seeds"][0]
+        assert Path(job["weights"]).read_text() == str(job["seeds"][0])
         return {"event": "done", "test_accuracy": figure(text, job["seeds"][0])}
     curves = []
     for seed in job["seeds"]:
         accuracy = figure(text, seed)
         curves.append([{"epoch": 1, "val_accuracy": accuracy, "val_loss": 1 - accuracy, "seconds": 1.0, "images": 9}])
         if "weights" in job:
-            with durable(Path(job["weights"])) as path, path.open("wb") as file:
-                np.save(file, seed)
+            write_text(Path(job["weights"]), str(seed))
     return {"event": "done", "curves": curves, "pruned": False}
 
 

@@ -76,7 +76,7 @@ def _run(search: "Search", folder: Path) -> Final | str:
             "values": row["params"],
             "seeds": [seed],
             "prunable": False,
-            "weights": str((folder / f"{slot}-{seed}.npy").absolute()),
+            "weights": str((folder / f"{slot}-{seed}.float32").absolute()),
         }
 
     known = {**study.user_attrs}

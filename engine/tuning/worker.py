@@ -138,16 +138,21 @@ class Worker:
             if pruned:
                 break
             if "weights" in job:
-                with durable(Path(job["weights"])) as path, path.open("wb") as file:
-                    np.save(file, trainer.best_theta)
+                keep_weights(Path(job["weights"]), trainer.best_theta)
         return {"curves": curves, "pruned": pruned}
 
     def test(self, job: dict[str, Any]) -> dict[str, Any]:
         """Read the test set with the weights that an earlier job has left."""
         trainer = self.trainer(job, job["seeds"][0])
-        trainer.best_theta[:] = np.load(job["weights"])
+        trainer.best_theta[:] = np.frombuffer(Path(job["weights"]).read_bytes(), np.float32)
         test = trainer.test()
         return {f"test_{name}": getattr(test, name) for name in METRICS}
+
+
+def keep_weights(path: Path, theta: np.ndarray) -> None:
+    """Write a network's parameters; not by numpy.save, which does not notice that a small array met a full disk."""
+    with durable(path) as temporary:
+        temporary.write_bytes(theta.tobytes())
 
 
 def why(error: Exception) -> str:

@@ -114,7 +114,7 @@ def program({", ".join(signature())}):
 
 def buffers(network: Any, optimizer: Any) -> dict[str, Any]:
     """Return the programs' arguments: arrays filled with plausible numbers, and whole numbers."""
-    from lenumba.engine.training.executor import aligned
+    from lenumba.engine.training.buffers import aligned
 
     images, labels = load_data(None, network.image_shape, BATCH)
     generator = np.random.default_rng(0)

@@ -38,9 +38,11 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
         z = explanation.layers[-1]
         lines += section(f"loss  {explanation.equations[2]}", [], tensor("δ", z.delta, whole, width), width)
     for item in reversed(layers):
-        below = explanation.layers.index(item) - 1
+        first = item.unit.inputs[0]
         lines += laid_out(tensor("δ", item.delta, whole, width), width) if layer else []
-        lines += backward_lines(item, explanation.layers[below] if below >= 0 else None, whole, width)
+        shared = sum(first in other.unit.inputs for other in explanation.layers) > 1
+        below = explanation.layers[first - 1] if first and not shared else None
+        lines += backward_lines(item, below, whole, width)
     learning = [item for item in layers if item.unit.learns]
     if learning:
         lines += ["", *beside("STEP, the optimiser's first", [explanation.update, f"η = {explanation.rate:g}"], width)]
@@ -104,6 +106,8 @@ def outcome_lines(explanation: Explanation, width: int) -> list[str]:
 def symbol(layer: Layer, name: str) -> str:
     """Return the letter that the equations have for a parameter."""
     letters = {"kernel": "K" if layer.unit.layer.kind == "conv" else "W", "bias": "b"}
+    if layer.unit.layer.kind == "batch_norm":
+        letters = {"weight": "γ", "bias": "β", "running_mean": "μ", "running_var": "v"}
     return letters.get(name, name)
 
 

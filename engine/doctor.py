@@ -152,7 +152,8 @@ def check_data(notify: Notify) -> Iterator[tuple[Level, str]]:
 def check_kernels(notify: Notify) -> Iterator[tuple[Level, str]]:
     """Compare every kernel with its plain twin."""
     start = time.perf_counter()
-    from lenumba.engine.explain.selftest import all_cases, run_case
+    from lenumba.engine.explain.cases import all_cases
+    from lenumba.engine.explain.selftest import run_case
 
     outcomes, compiling = [], 0.0
     for case in all_cases():

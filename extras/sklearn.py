@@ -19,8 +19,9 @@ from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Dense
 from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import build_network
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
 
 try:

@@ -3,7 +3,7 @@
 LANES = 16  # images in a block, floats in a vector
 
 # Slots of int64 `control` [CONTROL_SIZE]; each that several threads write has a cache line (8 numbers) of its own.
-STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS = 0, 8, 16, 24, 32, 40
+STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS, CLAIMED_NEXT = 0, 8, 16, 24, 32, 40, 48
 CONTROL_SIZE = 64
 
 # A step's row of float32 `hyper` [steps, HYPER_COLUMNS], one cache line: an optimiser's own numbers come first, those

@@ -75,3 +75,66 @@ def draw_network(seed: int):
         if network.multiply_adds <= MULTIPLY_ADDS:
             layers.append(here)
     return network, layers
+
+
+def draw_block(rng: np.random.Generator, channels: int, deep: int = 0) -> list[dict]:
+    """Draw a convolution, a pooling, a norm, or a residual whose ways end alike."""
+    kind = pick(rng, "conv", "conv", "norm", "pool", "residual", "residual")
+    if kind == "norm":
+        return [
+            {
+                "type": "batch_norm",
+                "momentum": float(pick(rng, 0.1, 0.01, 0.5)),
+                "epsilon": float(pick(rng, 1e-5, 1e-3)),
+            }
+        ]
+    if kind == "pool":
+        return [{"type": pick(rng, "average_pool", "max_pool"), "size": 3, "stride": 1, "padding": pick(rng, 0, 1)}]
+    if kind == "conv" and rng.random() < 0.5:
+        layer = draw_conv(rng) | {"norm": pick(rng, "batch", "none")}
+        if rng.random() < 0.4:
+            groups = int(pick(rng, *(number for number in range(1, channels + 1) if channels % number == 0)))
+            return [layer | {"groups": groups, "channels": groups * int(rng.integers(1, 4))}]
+        if rng.random() < 0.5:
+            del layer["channels"], layer["orientation"]
+            layer |= {"type": "depthwise_conv", "multiplier": int(pick(rng, 1, 1, 2, 3))}
+        return [layer]
+    if kind == "conv":
+        return [draw_conv(rng) | {"norm": pick(rng, "batch", "none")}]
+    stride, maps = pick(rng, 1, 1, 2), channels
+    way = [
+        {"type": "conv", "channels": int(rng.integers(1, 7)), "kernel_size": 3, "padding": "same", "stride": stride,
+         "norm": pick(rng, "batch", "none"), "activation": draw_function(rng)},
+        {"type": "conv", "channels": maps, "kernel_size": pick(rng, 1, 3), "padding": "same",
+         "norm": pick(rng, "batch", "none"), "activation": pick(rng, "none", "relu")},
+    ]  # fmt: skip
+    short: list[dict] = []
+    if stride == 2 or rng.random() < 0.3:
+        short = [{"type": "conv", "channels": maps, "kernel_size": pick(rng, 1, 3), "padding": "same", "stride": stride,
+                  "norm": pick(rng, "batch", "none")}]  # fmt: skip
+    elif rng.random() < 0.3 and deep == 0:
+        way.append({"type": "residual", "layers": [dict(way[-1])], "activation": draw_function(rng)})
+    return [{"type": "residual", "layers": way, "shortcut": short, "activation": draw_function(rng)}]
+
+
+def draw_graph(seed: int):
+    """Draw a network with residuals and norms, block by block, each until it fits its input."""
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(3, 11)), int(rng.integers(3, 11)), int(pick(rng, 1, 3, 5)))
+    last = [
+        {"type": "flatten"},
+        {"type": "dense", "units": int(rng.integers(2, 9)), "norm": pick(rng, "batch", "none")},
+    ]
+    last.append({"type": "dense", "units": int(rng.integers(2, 6)), "activation": "softmax"})
+    layers: list[dict] = [{"type": "conv", "channels": 4, "kernel_size": 3, "padding": 1, "norm": "batch"}]
+    channels, depth = 4, int(rng.integers(2, 5))
+    while len(layers) < depth:
+        here = draw_block(rng, channels)
+        try:
+            network = make_network([*layers, *here, *last], shape)
+        except ValueError:
+            continue
+        if network.multiply_adds <= MULTIPLY_ADDS:
+            layers += here
+            channels = next(unit.shape[0] for unit in network.units if unit.layer.kind == "flatten")
+    return make_network([*layers, *last], shape), [*layers, *last]

@@ -6,7 +6,6 @@ layer's scratch, a parameter; a network lays them out otherwise for that, so its
 """
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,9 +15,8 @@ from lenumba.engine.network import network as network_module
 from lenumba.engine.network.layout import Layout, whole_vectors
 from lenumba.engine.network.network import Network
 from lenumba.engine.training import executor as executor_module
-from lenumba.engine.training.executor import address
+from lenumba.engine.training.buffers import address
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Place
 
 MARGIN = 32 * LANES  # floats: 32 vectors on either side of every part
 HUGE = 1e30  # instead of NaN where a kernel may read a number that it multiplies by zero
@@ -38,43 +36,19 @@ class GuardedLayout(Layout):
 
     shorter = 0
 
-    def __init__(self, layers, shapes, unit, distortion=None) -> None:
-        super().__init__(layers, shapes, unit, distortion)
-        self.unit, self.between = unit, np.float32(np.nan if unit > 1 else HUGE)
-        self.parts: list[Part] = []
-        self.size = MARGIN
-        first = min(tensor.start for tensor in self.tensors)
-        self.labels = self._part("labels", first)
-        old, self.tensors = self.tensors, self._apart("x", self.tensors)
-        places = {id(tensor): moved for tensor, moved in zip(old, self.tensors, strict=True)}
-        self.fills = [(places[id(tensor)], value) for tensor, value in self.fills]
-        outputs = shapes[-1][0] * LANES
-        self.output = Place("work", self._part("output", outputs - self.shorter))
-        self.loss_input = Place("work", self._part("loss input", outputs))
-        self.loss_gradient = Place("work", self._part("loss gradient", outputs))
-        self.gradients = self._apart("dx", self.gradients)
-        self.scratches = [
-            self._part(f"scratch {k}", whole_vectors(layer.scratch(shape, unit)))
-            for k, (layer, shape) in enumerate(zip(layers, shapes, strict=False))
-        ]
-        self.augmentation = self._part("augmentation", distortion.size if distortion else 0)
+    apart = True
 
-    def _part(self, name: str, size: int) -> int:
-        self.parts.append(Part(name, self.size, size))
+    def __init__(self, units, shape, unit, distortion=None) -> None:
+        self.between = np.float32(np.nan if unit > 1 else HUGE)
+        self.parts: list[Part] = []
+        super().__init__(units, shape, unit, distortion)
+
+    def part(self, name: str, size: int) -> int:
+        self.size = self.size or MARGIN
+        self.parts.append(Part(name, self.size, size - (self.shorter if name == "loss_p" else 0)))
         # The next one starts at a boundary of two cache lines, as all did before.
         self.size += -(-size // (2 * LANES)) * 2 * LANES + MARGIN
         return self.parts[-1].start
-
-    def _apart(self, name: str, tensors: list) -> list:
-        """Give each run of tensors that share a place one of their own."""
-        moved: list = []
-        for k, tensor in enumerate(tensors):
-            if k and tensor.start == tensors[k - 1].start:
-                moved.append(tensor.moved(moved[-1].start))
-                continue
-            run = itertools.takewhile(lambda other, start=tensor.start: other.start == start, tensors[k:])
-            moved.append(tensor.moved(self._part(f"{name} {k}", max(other.vectors for other in run) * LANES)))
-        return moved
 
     def fill(self, work: np.ndarray) -> None:
         """Fill the parts as ever, and what lies between them as the class says."""

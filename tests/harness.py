@@ -9,7 +9,8 @@ from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.layers import Layer
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import SGD, Hyperparameters
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.executor import Executor
 from lenumba.kernels.compile.native import Native
 
 STILL = SGD(Hyperparameters(momentum=0.0))  # leaves the gradient in state

@@ -7,7 +7,7 @@ import numpy as np
 from harness import STILL, make_network
 
 from lenumba.engine.explain import plain
-from lenumba.engine.training.executor import aligned
+from lenumba.engine.training.buffers import aligned
 from lenumba.kernels.compile.native import Source, get_program
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.source import imports, memory_map

@@ -34,11 +34,18 @@ def averages_inside(x: torch.Tensor, margins: tuple[int, int, int, int], size: t
     return sums / counts
 
 
-def torch_unit(unit: Unit, own: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    layer = unit.layer
+def torch_unit(unit: Unit, own: dict[str, torch.Tensor], *inputs: torch.Tensor, training: bool = False) -> torch.Tensor:
+    layer, x = unit.layer, inputs[0]
+    if layer.type == "add":
+        return x + inputs[1]
+    if layer.type == "batch_norm":
+        statistics = own["running_mean"], own["running_var"], own["weight"], own["bias"]
+        return functional.batch_norm(x, *statistics, training, layer.momentum, layer.epsilon)
     if layer.type == "conv":
         kernel = own["kernel"].flip(2, 3) if layer.orientation == "convolution" else own["kernel"]
-        return functional.conv2d(padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride))
+        return functional.conv2d(
+            padded(x, layer.margins(unit.shape), 0.0), kernel, own.get("bias"), pair(layer.stride), groups=layer.groups
+        )
     if layer.type == "average_pool" and layer.count_padding:
         return functional.avg_pool2d(padded(x, layer.margins(unit.shape), 0.0), pair(layer.size), layer.steps)
     if layer.type == "average_pool":
@@ -56,14 +63,19 @@ def torch_unit(unit: Unit, own: dict[str, torch.Tensor], x: torch.Tensor) -> tor
     return FUNCTIONS[layer.function](x)
 
 
+def torch_logits(network: Network, leaves: dict, images: np.ndarray, training: bool = False) -> torch.Tensor:
+    """Return what the loss takes, [N, outputs]; training moves the running statistics in `leaves`."""
+    tensors = [tensor(images)]
+    for unit in network.units:
+        own = {p.name: leaves[f"{unit.name}.{p.name}"] for p in unit.parameters}
+        tensors.append(torch_unit(unit, own, *(tensors[number] for number in unit.inputs), training=training))
+    return tensors[-1].flatten(1)
+
+
 def torch_network(network: Network, parameters: dict, images: np.ndarray, labels: np.ndarray, smoothing=0.0):
     """Return the mean loss, the probabilities and the gradients."""
     leaves = {name: tensor(array, grad=True) for name, array in parameters.items()}
-    x = tensor(images)
-    for unit in network.units:
-        own = {p.name: leaves[f"{unit.name}.{p.name}"] for p in unit.parameters}
-        x = torch_unit(unit, own, x)
-    z = x.flatten(1)
+    z = torch_logits(network, leaves, images)
     loss = functional.cross_entropy(z, torch.tensor(labels), label_smoothing=smoothing)
     loss.backward()
     gradients = {name: leaf.grad.numpy() for name, leaf in leaves.items()}

@@ -22,7 +22,7 @@ from lenumba.engine.config.config import read_config
 from lenumba.engine.data.decisions import FORMAT, apply_decisions, decisions_text, image_key, read_decisions
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.report.page import web_file
-from lenumba.engine.training.executor import planar
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.digits.digits import draw_digits
 

@@ -482,7 +482,9 @@ def test_schema_describes_every_key():
         for key, value in definition["properties"].items():
             assert key == "type" or value["description"], f"{name}.{key}"
     assert {layer.__name__ for layer in LAYERS.values()} <= set(schema["$defs"])
-    assert schema["$defs"]["Network"]["properties"]["layers"]["items"]["anyOf"][1] == {"enum": ["flatten"]}
+    assert schema["$defs"]["Network"]["properties"]["layers"]["items"]["anyOf"][1] == {
+        "enum": ["flatten", "batch_norm"]
+    }
 
 
 def test_schema_accepts_what_loads():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lenumba.engine import doctor
+from lenumba.engine.explain import cases as cases_module
 from lenumba.engine.explain import selftest
 from lenumba.engine.network.layers import AveragePool
 from lenumba.kernels.compile import native
@@ -46,7 +47,7 @@ def test_sound_installation_passes_every_check(lenumba):
 
 
 def test_selftest_calls_every_kernel():
-    assert set().union(*(selftest.run_case(case).kernels for case in selftest.CASES)) == known_kernels().keys() - {
+    assert set().union(*(selftest.run_case(case).kernels for case in cases_module.CASES)) == known_kernels().keys() - {
         "augment"
     }
 
@@ -81,7 +82,7 @@ def test_kernel_that_differs_from_its_twin_is_named(monkeypatch, case, module, t
         return None
 
     monkeypatch.setattr(module, twin, Twin(wrong))
-    fault = selftest.run_case(selftest.CASES[case]).fault
+    fault = selftest.run_case(cases_module.CASES[case]).fault
     assert fault is not None
     suspected = fault.rpartition("suspected: ")[2].split(", ")
     assert kernel in suspected
@@ -89,7 +90,7 @@ def test_kernel_that_differs_from_its_twin_is_named(monkeypatch, case, module, t
 
 
 def test_a_wrong_input_of_float_images_is_blamed_on_what_packs_them(monkeypatch):
-    case = next(case for case in selftest.CASES if case.pixels == "float32" and not case.singly)
+    case = next(case for case in cases_module.CASES if case.pixels == "float32" and not case.singly)
     right = selftest.planar
     monkeypatch.setattr(selftest, "planar", lambda images: 1.5 * right(images))  # the twins' images, not the program's
     monkeypatch.setattr(

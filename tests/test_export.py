@@ -180,7 +180,7 @@ def test_onnx_agrees_on_all_of_mnist(lenumba, place, mnist_root):
     lenumba("train", "lenet", f"data.root={mnist_root}", "train.epochs=1", "--out", "net", "-q")
     assert lenumba("export", "net").exit_code == 0
     from lenumba.engine.data.dataset import load_dataset
-    from lenumba.engine.training.executor import planar
+    from lenumba.engine.training.buffers import planar
 
     planes = planar(load_dataset("mnist", mnist_root).test_images)
     logits, outputs = load("net").executor.logits(planes)

@@ -11,14 +11,15 @@ from node import for_scripts, packed, run_scripts
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import config_schema, read_config
+from lenumba.engine.explain import cases as cases_module
 from lenumba.engine.explain import plain, selftest
 from lenumba.engine.network.activations import ACTIVATIONS, Function
 from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.losses import LOSSES, Loss, mean_over
 from lenumba.engine.network.optimizers import OPTIMIZERS, Optimizer, make_optimizer
 from lenumba.engine.network.tables import Operator
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import build_network
-from lenumba.engine.training.executor import planar
 from lenumba.kernels.compile.native import kernel_files
 from lenumba.kernels.program.catalogue import CATALOGUE, known_kernels
 from lenumba.kernels.program.source import program_source
@@ -173,14 +174,14 @@ def test_training_follows_pytorch(recipe):
 
 
 def test_selftest_finds_what_was_added_and_compares_it_with_its_twins(added):
-    cases = selftest.all_cases()
-    more = cases[len(selftest.CASES) :]
+    cases = cases_module.all_cases()
+    more = cases[len(cases_module.CASES) :]
     assert [case.name for case in more] == ["softplus", "huber", "rmsprop", "scale"]
     assert set().union(*(case.kernels for case in cases)) == known_kernels().keys() - {"augment"}
     for case in more:
         outcome = selftest.run_case(case)
         assert outcome.fault is None
-        assert 0 < outcome.error < selftest.TOLERANCE
+        assert 0 < outcome.error < cases_module.TOLERANCE
 
 
 def test_cache_knows_the_kernels_wherever_they_lie(recipe):

@@ -62,7 +62,7 @@ def test_same_padding_keeps_the_size_divided_by_the_stride_and_rounded_up():
 def test_layer_that_does_not_fit_is_named(layers, index, reason):
     with pytest.raises(LayerError, match=reason) as caught:
         make_network(layers, (6, 6, 1))
-    assert caught.value.index == index
+    assert caught.value.path == str(index)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from harness import STILL, lenet, make_network
 
-from lenumba.engine.explain import selftest
+from lenumba.engine.explain import cases as cases_module
 from lenumba.engine.network.augmentation import Augment
 from lenumba.engine.network.network import Network
 from lenumba.kernels.compile.native import module_text
@@ -22,10 +22,12 @@ DISTORTED = {"shift": 2, "elastic": 1, "erasing": 0.5, "noise": 0.1}
 
 def networks() -> list[Network]:
     cases = [
-        Network(case.layers, selftest.SHAPE, batch_size=selftest.IMAGES if case.singly else None, pixels=case.pixels)
-        for case in selftest.CASES
+        Network(
+            case.layers, cases_module.SHAPE, batch_size=cases_module.IMAGES if case.singly else None, pixels=case.pixels
+        )
+        for case in cases_module.CASES
     ]
-    return [*cases, Network(selftest.CASES[0].layers, selftest.SHAPE, augment=Augment(**DISTORTED))]
+    return [*cases, Network(cases_module.CASES[0].layers, cases_module.SHAPE, augment=Augment(**DISTORTED))]
 
 
 def test_signatures_read_as_text_are_those_of_the_syntax_tree():

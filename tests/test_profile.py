@@ -110,7 +110,7 @@ def test_work_equals_the_summary(profile, loaded):
 
 @pytest.mark.parametrize("registers", [32, 8, 4])
 def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.network.network.vector_registers", lambda: registers)
+    monkeypatch.setattr("lenumba.engine.network.planning.vector_registers", lambda: registers)
     network = check_network(loaded)
     plan = network.plan(make_optimizer(loaded.config.optimizer))
     rows = profiled.profile_rows(profiled.profiled_plan(plan, 0))

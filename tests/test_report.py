@@ -21,7 +21,7 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.report import report as report_module
 from lenumba.engine.report.findings import as_slid, look_into
 from lenumba.engine.report.page import json_block, web_file
-from lenumba.engine.training.executor import planar
+from lenumba.engine.training.buffers import planar
 
 CONV = {"type": "conv", "channels": 3, "kernel_size": [3, 2], "activation": "relu"}
 DENSE = {"type": "dense", "units": 4, "activation": "softmax"}

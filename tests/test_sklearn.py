@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import check_estimator
 
-from lenumba.engine.training.executor import planar
+from lenumba.engine.training.buffers import planar
 from lenumba.sklearn import LeNetClassifier
 
 # Quick to compile; its programs serve several tests.

@@ -7,7 +7,7 @@ from peer import tensor
 from rounding import UNIT
 
 from lenumba.engine.network.optimizers import SGD, Adam, AdamW, Hyperparameters
-from lenumba.engine.training.executor import aligned
+from lenumba.engine.training.buffers import aligned
 from lenumba.kernels.compile.native import Source, get_program
 from lenumba.kernels.constants import HYPER_COLUMNS, LANES
 

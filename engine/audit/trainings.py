@@ -15,7 +15,7 @@ from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
-from lenumba.engine.training.executor import planar
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.trainer import Trainer
 
 POLL_SECONDS = 0.05

@@ -23,7 +23,8 @@ from lenumba.engine.explain.explain import find_sample, find_subject
 from lenumba.engine.models.model import Model
 from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.folders import load_run_config, locked
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
 
 FOLDER = "why"

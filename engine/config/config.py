@@ -23,16 +23,15 @@ from lenumba.engine.config.sections import (
     Schedule,
     Train,
     data_misfits,
-    expand_layer,
+    layer_misfits,
 )
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import dump_yaml, load_value, load_yaml
-from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.augmentation import Augment
-from lenumba.engine.network.layers import LAYERS, Conv, Strictly, activation_of
+from lenumba.engine.network.layers import LAYERS, Strictly, activation_of
+from lenumba.engine.network.layers.table import NESTED, expand_layer
 from lenumba.engine.network.losses import LOSSES, losses_for
 
-MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
 
 Overrides = Iterable[str] | Mapping[str, Any]
@@ -94,22 +93,7 @@ def fitting_losses(network: Network) -> tuple[str, ...]:
 
 def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     layers = config.network.layers
-    names: dict[str, int] = {}
-    for index, layer in enumerate(layers):
-        path = f"network.layers.{index}"
-        function = activation_of(layer)
-        if not ACTIVATIONS[function].elementwise and index < len(layers) - 1:
-            field = "function" if layer.kind == "activation" else "activation"
-            yield f"{path}.{field}", f"{function} fits only the last layer; use relu or tanh here"
-        if (name := getattr(layer, "name", None)) is not None:
-            if name in names:
-                yield f"{path}.name", f"{name!r} is also the name of layer {names[name]}; use another"
-            names.setdefault(name, index)
-    kernels = [layer.kernel for layer in layers if isinstance(layer, Conv) and layer.kernel is not None]
-    values = sum(len(row) for kernel in kernels for maps in kernel for matrix in maps for row in matrix)
-    if values > MAX_KERNEL_VALUES:
-        yield "network.layers", f"expected at most {MAX_KERNEL_VALUES} given kernel values, found {values}"
-
+    yield from layer_misfits(layers)
     loss, fitting, output = config.loss, fitting_losses(config.network), activation_of(layers[-1])
     if loss.name not in ("auto", *fitting):
         yield (
@@ -309,6 +293,9 @@ def config_schema() -> dict[str, Any]:
         # Without it, a layer that leaves out its type would match several of the alternatives.
         definition = schema["$defs"][layer.__name__]
         definition["required"] = ["type", *definition.get("required", [])]
+        for value in definition["properties"].values():
+            if value.get("items") == NESTED:
+                value["items"] = schema["$defs"]["Network"]["properties"]["layers"]["items"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

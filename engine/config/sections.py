@@ -1,40 +1,22 @@
 """The sections of a configuration, each checked by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import core_schema
 
 from lenumba.engine.config.faults import nearest, show
-from lenumba.engine.network.layers import LAYERS, LIST, Layer, Strictly
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.layers import LIST, Conv, Layer, LayerBase, Strictly, activation_of
+from lenumba.engine.network.layers.table import MAX_LAYERS, nested
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "arrays")
 OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
+MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 IN_MEMORY = "arrays"  # the user's too, but in no file
 PUBLISHED = ("mnist", "fashion_mnist")  # may be in data.root; the others need no files
-
-
-class _Shorthand:
-    """Let ``- flatten`` stand for ``- type: flatten``."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(expand_layer, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        complete = [
-            layer.model_fields["type"].default
-            for layer in LAYERS.values()
-            if not any(field.is_required() for field in layer.model_fields.values())
-        ]
-        return {"anyOf": [handler(schema), {"enum": complete}]}
-
-
-def expand_layer(layer: Any) -> Any:
-    """Return ``{"type": layer}`` for a layer that is given by its type alone, and anything else as it is."""
-    return {"type": layer} if isinstance(layer, str) else layer
 
 
 def _known_dataset(name: str) -> str:
@@ -150,9 +132,7 @@ class Network(Strictly):
     input: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
         None, description="Input size: [height, width, channels] in pixels; null: the data set's."
     )
-    layers: Annotated[tuple[Annotated[Layer, _Shorthand()], ...], LIST] = Field(
-        min_length=1, max_length=64, description="The layers in order."
-    )
+    layers: Annotated[tuple[Layer, ...], LIST] = Field(min_length=1, max_length=64, description="The layers in order.")
 
 
 class Loss(Strictly):
@@ -228,3 +208,27 @@ class Train(Strictly):
         "tested; of equal ones the lower loss decides. balanced_accuracy (the mean recall) and macro_f1 count every "
         "class alike.",
     )
+
+
+def layer_misfits(layers: Sequence[LayerBase]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the layers together, each fault with its path."""
+    found = dict(nested(layers))
+    if len(found) > MAX_LAYERS:
+        yield (
+            "network.layers",
+            f"expected at most {MAX_LAYERS} layers, those inside of others included, found {len(found)}",
+        )
+    names: dict[str, str] = {}
+    for path, layer in found.items():
+        function, key = activation_of(layer), f"network.layers.{path}"
+        if not ACTIVATIONS[function].elementwise and layer is not layers[-1]:
+            field = "function" if layer.kind == "activation" else "activation"
+            yield f"{key}.{field}", f"{function} fits only the last layer; use relu or tanh here"
+        if (name := getattr(layer, "name", None)) is not None:
+            if name in names:
+                yield f"{key}.name", f"{name!r} is also the name of layer {names[name]}; use another"
+            names.setdefault(name, path)
+    kernels = [layer.kernel for layer in found.values() if isinstance(layer, Conv) and layer.kernel is not None]
+    values = sum(len(row) for kernel in kernels for maps in kernel for matrix in maps for row in matrix)
+    if values > MAX_KERNEL_VALUES:
+        yield "network.layers", f"expected at most {MAX_KERNEL_VALUES} given kernel values, found {values}"

@@ -22,7 +22,7 @@ from ruamel.yaml.events import (
 
 from lenumba.engine.common.errors import ConfigError
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 128 * 1024
 MAX_NESTING = 32
 MAX_KEY = 64  # characters; with the two above, it bounds the memory of the dotted paths
 

@@ -61,16 +61,24 @@ class Sample:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer did: arrays float64, [C, H, W] for x, y and ∂L/∂y; parameters by their short names."""
+    """What one layer did: arrays float64, [C, H, W] for its inputs, y and ∂L/∂y; parameters by their short names.
+
+    Running statistics are among the parameters, but have neither gradient nor equation.
+    """
 
     unit: Unit
     equations: Equations
-    x: np.ndarray
+    inputs: tuple[np.ndarray, ...]
     y: np.ndarray
     delta: np.ndarray
     parameters: Arrays
     gradients: Arrays
     updated: Arrays
+
+    @property
+    def x(self) -> np.ndarray:
+        """The input, or the first of several."""
+        return self.inputs[0]
 
 
 @dataclass(frozen=True)
@@ -119,19 +127,31 @@ def layer_dict(layer: Layer) -> dict[str, Any]:
         "output_shape": list(unit.output),
         "equation": equations.y,
         "x": layer.x.tolist(),
+        **({"more_inputs": [x.tolist() for x in layer.inputs[1:]]} if len(layer.inputs) > 1 else {}),
         "y": layer.y.tolist(),
         "delta": layer.delta.tolist(),
         "delta_x_equation": equations.x,
         "parameters": {
             name: {
                 "value": value.tolist(),
-                "gradient_equation": equations.gradients[name],
-                "gradient": layer.gradients[name].tolist(),
-                "updated": layer.updated[name].tolist(),
+                **(
+                    {
+                        "gradient_equation": equations.gradients[name],
+                        "gradient": layer.gradients[name].tolist(),
+                        "updated": layer.updated[name].tolist(),
+                    }
+                    if name in layer.gradients
+                    else {}
+                ),
             }
             for name, value in layer.parameters.items()
         },
     }
+
+
+def names_of(unit: Unit) -> list[str]:
+    """Return the short names of a unit's parameters."""
+    return [parameter.name for parameter in unit.parameters]
 
 
 def find_subject(name: str, overrides: list[str], checkpoint: str, progress: bool = False) -> Subject:
@@ -230,19 +250,25 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing, np.array([weight]))
         gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
         learning = [
-            f"{unit.name}.{parameter.name}" for unit in network.units if unit.learns for parameter in unit.parameters
+            f"{unit.name}.{parameter.name}"
+            for unit in network.units
+            if unit.learns
+            for parameter in unit.parameters
+            if parameter.learned
         ]
         moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
         updated, _ = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
         moved_z = plain.forward(network, updated, images)[-1]
         after = plain.judge(network, moved_z, np.array([label]), smoothing, np.array([weight]))
     layers = []
-    for unit, x, y, delta in zip(network.units, [images, *outputs], outputs, deltas, strict=False):
+    tensors = [images, *outputs]
+    for unit, y, delta in zip(network.units, outputs, deltas, strict=True):
         own, slopes, new = (
-            {parameter.name: values[f"{unit.name}.{parameter.name}"] for parameter in unit.parameters}
+            {name: values[full] for name in names_of(unit) if (full := f"{unit.name}.{name}") in values}
             for values in (parameters, gradients, updated)
         )
-        layers.append(Layer(unit, unit.layer.equations(unit.shape), x[0], y[0], delta[0], own, slopes, new))
+        inputs = tuple(tensors[tensor][0] for tensor in unit.inputs)
+        layers.append(Layer(unit, unit.layer.equations(unit.shape), inputs, y[0], delta[0], own, slopes, new))
     return Explanation(
         subject=subject,
         sample=sample,

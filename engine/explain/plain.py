@@ -4,7 +4,7 @@ Nothing is fast here. Arrays have the axes [N, C, H, W]; parameters go by their 
 as :meth:`lenumba.engine.network.network.Network.views` gives them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,9 @@ class Outcome(NamedTuple):
     dz: np.ndarray
 
 
-def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndarray) -> list[np.ndarray]:
+def forward(
+    network: Network, parameters: dict[str, np.ndarray], images: np.ndarray, *, batch: bool = False
+) -> list[np.ndarray]:
     """Run a network forward.
 
     Parameters
@@ -42,18 +44,19 @@ def forward(network: Network, parameters: dict[str, np.ndarray], images: np.ndar
         Arrays by full name, of any floating-point dtype.
     images
         Normalised images [N, C, H, W].
+    batch
+        Whether to compute what training does, where that depends on the batch; else what evaluation does.
 
     Returns
     -------
     outputs
         float64 [N, C, H, W] for each unit. The last is the input of the final activation where the loss computes that.
     """
-    outputs = []
-    x = np.ascontiguousarray(images, np.float64)
+    tensors = [np.ascontiguousarray(images, np.float64)]
     for unit in network.units:
-        x = unit.layer.plain_forward(own(unit, parameters), x)
-        outputs.append(x)
-    return outputs
+        run = unit.layer.batch_forward if batch else unit.layer.plain_forward
+        tensors.append(run(own(unit, parameters), inputs_of(unit, tensors)))
+    return tensors[1:]
 
 
 def backward(
@@ -62,6 +65,8 @@ def backward(
     images: np.ndarray,
     outputs: list[np.ndarray],
     dz: np.ndarray,
+    *,
+    batch: bool = False,
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Run a network backward from dz[N, outputs].
 
@@ -71,14 +76,22 @@ def backward(
         The gradient of every parameter (of frozen layers, too), and for each unit ∂L/∂y, y being its output.
     """
     gradients: dict[str, np.ndarray] = {}
-    deltas: list[np.ndarray] = []
-    inputs = [np.ascontiguousarray(images, np.float64), *outputs]
-    dy = dz.reshape(outputs[-1].shape)
+    tensors = [np.ascontiguousarray(images, np.float64), *outputs]
+    deltas = [np.zeros_like(tensor) for tensor in tensors]
+    deltas[-1] = dz.reshape(outputs[-1].shape)
     for k, unit in reversed(list(enumerate(network.units))):
-        deltas.insert(0, dy)
-        dy, own_gradients = unit.layer.plain_backward(own(unit, parameters), inputs[k], outputs[k], dy)
+        run = unit.layer.batch_backward if batch else unit.layer.plain_backward
+        dx, own_gradients = run(own(unit, parameters), inputs_of(unit, tensors), outputs[k], deltas[k + 1])
+        for tensor, slope in zip(unit.inputs, dx if len(unit.inputs) > 1 else [dx], strict=True):
+            deltas[tensor] = deltas[tensor] + slope
         gradients |= {f"{unit.name}.{name}": gradient for name, gradient in own_gradients.items()}
-    return {name: gradients[name] for name in network.parameters}, deltas
+    return {name: gradients[name] for name in network.parameters if name in gradients}, deltas[1:]
+
+
+def inputs_of(unit: Unit, tensors: list[np.ndarray]) -> Any:
+    """Return what a unit reads of a network's tensors: an array, or a tuple where it takes several."""
+    found = tuple(tensors[tensor] for tensor in unit.inputs)
+    return found if len(found) > 1 else found[0]
 
 
 def judge(
@@ -104,6 +117,8 @@ def loss_and_gradients(
     images: np.ndarray,
     labels: np.ndarray,
     smoothing: float = 0.0,
+    *,
+    batch: bool = False,
 ) -> tuple[float, int, dict[str, np.ndarray]]:
     """Return a batch's mean loss, its number of right answers, and the gradient of every parameter.
 
@@ -112,9 +127,9 @@ def loss_and_gradients(
     images, labels
         Normalised images [N, C, H, W] and their labels [N].
     """
-    outputs = forward(network, parameters, images)
+    outputs = forward(network, parameters, images, batch=batch)
     outcome = judge(network, outputs[-1], labels, smoothing)
-    gradients, _ = backward(network, parameters, images, outputs, outcome.dz)
+    gradients, _ = backward(network, parameters, images, outputs, outcome.dz, batch=batch)
     return outcome.loss, outcome.correct, gradients
 
 

@@ -6,137 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.config.sections import Optimizer
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain import plain
-from lenumba.engine.network.activations import ACTIVATIONS
-from lenumba.engine.network.layers import (
-    LAYERS,
-    Activation,
-    AveragePool,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    MaxPool,
-)
-from lenumba.engine.network.losses import LOSSES
+from lenumba.engine.explain.cases import IMAGES, RATE, SHAPE, SMOOTHING, TOLERANCE, Case
+from lenumba.engine.network.layers import BatchNorm, Dropout
 from lenumba.engine.network.network import Network
-from lenumba.engine.network.optimizers import OPTIMIZERS, make_optimizer
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.executor import Executor
 from lenumba.kernels.program.plan import Tensor
-from lenumba.kernels.program.source import kernels_of
 from lenumba.kernels.reference import moves, steps
+from lenumba.kernels.reference.norm import batch_moments
 from lenumba.kernels.reference.twin import interpreted
-
-IMAGES = 5  # one block of 16 lanes, not filled
-SHAPE = (6, 7, 2)  # height, width, channels
-TOLERANCE = 1e-4  # of a tensor's largest value: sums of at most 10² float32 products are off by 10⁻⁶ of it
-RATE, SMOOTHING = 0.1, 0.1
-EPSILON = 0.1  # large: at 10⁻⁸, what rounding makes of a gradient near 0 would decide the sign of a whole step
-SGD = Optimizer(name="sgd", weight_decay=0.01, momentum=0.9, nesterov=True)
-CLIPPED = Optimizer(name="adam", weight_decay=0.01, epsilon=EPSILON, max_norm=0.1)
-ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsilon=EPSILON, average=0.99)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss.
-
-    `weighted`: whether the losses of the images count differently.
-    """
-
-    name: str
-    layers: tuple[Any, ...]
-    optimizer: Optimizer = SGD
-    singly: bool = False
-    pixels: str = "uint8"
-    loss: str = "auto"
-    weighted: bool = False
-
-    @property
-    def network(self) -> Network:
-        """The network."""
-        batch = IMAGES if self.singly else None
-        return Network(self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss, weighted=self.weighted)
-
-    @property
-    def kernels(self) -> set[str]:
-        """The kernels that it calls."""
-        return kernels_of(self.network.plan(make_optimizer(self.optimizer)))
-
-
-# Together they call every kernel but `augment`, whose random numbers the tests follow: small, as each
-# costs seconds to compile once.
-CASES = (
-    Case(
-        "blocks, softmax, sgd",
-        (
-            Conv(channels=3, kernel_size=3, padding=1, activation="relu"),
-            MaxPool(size=3, stride=2),
-            Dropout(rate=0.25),
-            Conv(channels=2, kernel_size=2, activation="tanh"),
-            AveragePool(size=2, padding=1, count_padding=False),
-            GlobalAveragePool(),
-            Dense(units=5, activation="leaky_relu"),
-            Dense(units=3, activation="softmax"),
-        ),
-    ),
-    Case(
-        "single images, sigmoid, adamw",
-        (
-            Conv(channels=2, kernel_size=3, padding=1, activation="sigmoid"),
-            AveragePool(size=2, stride=1),
-            Conv(channels=3, kernel_size=2, activation="tanh"),
-            MaxPool(size=2, stride=1),
-            GlobalAveragePool(),
-            Dense(units=4, activation="relu"),
-            Dense(units=3, activation="sigmoid"),
-        ),
-        ADAMW,
-        singly=True,
-    ),
-    Case(
-        "blocks of floats, weighted, squared error",
-        (GlobalMaxPool(), Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
-        CLIPPED,
-        pixels="float32",
-        weighted=True,
-    ),
-)
-
-
-def all_cases() -> list[Case]:
-    """Return the cases, and one more for whatever was added to the tables and is in none of them."""
-    known = set().union(*(case.kernels for case in CASES))
-    layers = {layer.kind for case in CASES for layer in case.layers}
-    dense = Dense(units=3)
-    return [
-        *CASES,
-        *(
-            Case(name, (Flatten(), Dense(units=4, activation=name), dense))
-            for name, function in ACTIVATIONS.items()
-            if not function.kernels().keys() <= known
-        ),
-        *(
-            Case(name, (Flatten(), Dense(units=3, activation=loss.fused or "none")), loss=name)
-            for name, loss in LOSSES.items()
-            if not loss.kernels().keys() <= known
-        ),
-        *(
-            Case(name, (Flatten(), dense), Optimizer(name=name, weight_decay=0.01, epsilon=EPSILON))
-            for name, optimizer in OPTIMIZERS.items()
-            if not optimizer.kernels().keys() <= known
-        ),
-        *(
-            Case(name, (Conv(channels=3, kernel_size=3), layer.example(), Flatten(), dense), singly=singly)
-            for name, layer in LAYERS.items()
-            if name not in layers
-            for singly in {False, layer.example().takes_single_images}
-        ),
-    ]
 
 
 @dataclass(frozen=True)
@@ -186,6 +67,7 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
         gradients = step.backward(before, normalized, outputs, labels, smoothing, weights, totals)
         step.update(before, gradients)
         step.evaluation(before, normalized, labels, smoothing, evaluated)
+        step.statistics(before, normalized, outputs)
     return Outcome(case, frozenset(case.kernels), program.cached, step.fault, step.error)
 
 
@@ -212,31 +94,48 @@ class StepCheck:
         calls = [call for step in self.plan.steps if step.name in steps for call in step.calls]
         return list(dict.fromkeys(name for call in calls for name in sorted(call.functions)))
 
+    def passes(self, phase: str, layer: str) -> list[str]:
+        """Return the names of a layer's steps in a pass."""
+        return [step.name for step in self.plan.steps if (step.phase, step.layer) == (phase, layer)]
+
     def evaluation(self, parameters: Any, images: Any, labels: Any, smoothing: float, found: Any) -> None:
         """Compare the outputs and the loss of an evaluation."""
         z = plain.forward(self.network, parameters, images)[-1]
         expected = plain.judge(self.network, z, labels, smoothing)
-        names = [f"{kind}_{unit.name}" for unit in self.network.units for kind in ("forward", "evaluate")]
-        suspects = [*self.kernels(*names), self.network.loss.kernel]
+        suspects = [*self.kernels(*(step.name for step in self.plan.block("evaluation"))), self.network.loss.kernel]
         self.check("an evaluation's output", found[1], expected.outputs, suspects)
         self.check("an evaluation's loss", found[0], expected.loss, suspects)
+
+    def statistics(self, parameters: Any, images: np.ndarray, outputs: list[np.ndarray]) -> None:
+        """Compare what the step made of the running statistics of batch norms."""
+        updated = self.network.views(self.executor.theta)
+        for unit in self.network.units:
+            if isinstance(unit.layer, BatchNorm):
+                found = batch_moments(plain.inputs_of(unit, [images, *outputs]))
+                count = outputs[0].shape[0] * unit.shape[1] * unit.shape[2]
+                unbiased = found[1] * count / (count - 1)
+                for name, moment in (("running_mean", found[0]), ("running_var", unbiased)):
+                    before = parameters[f"{unit.name}.{name}"]
+                    expected = before + unit.layer.momentum * (moment - before)
+                    what = f"the {name} of {unit.name}"
+                    self.check(what, updated[f"{unit.name}.{name}"], expected, ["norm_sums", "norm_forward"])
 
     def forward(self, parameters: Any, images: np.ndarray) -> list[np.ndarray]:
         """Compare what each layer computed while training; return the twins' float64 [N, C, H, W]."""
         layout, work = self.network.layout, self.executor.memory[0]
         outputs: list[np.ndarray] = []
         self.masks: dict[int, np.ndarray] = {}
-        x = images
         suspects = self.kernels("pack_images")
         for k, unit in enumerate(self.network.units):
+            inputs = plain.inputs_of(unit, [images, *outputs])
             if isinstance(unit.layer, Dropout):
                 tensor = Tensor(*unit.shape, start=layout.scratches[k])
                 self.masks[k] = values(work, tensor, IMAGES)
-                x = moves.dropout_forward(x, self.masks[k])
+                x = moves.dropout_forward(inputs, self.masks[k])
             else:
-                x = unit.layer.plain_forward(plain.own(unit, parameters), x)
+                x = unit.layer.batch_forward(plain.own(unit, parameters), inputs)
             outputs.append(x)
-            suspects += self.kernels(f"forward_{unit.name}")
+            suspects += self.kernels(*self.passes("forward", unit.name))
             tensor = layout.tensors[k + 1]
             if all(later.start != tensor.start for later in layout.tensors[k + 2 :]):  # else it is overwritten
                 kept = IMAGES if tensor.unit > 1 else 1  # of single images, the last one is still there
@@ -257,15 +156,20 @@ class StepCheck:
         self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)
         gradients: dict[str, np.ndarray] = {}
         self.suspects: dict[str, list[str]] = {}
-        inputs, dy = [images, *outputs], outcome.dz.reshape(outputs[-1].shape)
+        tensors = [images, *outputs]
+        deltas = [np.zeros_like(tensor) for tensor in tensors]
+        deltas[-1] = outcome.dz.reshape(outputs[-1].shape)
         for k, unit in reversed(list(enumerate(self.network.units))):
-            mine = self.kernels(f"backward_{unit.name}")
+            mine = self.kernels(*self.passes("backward", unit.name))
             here: dict[str, np.ndarray] = {}
+            dy = deltas[k + 1]
             if k in self.masks:
-                dy = moves.dropout_backward(dy, self.masks[k])
+                dx = moves.dropout_backward(dy, self.masks[k])
             else:
                 own = plain.own(unit, parameters)
-                dy, here = unit.layer.plain_backward(own, inputs[k], outputs[k], dy)
+                dx, here = unit.layer.batch_backward(own, plain.inputs_of(unit, tensors), outputs[k], dy)
+            for tensor, slope in zip(unit.inputs, dx if len(unit.inputs) > 1 else [dx], strict=True):
+                deltas[tensor] = deltas[tensor] + slope
             for name, gradient in here.items():
                 gradients[f"{unit.name}.{name}"], self.suspects[f"{unit.name}.{name}"] = gradient, above + mine
             above = mine if here else above + mine
@@ -285,6 +189,8 @@ class StepCheck:
                 )
         averages = self.network.views(self.executor.judged)
         for name, view in self.network.views(self.executor.theta).items():
+            if not self.network.parameters[name].learned:
+                continue
             self.check(f"the updated {name}", view, updated[name], [self.plan.updates[0].kernel])
             if self.executor.optimizer.average:
                 average = np.zeros(view.size)

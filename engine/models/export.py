@@ -15,10 +15,11 @@ from lenumba.engine.common.files import check_new_file, durable
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.download import SOURCES, cache_folder
 from lenumba.engine.models.model import Model
+from lenumba.engine.network.layers.base import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.tensor_file import checksum
 from lenumba.engine.runs.trained import Trained, read_trained
-from lenumba.engine.training.executor import planar
+from lenumba.engine.training.buffers import planar
 
 FORMATS = ("onnx", "safetensors", "npz")
 INSTALL = "install it with: pip install 'lenumba[export]'"
@@ -122,11 +123,6 @@ def export_kind(kind: str | None, out: Path | None) -> str:
 
 
 # ----------------------------------------------------------------------------------------- names and plain tensors
-
-
-def torch_name(name: str) -> str:
-    """Return what PyTorch calls a parameter: ``conv1.weight`` for ``conv1.kernel``."""
-    return f"{name.removesuffix('.kernel')}.weight" if name.endswith(".kernel") else name
 
 
 def torch_tensors(network: Network, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

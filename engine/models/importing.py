@@ -20,7 +20,7 @@ from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.npz import read_weights
 from lenumba.engine.data.selection import load_data, pixel_statistics, split, stated_classes
-from lenumba.engine.models.export import torch_name
+from lenumba.engine.network.layers.base import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.checkpoint import Checkpoint, make_checkpoints, make_state, read_state
@@ -29,6 +29,7 @@ from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network, stated_shape
 
 FACTS = ("mean", "std", "class_names")
+LEAVES = ("weight", "bias", "running_mean", "running_var")
 SHOWN = 20  # misfits that are listed; a foreign file may have thousands of tensors
 
 
@@ -119,7 +120,9 @@ def read_content(file: Path) -> Content:
 
 def read_npz_content(file: Path) -> Content:
     """Read an npz file: float arrays with a layer's name and kernel, weight or bias; and mean and std."""
-    arrays = read_weights(file, r"(?:[A-Za-z_]\w*(?:\.\w+)*\.(?:kernel|weight|bias)|mean|std)", ignored=FACTS)
+    arrays = read_weights(
+        file, r"(?:[A-Za-z_]\w*(?:\.\w+)*\.(?:kernel|weight|bias|running_mean|running_var)|mean|std)", ignored=FACTS
+    )
     facts: dict[str, Any] = {name: arrays.pop(name).tolist() for name in ("mean", "std") if name in arrays}
     return Content(arrays, facts)
 
@@ -229,17 +232,18 @@ def match_by_shape(tensors: Mapping[str, np.ndarray], network: Network) -> dict[
         for module, candidate in zip(modules, candidates, strict=True):
             for name in network.parameters:
                 if module_of(name) == module:
-                    leaves = ("bias",) if name.endswith(".bias") else ("weight", "kernel")
+                    leaf = torch_name(name).rpartition(".")[2]
+                    leaves = ("weight", "kernel") if leaf == "weight" else (leaf,)
                     found[name] = next(source for leaf in leaves if (source := f"{candidate}.{leaf}") in tensors)
     return {name: found[name] for name in network.parameters}
 
 
 def by_signature(shapes: Mapping[str, tuple[int, ...]]) -> dict[tuple, list[str]] | None:
-    """Group modules by the shapes of their tensors; None where a tensor is neither weight nor bias."""
+    """Group modules by the shapes of their tensors; None where a tensor is none of LEAVES."""
     modules: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         leaf = torch_name(name).rpartition(".")[2]
-        if "." not in name or leaf not in ("weight", "bias"):
+        if "." not in name or leaf not in LEAVES:
             return None
         modules.setdefault(module_of(name), {})[leaf] = shape
     groups: dict[tuple, list[str]] = {}

@@ -16,7 +16,8 @@ from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.trained import read_trained
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.executor import Executor
 
 MAX_THREADS = 1024
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.layers.base import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.tables import Operator
 
@@ -15,8 +16,12 @@ OPSET, IR_VERSION = 13, 7  # the oldest with today's Softmax, so that old runtim
 Arrays = Mapping[str, np.ndarray]
 
 
-def list_operators(network: Network, weights: Arrays, normalization: Normalization) -> list[tuple[str, Operator]]:
-    """Return the graph's operators in order, each with its name; those of layers have the layers' names.
+def list_operators(
+    network: Network, weights: Arrays, normalization: Normalization
+) -> list[tuple[str, Operator, list[str], str]]:
+    """Return the graph's operators in order: name, operator, names of the data that go in, name of what comes out.
+
+    Those of layers have the layers' names.
 
     Parameters
     ----------
@@ -28,20 +33,35 @@ def list_operators(network: Network, weights: Arrays, normalization: Normalizati
         value.astype(np.float32).reshape(1, -1, 1, 1) for value in (normalization.scale, normalization.shift)
     )
     found = [
-        ("images.scaled", Operator("Mul", constants={"scale": scale})),
-        ("images.normalized", Operator("Add", constants={"shift": shift})),
+        ("images.scaled", Operator("Mul", constants={"scale": scale}), ["images"], "images.scaled.output"),
+        ("images.normalized", Operator("Add", constants={"shift": shift}), ["images.scaled.output"], "images.output"),
     ]
-    flat = False
+    flatten = Operator("Flatten", {"axis": 1})
+    ends, flat = ["images.output"], [False]  # of each tensor: the value that it is, and whether it has two axes
     for unit in network.units:
-        own = {name: weights[f"{unit.name}.{name}"] for name in ("weight", "bias") if f"{unit.name}.{name}" in weights}
+        values, is_flat = [ends[tensor] for tensor in unit.inputs], any(flat[tensor] for tensor in unit.inputs)
+        names = [torch_name(parameter.name) for parameter in unit.parameters]
+        own = {name: weights[f"{unit.name}.{name}"] for name in names}
         for number, operator in enumerate(unit.layer.operators(unit.shape, own)):
-            if operator.kind == "Gemm" and not flat:  # 1×1 maps need no 'flatten' here, but ONNX wants two axes
-                found.append((f"{unit.name}.flatten", Operator("Flatten", {"axis": 1})))
-            flat = flat or operator.kind in ("Flatten", "Gemm")
-            found.append((f"{unit.name}.{operator.kind.lower()}" if number else unit.name, operator))
-    if not flat:
-        found.append(("logits.flatten", Operator("Flatten", {"axis": 1})))
-    return found
+            if operator.kind == "Gemm" and not is_flat:  # 1×1 maps need no 'flatten' here, but ONNX wants two axes
+                found.append((f"{unit.name}.flatten", flatten, values, f"{unit.name}.flat"))
+                values = [f"{unit.name}.flat"]
+            is_flat = is_flat or operator.kind in ("Flatten", "Gemm")
+            found.append(
+                (
+                    f"{unit.name}.{operator.kind.lower()}" if number else unit.name,
+                    operator,
+                    values,
+                    f"{unit.name}.output{number or ''}",
+                )
+            )
+            values = [found[-1][3]]
+        ends.append(values[0])
+        flat.append(is_flat)
+    if not flat[-1]:
+        found.append(("logits.flatten", flatten, [ends[-1]], "logits"))
+    name, operator, values, _ = found.pop()
+    return [*found, (name, operator, values, "logits")]
 
 
 def onnx_model(
@@ -60,16 +80,15 @@ def onnx_model(
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes, constants, value = [], [], "images"
-    operators = list_operators(network, weights, normalization)
-    for number, (name, operator) in enumerate(operators):
-        inputs = [value]
-        for constant, array in operator.constants.items():
-            inputs.append(f"{name}.{constant}")
-            constants.append(numpy_helper.from_array(np.ascontiguousarray(array), inputs[-1]))
-        # A dot keeps the values' names apart from any layer's.
-        value = "logits" if number == len(operators) - 1 else f"{name}.output"
-        nodes.append(helper.make_node(operator.kind, inputs, [value], name=name, **operator.attributes))
+    nodes, constants = [], []
+    # A dot keeps the values' names apart from any layer's.
+    for name, operator, values, output in list_operators(network, weights, normalization):
+        inputs = [*values, *(f"{name}.{constant}" for constant in operator.constants)]
+        constants += [
+            numpy_helper.from_array(np.ascontiguousarray(array), f"{name}.{constant}")
+            for constant, array in operator.constants.items()
+        ]
+        nodes.append(helper.make_node(operator.kind, inputs, [output], name=name, **operator.attributes))
     last = ACTIVATIONS[network.loss.fused or "none"].onnx
     nodes.append(
         helper.make_node(last.kind, ["logits"], ["probabilities"], name="outputs.probabilities", **last.attributes)

@@ -2,60 +2,25 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.network.augmentation import Augment, Distortion
-from lenumba.engine.network.ends import image_steps, loss_step
-from lenumba.engine.network.fusion import fused
-from lenumba.engine.network.layers import Activation, LayerBase, Node, Parameter, Shape, activation_of
+from lenumba.engine.network.layers import Parameter, Shape, activation_of
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.network.losses import Loss, loss_for
 from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.network.planning import make_plan
+from lenumba.engine.network.units import Assembly, LayerError, Unit
 from lenumba.kernels.compile.native import Native, Source, get_program
-from lenumba.kernels.compile.target import vector_registers
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.plan import Place, Plan, Step, shape_text
+from lenumba.kernels.program.plan import Place, Plan
 from lenumba.kernels.program.source import program_source
 
+MAX_SHARDS = 64
+SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 SMALL_BATCH = 8  # up to here 16 lanes of pixels beat 16 lanes of images, on two threads
-
-
-class LayerError(ValueError):
-    """A layer that cannot follow the ones before it; `index` is its number in the configuration."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One computing layer: `shape` is its input's, `index` its number in the configuration."""
-
-    name: str
-    index: int
-    layer: LayerBase
-    shape: Shape
-    output: Shape
-    parameters: tuple[Parameter, ...]
-
-    @property
-    def parameter_count(self) -> int:
-        """Number of trainable and frozen parameters."""
-        return sum(int(np.prod(parameter.shape)) for parameter in self.parameters)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of one image's forward pass."""
-        return self.layer.multiply_adds(self.shape)
-
-    @property
-    def learns(self) -> bool:
-        """Whether it has parameters that training changes."""
-        return bool(self.parameters) and getattr(self.layer, "trainable", True)
 
 
 class Network:
@@ -111,7 +76,7 @@ class Network:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
         except ValueError as error:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
-        self.units = list_units(layers, self.input_shape, self.loss)
+        self.units = Assembly(layers, self.input_shape, self.loss).units
         if not self.units:
             raise LayerError(len(layers) - 1, "expected a layer before the loss, found none; put 'dense' before this")
         self.offsets, self.size = parameter_offsets(self.units)
@@ -120,6 +85,8 @@ class Network:
         self.unit = 1 if singly and all(unit.layer.takes_single_images for unit in self.units) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
+        if any(len(unit.inputs) > 1 for unit in self.units):
+            _ = self.layout  # raises where branches want other margins around the same tensor
 
     @property
     def outputs(self) -> int:
@@ -128,13 +95,45 @@ class Network:
 
     @property
     def parameter_count(self) -> int:
-        """Number of parameters of all layers."""
+        """Number of parameters of all layers, frozen ones and running statistics included."""
         return sum(unit.parameter_count for unit in self.units)
+
+    @property
+    def trainable_count(self) -> int:
+        """Number of the parameters that training changes by their gradient."""
+        return sum(unit.trainable_count for unit in self.units)
+
+    @functools.cached_property
+    def sees_batch(self) -> bool:
+        """Whether what training does to an image depends on the others of its batch."""
+        return any(unit.layer.sees_batch for unit in self.units)
+
+    @property
+    def sees_single_values(self) -> bool:
+        """Whether a statistic of a batch is taken over a single value of each image."""
+        return any(unit.layer.sees_batch and unit.shape[1:] == (1, 1) for unit in self.units)
+
+    @functools.cached_property
+    def folded(self) -> dict[int, Unit]:
+        """The norms whose work evaluation leaves to the weights before them, by the number of the unit before."""
+        return {
+            norm.inputs[0] - 1: norm
+            for norm in self.units
+            if norm.layer.kind == "batch_norm"
+            and norm.inputs[0]
+            and "kernel" in {parameter.name for parameter in self.units[norm.inputs[0] - 1].parameters}
+            and sum(norm.inputs[0] in unit.inputs for unit in self.units) == 1
+        }
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one image's forward pass."""
         return sum(unit.multiply_adds for unit in self.units)
+
+    @property
+    def max_shards(self) -> int:
+        """How many shards a batch is cut into at most: never a function of the threads."""
+        return int(np.clip(SHARD_MEMORY // (4 * self.size), 4, MAX_SHARDS))
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -158,7 +157,7 @@ class Network:
         flat = np.zeros(self.size, np.float32)
         views = self.views(flat)
         for unit in self.units:
-            if unit.learns:
+            if unit.learns and f"{unit.name}.kernel" in views:
                 views[f"{unit.name}.kernel"][...] = 1
         return flat.reshape(-1, LANES).max(axis=1)
 
@@ -180,56 +179,28 @@ class Network:
     @functools.cached_property
     def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
-        return Layout(
-            [unit.layer for unit in self.units],
-            [self.input_shape, *(unit.output for unit in self.units)],
-            self.unit,
-            self.distortion,
-        )
+        return Layout(self.units, self.input_shape, self.unit, self.distortion)
+
+    def evaluated(self, theta: np.ndarray) -> np.ndarray:
+        """Return float32 [size] parameters as evaluation takes them: every folded norm lies in the weights before it.
+
+        The bias of those is the norm's: a layer before a norm may have none.
+        """
+        flat = theta.copy()
+        views = self.views(flat)
+        for number, norm in self.folded.items():
+            before, own = self.units[number].name, norm.name
+            variance, epsilon = views[f"{own}.running_var"].astype(np.float64), norm.layer.epsilon  # type: ignore[attr-defined]
+            scale = views[f"{own}.weight"] / np.sqrt(variance + epsilon)
+            kernel = views[f"{before}.kernel"]
+            kernel[...] = kernel * scale.reshape(-1, *[1] * (kernel.ndim - 1))
+            bias = views.get(f"{before}.bias", 0.0)
+            views[f"{own}.bias"][...] += (bias - views[f"{own}.running_mean"]) * scale
+        return flat
 
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""
-        layout, registers = self.layout, vector_registers()
-        names = ["image", *(f"{unit.name}_y" for unit in self.units)]
-        tensors = [replace(tensor, name=name) for tensor, name in zip(layout.tensors, names, strict=True)]
-        gradients = [
-            replace(tensor, name=f"{unit.name}_dy")
-            for tensor, unit in zip(layout.gradients[1:], self.units, strict=True)
-        ]
-        lowest = min((k for k, unit in enumerate(self.units) if unit.learns), default=len(self.units))
-        forward: list[Step] = []
-        backward: list[Step] = []
-        for k, unit in enumerate(self.units):
-            node = Node(
-                x=tensors[k],
-                y=tensors[k + 1],
-                dx=gradients[k - 1] if k > lowest else None,
-                dy=gradients[k],
-                parameters=self.places(unit, "theta"),
-                gradients=self.places(unit, "gradient"),
-                scratch=Place("work", layout.scratches[k], f"{unit.name}_scratch"),
-                registers=registers,
-                number=k,
-            )
-            forward += forward_steps(unit, node)
-            if k >= lowest and (calls := unit.layer.backward(node)):
-                text = f"{shape_text(*unit.shape)} ← {shape_text(*unit.output)}"
-                backward.insert(0, Step(f"backward_{unit.name}", text, calls, "training", unit.name, "backward"))
-        images = image_steps(layout, tensors[0], self.pixels, self.weighted)
-        loss = loss_step(layout, self.loss, tensors[-1], gradients[-1])
-        return Plan(
-            name="network",  # not the recipe's: equal networks share their machine code
-            title=f"A network of {self.parameter_count} parameters: {shape_text(*self.input_shape)} → "
-            + " → ".join(shape_text(*unit.output) for unit in self.units if unit.parameters),
-            steps=[*images, *fused(forward), loss, *fused(backward)],
-            updates=optimizer.calls(self.size),
-            output=layout.output,
-            width=self.outputs,
-            gradient_size=self.size,
-            unit=self.unit,
-            pixels=self.pixels,
-            clips=optimizer.max_norm is not None,
-        )
+        return make_plan(self, optimizer)
 
     def places(self, unit: Unit, buffer: str) -> dict[str, Place]:
         """Return where a unit's parameters lie in a buffer that is laid out as they are."""
@@ -252,52 +223,6 @@ class Network:
     def compile(self, optimizer: Optimizer, progress: Any = None) -> Native:
         """Return the compiled program, from the cache or newly compiled (`progress`: see get_program)."""
         return get_program(self.source(optimizer), progress)
-
-
-def forward_steps(unit: Unit, node: Node) -> list[Step]:
-    """Return a layer's forward pass: one step, or one for training and one for evaluation, leaving out empty ones."""
-    training, evaluation = unit.layer.forward(node), unit.layer.evaluate(node)
-    text = f"{shape_text(*unit.shape)} → {shape_text(*unit.output)}"
-    step = Step(f"forward_{unit.name}", text, training, layer=unit.name, phase="forward")
-    steps = [step]
-    if training != evaluation:
-        other = replace(step, name=f"evaluate_{unit.name}", calls=evaluation, only="evaluation")
-        steps = [replace(step, only="training"), other]
-    return [step for step in steps if step.calls]
-
-
-def list_units(layers: Sequence[Any], shape: Shape, loss: Loss) -> list[Unit]:
-    """Infer shapes, name the layers and give each activation a unit of its own."""
-    units: list[Unit] = []
-    counts: dict[str, int] = {}
-    flat = False
-    for index, layer in enumerate(layers):
-        counts[layer.stem] = counts.get(layer.stem, 0) + 1
-        name = getattr(layer, "name", None) or f"{layer.stem}{counts[layer.stem]}"
-        if flat and not layer.takes_flat:
-            raise LayerError(index, f"{layer.type} cannot follow a flat layer; put it before 'flatten'")
-        function = activation_of(layer)
-        idle = function == "none" or (index == len(layers) - 1 and function == loss.fused)
-        if not (isinstance(layer, Activation) and idle):
-            units.append(make_unit(name, index, layer, shape))
-            shape = units[-1].output
-        if not (isinstance(layer, Activation) or idle):
-            units.append(make_unit(f"{name}_{function}", index, Activation(function=function), shape))
-        flat = flat or layer.gives_flat
-    names = [unit.name for unit in units]
-    for unit in units:
-        if names.count(unit.name) > 1:
-            raise LayerError(unit.index, f"the name '{unit.name}' is taken by another layer; choose another")
-    return units
-
-
-def make_unit(name: str, index: int, layer: LayerBase, shape: Shape) -> Unit:
-    """Return the unit of a layer, or raise LayerError where it does not fit its input."""
-    try:
-        output = layer.output_shape(shape)
-    except ValueError as error:
-        raise LayerError(index, str(error)) from None
-    return Unit(name, index, layer, shape, output, tuple(layer.parameters(shape)))
 
 
 def parameter_offsets(units: Sequence[Unit]) -> tuple[dict[str, int], int]:

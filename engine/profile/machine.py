@@ -12,7 +12,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.host import available_threads, cpu_name
-from lenumba.engine.training.executor import aligned
+from lenumba.engine.training.buffers import aligned
 from lenumba.kernels.compile import native, target
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.measure import peaks

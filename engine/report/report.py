@@ -145,6 +145,7 @@ def describe_network(model: Model) -> dict[str, Any]:
                 "kind": layer.kind,
                 "shape": list(unit.shape),
                 "output": list(unit.output),
+                "inputs": list(unit.inputs),
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
                 "trainable": unit.learns,
                 "margins": list(layer.margins(unit.shape)),

@@ -29,7 +29,7 @@ def build_network(
             augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
         )  # fmt: skip
     except LayerError as error:
-        raise loaded.error(f"network.layers.{error.index}", str(error)) from None
+        raise loaded.error(f"network.layers.{error.path}", str(error)) from None
 
 
 def stated_shape(config: Config) -> tuple[int, int, int] | None:
@@ -68,6 +68,8 @@ def check_network(
     network = build_network(loaded, shape, pixels, weighted=weighted)
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
+    if network.sees_batch and config.data.batch_size == 1:
+        raise loaded.error("data.batch_size", "expected at least 2 for batch norm, found 1: one image has no variance")
     return network
 
 
@@ -102,8 +104,15 @@ def check_training(
     network = check_network(loaded, dataset.image_shape, dataset.classes, pixels, weighted=weighted)
     check_trainable(loaded, network)
     check_class_weight(loaded, dataset.class_names)
+    config = loaded.config
     train, validation = split(loaded, dataset) if indices is None else (indices, np.empty(0, np.int64))
     check_counts(loaded, dataset.name, len(train), len(validation))
+    if network.sees_single_values and len(train) % config.data.batch_size == 1:
+        raise loaded.error(
+            "data.batch_size",
+            f"the last batch of {len(train)} images would be a single one, which has no variance for batch norm; "
+            f"choose another than {config.data.batch_size}",
+        )
     return network, train, validation
 
 

@@ -12,36 +12,17 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.training.buffers import address, aligned
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
 from lenumba.kernels.constants import CONTROL_SIZE, HYPER_COLUMNS, LANES, PROGRESS, STOP
 from lenumba.kernels.program.arguments import Run
 
-MAX_SHARDS = 64
-SHARD_MEMORY = 64 << 20  # bytes for all shards' gradients together
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
 IMAGES, LABELS, COUNT = (Run._fields.index(name) for name in ("images", "labels", "count"))
 SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 200 µs: waking another thread would not shorten it
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
-
-
-def address(array: np.ndarray) -> int:
-    """Return where an array's data begin."""
-    return array.__array_interface__["data"][0]  # half the time of array.ctypes.data, which counts for one image
-
-
-def aligned(size: int, dtype: type = np.float32) -> np.ndarray:
-    """Return zeros [size] that start at a 128-byte boundary (NumPy alone guarantees 16)."""
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(size * itemsize + 128, np.uint8)
-    start = -address(raw) % 128
-    return raw[start : start + size * itemsize].view(dtype)
-
-
-def shard_limit(network: Network) -> int:
-    """Return how many shards a batch is cut into at most: a function of the network alone, never of the threads."""
-    return int(np.clip(SHARD_MEMORY // (4 * network.size), 4, MAX_SHARDS))
 
 
 def mean_loss(results: np.ndarray, count: int) -> float:
@@ -61,7 +42,7 @@ class Request:
         self.order = aligned(size, np.int64)
         self.results = aligned(2 * size, np.float64)
         self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
-        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs}
+        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs, "theta": executor.evaluated}
         self.arguments = list(executor.arguments(0, 1, {"training": 0, **buffers}))
 
     def read(self, images: np.ndarray, labels: np.ndarray) -> None:
@@ -109,7 +90,7 @@ class Executor:
         self.judged = self.state[-network.size :] if optimizer.average else self.theta
         self.decay = aligned(network.size // LANES)
         self.decay[:] = network.decay_mask()
-        self.max_shards = shard_limit(network)
+        self.max_shards = network.max_shards
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
         self.done = 0
@@ -117,18 +98,31 @@ class Executor:
         self.shift = aligned(network.input_shape[0])
         self.normalize(normalization)
         self.multiply_adds = network.multiply_adds  # once, as it takes longer than a small network
-        self.memory = [aligned(network.layout.size + spare) for _ in range(threads)]
-        for work in self.memory:
-            network.layout.fill(work[: network.layout.size])
-        self.works = [address(work) for work in self.memory]
+        self.spare = spare
+        self.evaluated = aligned(network.size) if network.folded else self.theta
+        self.folded_from = np.full(network.size if network.folded else 0, np.nan, np.float32)
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
         fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
         addresses = {name: address(array) for name, array in fixed.items()}
         self.template = Run(*[0] * len(Run._fields))._replace(
             **addresses, max_shards=self.max_shards, smoothing=smoothing
         )
+        self.provide(threads)
         self.workers = Workers(program)
         self.evaluating = threading.Lock()
+
+    def provide(self, count: int) -> None:
+        """Have memory for `count` workers, or for as many blocks of a batch where these wait for one another."""
+        size = self.network.layout.size + self.spare
+        if self.network.sees_batch:
+            memory = aligned(count * size)
+            self.memory = [memory[k * size : (k + 1) * size] for k in range(count)]
+        else:
+            self.memory = [aligned(size) for _ in range(count)]
+        for work in self.memory:
+            self.network.layout.fill(work[: self.network.layout.size])
+        self.works = [address(work) for work in self.memory]
+        self.template = self.template._replace(blocks=self.works[0], stride=size)
         self.request = Request(self, LANES)
 
     def normalize(self, normalization: Normalization) -> None:
@@ -187,6 +181,9 @@ class Executor:
         batches = -(-len(order) // batch_size)
         last_batch = batches if last_batch is None else last_batch
         shards = min(-(-batch_size // self.network.unit), self.max_shards)
+        blocks = -(-batch_size // self.network.unit)
+        if self.network.sees_batch and len(self.memory) < blocks:
+            self.provide(blocks)
         if len(self.gradients) < shards * self.network.size:
             self.gradients = aligned(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
@@ -222,6 +219,9 @@ class Executor:
         blocks = -(-count // unit)
         work = blocks * unit * self.multiply_adds
         with self.evaluating:
+            if len(self.folded_from) and not np.array_equal(self.folded_from, self.theta):
+                self.folded_from[:] = self.theta
+                self.evaluated[:] = self.network.evaluated(self.theta)
             if blocks == 1 or work < SHORT_CALL:
                 return self._answer(images, labels, order)
             results = aligned(2 * blocks, np.float64)
@@ -229,6 +229,7 @@ class Executor:
             self._run(
                 min(self.threads, blocks), lambda: None, work < BRIEF_CALL,
                 training=0, images=images, labels=labels, order=order, count=count, results=results, outputs=outputs,
+                theta=self.evaluated,
             )  # fmt: skip
             return mean_loss(results, count), outputs
 
@@ -308,12 +309,3 @@ class Executor:
                         job.wait(1.0)
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
-
-
-def planar(images: np.ndarray) -> np.ndarray:
-    """Return a copy [N, C, H, W] of [N, H, W, C] with 16 more readable values behind it, as `pack` needs."""
-    planes = images.transpose(0, 3, 1, 2)
-    memory = np.zeros(planes.size + LANES, images.dtype)
-    copy = memory[: planes.size].reshape(planes.shape)
-    copy[...] = planes
-    return copy

@@ -10,7 +10,6 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
-from lenumba.engine.training.executor import shard_limit
 from lenumba.kernels.compile.native import is_cached
 
 MB = 1_000_000
@@ -40,7 +39,7 @@ def training_needs(
         and Numba with all that it makes where the program is not cached.
     """
     size = 4 * network.size
-    shards = min(-(-batch_size // network.unit), shard_limit(network))
+    shards = min(-(-batch_size // network.unit), network.max_shards)
     images, evaluated = len(dataset.train_labels) + len(dataset.test_labels), max(validation, len(dataset.test_labels))
     outputs = evaluated * (4 * network.outputs + 8) + 16 * (evaluated // network.unit)
     # theta, best, decay and the state stay. Drawing the largest tensor takes float64 temporaries of it; writing a
@@ -54,7 +53,7 @@ def training_needs(
     return {
         # Counted, as nobody looks at the test images before the end; four arrays of int64 order an epoch.
         "data": images * math.prod(dataset.image_shape) + 4 * 8 * len(dataset.train_labels) + outputs,
-        "buffers": 4 * network.layout.size * threads,
+        "buffers": 4 * network.layout.size * max(threads, -(-batch_size // network.unit) if network.sees_batch else 0),
         "parameters": held + shards * size + copies,
         "program": LLVM + compiling,
     }

@@ -19,8 +19,9 @@ from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import check_training, network_notes
-from lenumba.engine.training.executor import Executor, planar
+from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
 

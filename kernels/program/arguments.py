@@ -35,6 +35,9 @@ class Run(NamedTuple):
         float32 [vectors] and [batches, HYPER_COLUMNS]: where weight decay applies, and each step's hyperparameters.
     work
         float32: this worker's own memory, laid out as the program's names say.
+    blocks, stride
+        float32: the memory of a batch's blocks, each laid out so, and how many floats lie between two of them; for
+        programs in which blocks wait for one another.
     results
         float64: summed loss and right answers, 8 numbers a shard (training), or 2 a block (evaluation); behind the
         shards' there is room for [vectors] sums of squares where gradients are clipped.
@@ -60,6 +63,8 @@ class Run(NamedTuple):
     scale: Floats
     shift: Floats
     work: Floats
+    blocks: Floats
+    stride: Whole
     theta: Floats
     state: Floats
     gradients: Floats
@@ -75,6 +80,8 @@ class Run(NamedTuple):
 # What differs from block to block, beside the run: the place in the epoch of its first image and how many there are,
 # its shard's gradient and result, and what its loss is multiplied by.
 BLOCK = {"first": "i64", "count": "i64", "gradient": "f32*", "result": "f64*", "weight": "f64"}
+# And where blocks wait for one another: the block's number in its batch, and the batch's images.
+SEGMENT = {"block": "i64", "batch": "i64"}
 UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
 
 

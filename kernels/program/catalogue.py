@@ -42,6 +42,8 @@ class Kernel:
         Of one call, per lane (image), as a function of the call's shapes.
     shared, own
         Bytes that all calls of a step have in common, and those of one call's part, as functions of its shapes.
+    meets
+        Whether it reads what all other blocks of the batch have left: all must have come so far.
     """
 
     module: str
@@ -49,6 +51,7 @@ class Kernel:
     multiply_adds: Count = nothing
     shared: Count = nothing
     own: Count = nothing
+    meets: bool = False
 
     @property
     def home(self) -> str:
@@ -155,6 +158,31 @@ CATALOGUE: dict[str, Kernel] = {
         shared=lambda s: VECTOR * s["C"] * s["X_PLANE"] * (1 if s["FIRST"] else 2) + WEIGHT * s["M"] * filter_size(s),
         own=lambda s: VECTOR * s["M"] * s["OH"] * columns(s),
     ),
+    "grouped_conv_forward": Kernel(
+        ".grouped",
+        ".layers.conv_forward",
+        multiply_adds=lambda s: s["GROUPS"] * maps(s) * columns(s) * s["OH"] * filter_size(s),
+        shared=lambda s: VECTOR * s["GROUPS"] * s["C"] * s["X_PLANE"],
+        own=lambda s: s["GROUPS"] * (VECTOR * maps(s) * columns(s) * s["OH"] + WEIGHT * maps(s) * filter_size(s)),
+    ),
+    "grouped_conv_weight_gradient": Kernel(
+        ".grouped",
+        ".layers.conv_weight_gradient",
+        multiply_adds=lambda s: (
+            s["GROUPS"] * maps(s) * filter_size(s) // s["KW"] * (s["V_TO"] - s["V_FROM"]) * s["OH"] * s["OW"]
+        ),
+        shared=lambda s: VECTOR * s["GROUPS"] * s["C"] * s["X_PLANE"],
+        own=lambda s: s["GROUPS"] * maps(s) * (VECTOR * s["OH"] * s["OW"] + 2 * WEIGHT * filter_size(s)),
+    ),
+    "grouped_conv_input_gradient": Kernel(
+        ".grouped",
+        ".layers.conv_input_gradient",
+        multiply_adds=lambda s: (
+            s["GROUPS"] * s["M"] * s["OH"] * s["KH"] * s["KW"] * columns(s) * (s["C_TO"] - s["C_FROM"])
+        ),
+        shared=lambda s: VECTOR * s["GROUPS"] * s["C"] * s["X_PLANE"] * (1 if s["FIRST"] else 2),
+        own=lambda s: s["GROUPS"] * (VECTOR * s["M"] * s["OH"] * columns(s) + WEIGHT * s["M"] * filter_size(s)),
+    ),
     "dense_forward": Kernel(
         ".dense",
         ".layers.dense_forward",
@@ -220,6 +248,12 @@ CATALOGUE: dict[str, Kernel] = {
     "copy": Kernel(".dropout", ".moves.copy", own=elementwise(2)),
     "activation_forward": Kernel(".activation", ".steps.activation_forward", own=elementwise(2)),
     "activation_backward": Kernel(".activation", ".steps.activation_backward", own=elementwise(3)),
+    "norm_sums": Kernel(".norm", ".norm.norm_forward", own=elementwise(1)),
+    "norm_forward": Kernel(".norm", ".norm.norm_forward", own=elementwise(2), meets=True),
+    "norm_evaluate": Kernel(".norm", ".norm.norm_evaluate", own=elementwise(2)),
+    "norm_backward_sums": Kernel(".norm", ".norm.norm_backward", own=elementwise(3)),
+    "norm_backward": Kernel(".norm", ".norm.norm_backward", own=elementwise(4), meets=True),
+    "add": Kernel(".norm", ".moves.add", own=elementwise(3)),
     "add_shards": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
     "clip_gradient": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),
     "average_weights": Kernel(".update", ".steps.average_weights", own=lambda s: WEIGHT * 3 * s["SIZE"]),

@@ -5,13 +5,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from itertools import groupby, pairwise
+from typing import Literal, TypeAlias
 
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.arguments import BLOCK, UPDATE_ARGUMENTS, Run
-from lenumba.kernels.program.catalogue import signature
+from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, Run
+from lenumba.kernels.program.catalogue import find_kernel, signature
 
-VARIABLES = {*Run._fields, *BLOCK, *UPDATE_ARGUMENTS}
+VARIABLES = {*Run._fields, *BLOCK, *SEGMENT, *UPDATE_ARGUMENTS}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Place:
 class Tensor:
     """Activations f32[channels, height, width, unit] with margins (padding), in the buffer `work`.
 
-    `unit` is 16, a block of images, or 1, a single image; `start` counts floats, `row` and `plane` count values.
+    `unit` is 16, a block of images, or 1, a single image; `start` counts floats, `row` and `plane` count values. Of the
+    margins, `spare` (top, left, bottom, right) are there for another layer that reads the same tensor.
     """
 
     channels: int
@@ -53,6 +55,7 @@ class Tensor:
     start: int = 0
     unit: int = LANES
     name: str = ""
+    spare: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def __str__(self) -> str:
         margins = f", with margins {self.rows}×{self.row}" if self.plane > self.height * self.width else ""
@@ -89,14 +92,25 @@ class Tensor:
         return self.channels * self.height * self.width
 
     @property
-    def padded(self) -> Place:
-        """Where the margins begin."""
+    def whole(self) -> Place:
+        """Where it begins, with all its margins."""
         return Place("work", self.start, self.name, str(self))
+
+    @property
+    def padded(self) -> Place:
+        """Where the margins begin that are not spare."""
+        return self.whole.part((self.spare[0] * self.row + self.spare[1]) * self.unit)
 
     @property
     def interior(self) -> Place:
         """Where the values begin."""
-        return self.padded.part((self.top * self.row + self.left) * self.unit)
+        return self.whole.part((self.top * self.row + self.left) * self.unit)
+
+    def within(self, margins: tuple[int, int, int, int]) -> "Tensor":
+        """Return the tensor as a layer sees it that needs these margins."""
+        there = (self.top, self.left, self.bottom, self.right)
+        top, left, bottom, right = (has - needs for has, needs in zip(there, margins, strict=True))
+        return replace(self, spare=(top, left, bottom, right))
 
     def moved(self, start: int) -> "Tensor":
         """Return a tensor of the same geometry at another place."""
@@ -117,29 +131,32 @@ def geometry(
     images a block; y[M, OH, OW]; windows of KH × KW, SH and SW apart.
     """
     inputs = {"C": x.channels, "H": x.height, "W": x.width, "N": x.size, "X_ROW": x.row, "X_PLANE": x.plane}
-    inputs |= {"PH": x.rows, "UNIT": x.unit}
+    inputs |= {"PH": x.rows - x.spare[0] - x.spare[2], "UNIT": x.unit}
     outputs = {"M": y.channels, "OH": y.height, "OW": y.width, "Y_ROW": y.row, "Y_PLANE": y.plane}
     return inputs | outputs | {"KH": window[0], "KW": window[1], "SH": stride[0], "SW": stride[1]}
+
+
+Argument: TypeAlias = "Place | str | int | float"
 
 
 @dataclass(frozen=True)
 class Call:
     """One call of a kernel: its arguments by name, in the order of its signature.
 
-    Those in lower case are places, functions and the program's variables; those in capitals are whole numbers that are
-    frozen when the program is compiled.
+    Those in lower case are places, functions, the program's variables and settings; those in capitals are whole numbers
+    that are frozen when the program is compiled.
     """
 
     kernel: str
-    arguments: Mapping[str, Place | str | int]
+    arguments: Mapping[str, Argument]
 
     def __str__(self) -> str:
         return f"{self.kernel}({', '.join(self.words())})"
 
-    def __getitem__(self, name: str) -> Place | str | int:
+    def __getitem__(self, name: str) -> Argument:
         return self.arguments[name]
 
-    def changed(self, **arguments: Place | str | int) -> "Call":
+    def changed(self, **arguments: Argument) -> "Call":
         """Return the call with other values of some of its arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
@@ -153,6 +170,11 @@ class Call:
     def numbers(self) -> dict[str, int]:
         """The whole numbers among the arguments."""
         return {name: int(value) for name, value in self.arguments.items() if isinstance(value, int)}
+
+    @property
+    def meets(self) -> bool:
+        """Whether all blocks of the batch must have come so far."""
+        return find_kernel(self.kernel).meets
 
     @property
     def places(self) -> list[Place]:
@@ -171,7 +193,7 @@ class Call:
         return {each.buffer if isinstance(each, Place) else str(each) for each in values} & VARIABLES
 
 
-def call(kernel: str, numbers: Mapping[str, int] | None = None, /, **arguments: Place | str | int) -> Call:
+def call(kernel: str, numbers: Mapping[str, int] | None = None, /, **arguments: Argument) -> Call:
     """Return a call of a kernel.
 
     Parameters
@@ -214,6 +236,17 @@ class Step:
     layer: str = ""
     phase: str = ""
 
+    @property
+    def meets(self) -> bool:
+        """Whether all blocks of the batch must have come so far before it begins."""
+        return self.calls[0].meets
+
+    def parts(self) -> list["Step"]:
+        """Return the step cut where all blocks of the batch must have come so far."""
+        cuts = [0, *(k for k, call in enumerate(self.calls) if k and call.meets), len(self.calls)]
+        parts = [replace(self, calls=self.calls[first:last]) for first, last in pairwise(cuts)]
+        return [replace(part, name=f"{self.name}_{part.calls[0].kernel}") for part in parts[:-1]] + parts[-1:]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -250,6 +283,16 @@ class Plan:
     def block(self, purpose: Literal["training", "evaluation"]) -> list[Step]:
         """Return the steps of training or evaluation."""
         return [step for step in self.steps if step.only in ("", purpose)]
+
+    @property
+    def segments(self) -> list[list[Step]]:
+        """The steps of training, cut where all blocks of a batch must have come so far."""
+        numbers, number = [], 0
+        for step in (steps := self.block("training")):
+            number += step.meets
+            numbers.append(number)
+        grouped = groupby(zip(numbers, steps, strict=True), key=lambda pair: pair[0])
+        return [[step for _, step in group] for _, group in grouped]
 
     @property
     def calls(self) -> list[Call]:

@@ -10,15 +10,19 @@ from dataclasses import replace
 
 from lenumba.kernels.compile.native import Source
 from lenumba.kernels.constants import UPDATE, WAIT
-from lenumba.kernels.program.arguments import BLOCK, UPDATE_ARGUMENTS, Run, types_of
+from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, Run, types_of
 from lenumba.kernels.program.catalogue import find_kernel
 from lenumba.kernels.program.plan import Call, Place, Plan, Step
 
 WIDTH = 120
 CLIPPING = ("add_shards", "clip_gradient")
+LOOPS = {
+    False: ("lenumba.kernels.program.loop", "train_loop"),
+    True: ("lenumba.kernels.program.segments", "train_segments"),
+}
 TITLES = {
     "work": "Each worker's memory `work`, in floats: labels, activations y, their gradients dy, scratch memory. A "
-    "gradient lives only from one layer to the next, so two places in turn hold all of them.",
+    "gradient lives only until the layer before has read it, so a few places in turn hold all of them.",
     "theta": "The parameters in `theta`, and their gradients in `gradient`.",
     "state": "The optimiser's `state`.",
 }
@@ -35,10 +39,14 @@ def program_source(plan: Plan) -> Source:
     lines += [line for step in plan.steps for line in step_function(step)]
     lines += ["", "STEPS = ["]
     for step in plan.steps:
-        words = [f'"{(types | BLOCK)[name]}"' for name in used(step)]
+        words = [f'"{(types | BLOCK | SEGMENT)[name]}"' for name in used(step)]
         lines.append(f"    ({step.name}, [{', '.join(words)}]),")
     lines += ["]", "", *block_function("evaluate_block", plan, plan.block("evaluation"))]
-    lines += block_function("train_block", plan, plan.block("training"), plan.clock)
+    segments = plan.segments
+    if len(segments) > 1:
+        lines += segments_function("train_block", segments, plan.clock)
+    else:
+        lines += block_function("train_block", plan, segments[0], plan.clock)
     lines += update_function(plan) + entry_function(plan)
     return Source(plan.name, "\n".join(lines) + "\n", "program", list(types.values()))
 
@@ -48,9 +56,11 @@ def imports(plan: Plan) -> list[str]:
     found = {
         "lenumba.kernels.compile.jit": {"kernel"},
         "lenumba.kernels.program.arguments": {"Run"},
-        "lenumba.kernels.program.loop": {"evaluate_loop", "train_loop"},
+        "lenumba.kernels.program.loop": {"evaluate_loop"},
         "lenumba.kernels.vector.simd": {"at"},
     }
+    module, loop = LOOPS[len(plan.segments) > 1]
+    found.setdefault(module, set()).add(loop)
     if plan.clock >= 0:
         found["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
     for name in kernels_of(plan):
@@ -73,7 +83,7 @@ def memory_map(plan: Plan) -> list[str]:
     """Print where everything lies that the calls name."""
     lines = []
     places = [*(place for call in plan.calls for place in call.places), plan.output]
-    for buffers in (("work",), ("theta", "gradient"), ("state",)):
+    for buffers in (("work", "blocks"), ("theta", "gradient"), ("state",)):
         named = {place.name: place for place in places if place.buffer in buffers and place.name}
         assert all(start(place) == start(named[place.name]) for place in places if place.name in named)
         if named:
@@ -100,7 +110,7 @@ def start(place: Place) -> int:
 def used(step: Step) -> list[str]:
     """Return which of the program's variables a step takes."""
     names = {name for call in step.calls for name in call.variables}
-    return [name for name in dict.fromkeys((*Run._fields, *BLOCK, *UPDATE_ARGUMENTS)) if name in names]
+    return [name for name in dict.fromkeys((*Run._fields, *BLOCK, *SEGMENT, *UPDATE_ARGUMENTS)) if name in names]
 
 
 def written(call: Call) -> list[str]:
@@ -131,6 +141,26 @@ def block_function(name: str, plan: Plan, steps: Sequence[Step], clock: int = -1
     return [*lines, ""]
 
 
+def segments_function(name: str, segments: Sequence[Sequence[Step]], clock: int = -1) -> list[str]:
+    """Print the function that takes one block, whose memory is `work`, through one of the segments."""
+    lines = [
+        "",
+        "@kernel",
+        f"def {name}(run, work, segment, {', '.join((*SEGMENT, *BLOCK))}):",
+        "    theta = run.theta",
+    ]
+    local, slot = {"work", "theta", *BLOCK, *SEGMENT}, UPDATE + 1
+    lines += [line.replace("(work", "(run.work") for line in lap(clock, WAIT)]
+    for number, steps in enumerate(segments):
+        lines.append(f"    {'elif' if number else 'if'} segment == {number}:")
+        for step in steps:
+            arguments = ", ".join(each if each in local else f"run.{each}" for each in used(step))
+            lines.append(f"        {step.name}({arguments})")
+            lines += [f"    {line.replace('(work', '(run.work')}" for line in lap(clock, slot)]
+            slot += 1
+    return [*lines, ""]
+
+
 def lap(clock: int, slot: int) -> list[str]:
     """Return the line that ends a slot of the clock; none in a program that is not profiled."""
     return [f"    lap(work, CLOCK={clock}, SLOT={slot})"] if clock >= 0 else []
@@ -144,7 +174,10 @@ def update_function(plan: Plan) -> list[str]:
 
 def entry_function(plan: Plan) -> list[str]:
     """Print the program's entry point."""
-    numbers = f"GRADIENT_SIZE={plan.gradient_size}, UNIT={plan.unit}"
+    segments = len(plan.segments)
+    numbers = (
+        f"SEGMENTS={segments}, " if segments > 1 else ""
+    ) + f"GRADIENT_SIZE={plan.gradient_size}, UNIT={plan.unit}"
     numbers += f", lap=lap, CLOCK={plan.clock}" if plan.clock >= 0 else ""
     numbers += "".join(f", {name}={name}" for name in CLIPPING) if plan.clips else ""
     output = plan.output.name or plan.output.offset
@@ -159,7 +192,7 @@ def entry_function(plan: Plan) -> list[str]:
         "    )",
         "    if training:",
         *([f"        start_clock(work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
-        f"        train_loop(run, train_block, update, {numbers})",
+        f"        {LOOPS[segments > 1][1]}(run, train_block, update, {numbers})",
         *(f"    {line}" for line in lap(plan.clock, WAIT)),
         "    else:",
         f"        evaluate_loop(run, evaluate_block, WIDTH={plan.width}, OUTPUT={output}, UNIT={plan.unit})",

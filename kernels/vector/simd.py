@@ -182,6 +182,25 @@ def fraction_of(context, a):
     return vector(a), codegen
 
 
+@intrinsic
+def lanes_below(context, count):
+    """Return 1 in the lanes with a number below `count`, else 0."""
+
+    def codegen(context, builder, sig, args):
+        numbers = ir.Constant(ir.VectorType(INT64, LANES), list(range(LANES)))
+        below = builder.icmp_signed("<", numbers, broadcast_whole(builder, args[0]))
+        return builder.uitofp(below, VECTOR)
+
+    return vector(types.int64), codegen
+
+
+def broadcast_whole(builder, number):
+    """Fill a vector with one int64."""
+    undefined = ir.Constant(ir.VectorType(INT64, LANES), ir.Undefined)
+    first = builder.insert_element(undefined, number, INT32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(INT_VECTOR, [0] * LANES))
+
+
 def lane_sum(builder, value):
     """Add the lanes pairwise: (lane k + lane k+8), then 4, 2, 1. One fixed order on every CPU.
 

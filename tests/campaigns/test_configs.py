@@ -22,8 +22,8 @@ from lenumba.engine.data.selection import split
 from lenumba.engine.explain import plain as twins
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import check_network
-from lenumba.engine.training.executor import planar
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.reference import steps as reference_steps
 

@@ -4,31 +4,43 @@ Each class has everything about its kind: configuration, shapes, parameters, ker
 ONNX operators, and beside its file lies its JavaScript.
 """
 
-import functools
-from typing import Annotated, Any, Union
-
-from pydantic import Field, TypeAdapter
-from pydantic_core import core_schema
-
 from lenumba.engine.network.layers.activation import Activation
 from lenumba.engine.network.layers.base import LIST, LayerBase, Node, Parameter, Shape, Strictly, pair
 from lenumba.engine.network.layers.conv import Conv
 from lenumba.engine.network.layers.dense import Dense, Flatten
+from lenumba.engine.network.layers.depthwise import DepthwiseConv
 from lenumba.engine.network.layers.dropout import Dropout
+from lenumba.engine.network.layers.norm import BatchNorm
 from lenumba.engine.network.layers.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
+from lenumba.engine.network.layers.residual import Add, Residual
+from lenumba.engine.network.layers.table import LAYERS, Layer
 
-LAYERS: dict[str, type[LayerBase]] = {
-    layer.model_fields["type"].default: layer
-    for layer in (Conv, MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, Flatten, Dense, Activation, Dropout)
-}
+for _layer in (
+    Conv,
+    DepthwiseConv,
+    MaxPool,
+    AveragePool,
+    GlobalMaxPool,
+    GlobalAveragePool,
+    Flatten,
+    Dense,
+    BatchNorm,
+    Residual,
+    Activation,
+    Dropout,
+):
+    LAYERS[_layer.model_fields["type"].default] = _layer
 
 __all__ = [
     "LAYERS",
     "LIST",
     "Activation",
+    "Add",
     "AveragePool",
+    "BatchNorm",
     "Conv",
     "Dense",
+    "DepthwiseConv",
     "Dropout",
     "Flatten",
     "GlobalAveragePool",
@@ -38,33 +50,12 @@ __all__ = [
     "MaxPool",
     "Node",
     "Parameter",
+    "Residual",
     "Shape",
     "Strictly",
     "activation_of",
     "pair",
 ]
-
-
-@functools.cache
-def any_of(layers: tuple[type[LayerBase], ...]) -> TypeAdapter[Any]:
-    """Return what checks a layer: its `type` says which class of `layers` it is."""
-    one: Any = Annotated[Union[layers], Field(discriminator="type")]  # noqa: UP007 (of a tuple)
-    return TypeAdapter(one)
-
-
-class _OfTable:
-    """Annotates a layer of any class that the table has at the time when it is checked."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            lambda layer: any_of(tuple(LAYERS.values())).validate_python(layer)
-        )
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return handler(any_of(tuple(LAYERS.values())).core_schema)  # type: ignore[no-any-return]
-
-
-Layer = Annotated[LayerBase, _OfTable()]
 
 
 def activation_of(layer: LayerBase) -> str:

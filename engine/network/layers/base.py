@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]  # channels, height, width
 Margins = tuple[int, int, int, int]  # top, left, bottom, right
 
+Norm = Literal["none", "batch"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
 
 LIST = Strict(False)  # YAML has lists where the frozen models hold tuples; the items stay strict
@@ -79,6 +80,8 @@ class Parameter:
         Whether memory holds the kernels rotated by 180°, so that the kernels' correlation is a convolution.
     start
         What it starts from where nothing is drawn.
+    learned
+        Whether it has a gradient; else it is a statistic that training keeps up to date.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Parameter:
     initializer: InitializerName = "zeros"
     flipped: bool = False
     start: float = 0.0
+    learned: bool = True
 
     def draw(self, generator: "np.random.Generator") -> Array:
         """Draw its initial values: Glorot & Bengio 2010 or He et al. 2015, uniform or normal, or `start`."""
@@ -106,7 +110,8 @@ class Parameter:
 class Node:
     """A layer at its place in a network: where its tensors, parameters and gradients lie.
 
-    `dx` is None where nobody needs the gradient with respect to the input; `number` counts the layers from 0.
+    `dx` is None where nobody needs the gradient with respect to the input; `number` counts the layers from 0. A layer
+    of several inputs finds the others in `more`.
     """
 
     x: Tensor
@@ -118,6 +123,12 @@ class Node:
     scratch: Place
     registers: int
     number: int = 0
+    more: tuple[Tensor, ...] = ()
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a bias is added."""
+        return "bias" in self.parameters
 
     @property
     def bias(self) -> Place | str:
@@ -129,14 +140,17 @@ class LayerBase(Strictly):
     """A layer: its configuration, shapes, parameters and kernel calls, plain twin, equations, ONNX and JavaScript.
 
     Each class adds its own `type`. In plain loops, x and y have the axes [N, C, H, W], parameters and their gradients
-    go by their short names, and dy is ∂L/∂y.
+    go by their short names, and dy is ∂L/∂y. A layer of several inputs takes and returns tuples for x and ∂L/∂x.
     """
 
     margin_value: ClassVar[float] = 0.0  # what the padding around the input holds
     in_place: ClassVar[bool] = False  # whether y may lie where x lies
     passes_through: ClassVar[bool] = False  # whether y is x, where it lies: no kernel runs
     reads_output: ClassVar[bool] = False  # whether the backward pass needs y, so that nothing may overwrite it
+    passes_gradient: ClassVar[bool] = False  # whether ∂L/∂y is ∂L/∂x of every input, where it lies
+    sees_batch: ClassVar[bool] = False  # whether what it does to an image depends on the others of its batch
 
+    takes_row: ClassVar[bool] = False  # whether it reads its input as one row of numbers, so without margins
     takes_flat: ClassVar[bool] = True  # whether it may follow a flat layer
     gives_flat: ClassVar[bool] = False  # whether no layer of maps may follow it
 
@@ -167,8 +181,16 @@ class LayerBase(Strictly):
         """Return the padding that the input needs around it."""
         return (0, 0, 0, 0)
 
+    def assemble(self, assembly: Any, name: str, path: str, tensor: int) -> int:
+        """Add its units to a :class:`lenumba.engine.network.units.Assembly`; return the number of their output."""
+        return assembly.unit(name, path, self, (tensor,))  # type: ignore[no-any-return]
+
+    def inner(self) -> "dict[str, tuple[LayerBase, ...]]":
+        """Return the layers that it holds, by the field that has them."""
+        return {}
+
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
-        """Return the trainable tensors for an input of `shape`."""
+        """Return the tensors that it has for an input of `shape`."""
         return ()
 
     def multiply_adds(self, shape: Shape) -> int:
@@ -199,6 +221,14 @@ class LayerBase(Strictly):
         """Return ∂L/∂x and the parameters' gradients."""
         raise NotImplementedError
 
+    def batch_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Return y as training computes it, where that depends on the batch."""
+        return self.plain_forward(parameters, x)
+
+    def batch_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
+        """Return ∂L/∂x and the parameters' gradients of :meth:`batch_forward`."""
+        return self.plain_backward(parameters, x, y, dy)
+
     def equations(self, shape: Shape) -> Equations:
         """Return its equations, as the handouts write them, with the sizes of an input of `shape`."""
         raise NotImplementedError
@@ -220,6 +250,12 @@ class LayerBase(Strictly):
     def javascript(cls) -> str:
         """Return the JavaScript that puts it into the page's table `LAYERS`: the ``.js`` file beside its module."""
         return Path(str(sys.modules[cls.__module__].__file__)).with_suffix(".js").read_text(encoding="utf-8")
+
+
+def torch_name(name: str) -> str:
+    """Return what PyTorch calls a parameter: ``conv1.weight`` for ``conv1.kernel``."""
+    layer, dot, own = name.rpartition(".")
+    return f"{layer}{dot}weight" if own == "kernel" else name
 
 
 def tap(start: str, offset: str, stride: int, padding: int, end: int | None = None) -> str:

@@ -1,27 +1,33 @@
 LAYERS.conv = {
-  // y_m(i, j) = Σ_c Σ_u Σ_v x_c(i·s + u − top, j·s + v − left) · w_{m,c}(u, v) + b_m
+  // y_m(i, j) = Σ_c Σ_u Σ_v x_c(i·s + u − top, j·s + v − left) · w_{m,c}(u, v) + b_m, over the channels c of m's group
   forward(layer, x) {
-    const { C, M, image, map, taps } = planes(layer), { kernel, bias } = layer.parameters;
+    const { M, image, map, taps } = planes(layer), { kernel, bias } = layer.parameters;
     const y = new Float64Array(M * map);
     for (let m = 0; m < M; m++) {
       if (bias) y.fill(bias[m], m * map, (m + 1) * map);
-      for (let c = 0; c < C; c++)
-        slide(layer, (from, to, tap) => { y[m * map + to] += x[c * image + from] * kernel[(m * C + c) * taps + tap]; });
+      for (const [c, w] of channelsOf(layer, m))
+        slide(layer, (from, to, tap) => { y[m * map + to] += x[c * image + from] * kernel[w * taps + tap]; });
     }
     return y;
   },
   // Every product x·w of the forward pass passes its output's gradient on: times w to x, times x to w.
   backward(layer, x, y, dy) {
-    const { C, M, image, map, taps } = planes(layer), { kernel, bias } = layer.parameters;
+    const { M, image, map, taps } = planes(layer), { kernel, bias } = layer.parameters;
     const dx = new Float64Array(x.length), dw = new Float64Array(kernel.length);
     for (let m = 0; m < M; m++)
-      for (let c = 0; c < C; c++)
+      for (const [c, w] of channelsOf(layer, m))
         slide(layer, (from, to, tap) => {
-          dx[c * image + from] += dy[m * map + to] * kernel[(m * C + c) * taps + tap];
-          dw[(m * C + c) * taps + tap] += dy[m * map + to] * x[c * image + from];
+          dx[c * image + from] += dy[m * map + to] * kernel[w * taps + tap];
+          dw[w * taps + tap] += dy[m * map + to] * x[c * image + from];
         });
     const gradients = { kernel: dw };
     if (bias) gradients.bias = bias.map((_, m) => dy.subarray(m * map, (m + 1) * map).reduce((a, b) => a + b, 0));
     return { dx, gradients };
   },
 };
+
+// The input channels that map m sees, each with the number of its matrix in the kernel.
+function channelsOf(layer, m) {
+  const { C, M } = planes(layer), each = C / layer.groups, first = Math.floor((m * layer.groups) / M) * each;
+  return Array.from({ length: each }, (_, k) => [first + k, m * each + k]);
+}

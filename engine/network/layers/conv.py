@@ -14,6 +14,7 @@ from lenumba.engine.network.layers.base import (
     Margins,
     Name,
     Node,
+    Norm,
     Parameter,
     Shape,
     Size,
@@ -22,7 +23,7 @@ from lenumba.engine.network.layers.base import (
 )
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
-from lenumba.kernels.program.plan import Call, Tensor, call, geometry
+from lenumba.kernels.program.plan import Argument, Call, Tensor, call, geometry
 from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
 Padding: TypeAlias = (
@@ -53,7 +54,11 @@ class Conv(LayerBase):
         description="Zeros around the image: 'valid' (none), 'same' (output size = input size / stride, "
         "rounded up), or pixels: one number, [vertical, horizontal] or [top, bottom, left, right].",
     )
+    groups: int = Field(
+        1, ge=1, le=1024, description="Groups of channels that see nothing of one another: a divisor of both counts."
+    )
     bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
+    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
     activation: ActivationName = Field("none", description="Function applied to each output value.")
     orientation: Literal["correlation", "convolution"] = Field(
         "correlation",
@@ -65,6 +70,11 @@ class Conv(LayerBase):
         None,
         description="Given initial weights instead of drawn ones: [channels][input channels][height][width].",
     )
+
+    @property
+    def takes_single_images(self) -> bool:
+        """Whether there is one group."""
+        return self.groups == 1
 
     @field_validator("kernel")
     @classmethod
@@ -105,23 +115,28 @@ class Conv(LayerBase):
         if kh > height or kw > width:
             padded = " with its padding" if (height, width) != shape[1:] else ""
             raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
-        if self.kernel is not None and len(self.kernel[0]) != shape[0]:
-            raise ValueError(f"expected a kernel for {shape[0]} input channels, found one for {len(self.kernel[0])}")
+        if shape[0] % self.groups or self.channels % self.groups:
+            counts = f"its {shape[0]} input channels and {self.channels} channels"
+            raise ValueError(f"groups: expected a divisor of {counts}, found {self.groups}")
+        if self.kernel is not None and len(self.kernel[0]) * self.groups != shape[0]:
+            inputs = f"{shape[0] // self.groups} input channels" + (" of a group" if self.groups > 1 else "")
+            raise ValueError(f"expected a kernel for {inputs}, found one for {len(self.kernel[0])}")
         return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
-        """Return the kernel [channels, input channels, height, width] and the bias [channels]."""
+        """Return the kernel [channels, input channels of a group, height, width] and the bias [channels]."""
         kh, kw = pair(self.kernel_size)
-        fan_in, fan_out = shape[0] * kh * kw, self.channels * kh * kw
+        inputs, outputs = shape[0] // self.groups, self.channels // self.groups
+        fans = inputs * kh * kw, outputs * kh * kw
         flipped = self.orientation == "convolution"
-        kernel = Parameter("kernel", (self.channels, shape[0], kh, kw), fan_in, fan_out, self.initializer, flipped)
+        kernel = Parameter("kernel", (self.channels, inputs, kh, kw), *fans, self.initializer, flipped)
         return [kernel, Parameter("bias", (self.channels,))] if self.bias else [kernel]
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return outputs times taps."""
         channels, height, width = self.output_shape(shape)
         kh, kw = pair(self.kernel_size)
-        return channels * height * width * shape[0] * kh * kw
+        return channels * height * width * shape[0] // self.groups * kh * kw
 
     def scratch(self, shape: Shape, unit: int) -> int:
         """Return the size of a single image's long rows."""
@@ -131,20 +146,12 @@ class Conv(LayerBase):
         """Return the tiled forward calls."""
         if node.x.unit == 1:
             return long_rows.forward_calls(self, node, pair(self.kernel_size), pair(self.stride))
-        x, w, y = node.x.padded, node.parameters["kernel"], node.y.interior
+        given: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "b": node.bias}
+        given |= {"y": node.y.interior, "function": "none", "BIAS": node.has_bias}
+        maps, columns = self.channels // self.groups, 8 if node.registers >= 32 else 4
         return [
-            call(
-                "conv_forward",
-                self._geometry(node),
-                x=x,
-                w=w,
-                b=node.bias,
-                y=y,
-                function="none",
-                BIAS=self.bias,
-                **tile,
-            )
-            for tile in tiles("M", self.channels, "J", node.y.width, 8 if node.registers >= 32 else 4, node.registers)
+            call(self._kernel("conv_forward"), self._geometry(node), **given, **tile)
+            for tile in tiles("M", maps, "J", node.y.width, columns, node.registers)
         ]
 
     def backward(self, node: Node) -> list[Call]:
@@ -153,29 +160,39 @@ class Conv(LayerBase):
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
         x, dy, sizes, calls = node.x.padded, node.dy.interior, self._geometry(node), []
         if self.trainable:
+            given: dict[str, Argument] = {"x": x, "dy": dy, "dw": node.gradients["kernel"]}
             calls += [
-                call("conv_weight_gradient", sizes, x=x, dy=dy, dw=node.gradients["kernel"], **tile)
-                for tile in tiles("M", self.channels, "V", sizes["KW"], 8, node.registers)
+                call(self._kernel("conv_weight_gradient"), sizes, **given, **tile)
+                for tile in tiles("M", self.channels // self.groups, "V", sizes["KW"], 8, node.registers)
             ]
             if self.bias:
-                calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"]))
+                calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"], M=self.channels))
         return calls + (self._input_gradient(node, node.dx) if node.dx is not None else [])
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Slide the kernels over the image (handout 003 §II–IV), in handout 004's orientation rotated by 180°."""
         bias = parameters["bias"] if self.bias else x.dtype.type(0).repeat(self.channels)
-        margins = self.margins(x.shape[1:])
-        return find_twin(".layers.conv_forward")(x, self._slid(parameters["kernel"]), bias, pair(self.stride), margins)
+        margins, kernel = self.margins(x.shape[1:]), self._slid(parameters["kernel"])
+        each = zip(self._parts(x, 1), self._parts(kernel), self._parts(bias), strict=True)
+        return joined([find_twin(".layers.conv_forward")(*parts, pair(self.stride), margins) for parts in each], 1)
 
     def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
         """Return the three gradients of handout 004."""
-        stride, margins = pair(self.stride), self.margins(x.shape[1:])
-        dx = find_twin(".layers.conv_input_gradient")(
-            dy, self._slid(parameters["kernel"]), x.shape[2:], stride, margins
-        )
-        dw = find_twin(".layers.conv_weight_gradient")(x, dy, pair(self.kernel_size), stride, margins)
+        stride, margins, size = pair(self.stride), self.margins(x.shape[1:]), pair(self.kernel_size)
+        back, weigh = find_twin(".layers.conv_input_gradient"), find_twin(".layers.conv_weight_gradient")
+        slopes, kernel = self._parts(dy, 1), self._slid(parameters["kernel"])
+        each = zip(slopes, self._parts(kernel), strict=True)
+        dx = joined([back(*parts, x.shape[2:], stride, margins) for parts in each], 1)
+        each = zip(self._parts(x, 1), slopes, strict=True)
+        dw = joined([weigh(*parts, size, stride, margins) for parts in each], 0)
         gradients = {"kernel": self._slid(dw)}
         return dx, gradients | ({"bias": find_twin(".layers.conv_bias_gradient")(dy)} if self.bias else {})
+
+    def _parts(self, array: Array, axis: int = 0) -> list[Array]:
+        """Return an array's parts, one for each group."""
+        size = array.shape[axis] // self.groups
+        parts = (slice(group * size, (group + 1) * size) for group in range(self.groups))
+        return [array[part] if axis == 0 else array[:, part].copy() for part in parts]
 
     def _slid(self, kernel: Array) -> Array:
         """Rotate kernels by 180° where the orientation is ``convolution``: the loops compute correlations."""
@@ -184,42 +201,57 @@ class Conv(LayerBase):
     def equations(self, shape: Shape) -> Equations:
         """Return handout 003's equations, with handout 004's indices where the layer is a true convolution."""
         (top, left, _, _), strides = self.margins(shape), pair(self.stride)
+        inputs = "Σ_c" if self.groups == 1 else f"Σ_c (of {self.groups} groups)"
         ends = [size - 1 if self.orientation == "convolution" else None for size in pair(self.kernel_size)]
         row, column = tap("i", "u", strides[0], top, ends[0]), tap("j", "v", strides[1], left, ends[1])
         gradients = {"kernel": f"ΔK_mc(u,v) = Σ_i Σ_j δ_m(i,j)·x_c({row}, {column})"}
         if self.bias:
             gradients["bias"] = "Δb_m = Σ_i Σ_j δ_m(i,j)"
         return Equations(
-            f"y_m(i,j) = Σ_c Σ_u Σ_v x_c({row}, {column})·K_mc(u,v){' + b_m' if self.bias else ''}",
+            f"y_m(i,j) = {inputs} Σ_u Σ_v x_c({row}, {column})·K_mc(u,v){' + b_m' if self.bias else ''}",
             f"δx_c(r,q) = Σ_m Σ δ_m(i,j)·K_mc(u,v), {row} = r, {column} = q",
             gradients,
         )
 
     def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
         """Return a Conv, which is a correlation."""
-        window = {"kernel_shape": pair(self.kernel_size), "strides": pair(self.stride)}
+        window: dict[str, Any] = {"kernel_shape": pair(self.kernel_size), "strides": pair(self.stride)}
+        window |= {"group": self.groups} if self.groups > 1 else {}
         return [Operator("Conv", window | {"pads": self.margins(shape)}, weights)]
 
     def described(self) -> dict[str, Any]:
-        """Return the window that slides over the image, and its stride: [vertical, horizontal] each."""
-        return {"window": list(pair(self.kernel_size)), "stride": list(pair(self.stride))}
+        """Return the window that slides over the image and its stride, [vertical, horizontal] each, and the groups."""
+        return {"window": list(pair(self.kernel_size)), "stride": list(pair(self.stride)), "groups": self.groups}
 
     def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
         kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
         columns = split(node.dy.width, INPUT_GRADIENT_COLUMNS)
         first = len(columns) == 1 and columns[0][1] == columns[0][2]
         whole = first and (columns[0][2] - 1) * sw + kw == dx.row
-        calls = [] if whole else [call("clear", dx=dx.padded, SIZE=dx.vectors)]
+        calls = [] if whole else [call("clear", dx=dx.whole, SIZE=dx.vectors)]
         given = {"dy": node.dy.interior, "w": node.parameters["kernel"], "dx": dx.padded}
         for column in columns:
             width = (column[2] - 1) * sw + kw
-            for rows in split(dx.channels, rows_beside(width, node.registers - column[2])):
+            for rows in split(dx.channels // self.groups, rows_beside(width, node.registers - column[2])):
                 tile = span("C", rows) | span("J", column, "COLS") | {"WIDTH": width, "FIRST": whole}
-                calls.append(call("conv_input_gradient", self._geometry(node), **given, **tile))
+                calls.append(call(self._kernel("conv_input_gradient"), self._geometry(node), **given, **tile))
         return calls
 
+    def _kernel(self, name: str) -> str:
+        return name if self.groups == 1 else f"grouped_{name}"
+
     def _geometry(self, node: Node) -> dict[str, int]:
-        return geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride))
+        """Return the whole numbers of a pass; where there are groups, those of channels count one group's."""
+        sizes = geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride))
+        own = {"C": node.x.channels // self.groups, "M": self.channels // self.groups, "GROUPS": self.groups}
+        return sizes | own if self.groups > 1 else sizes
+
+
+def joined(parts: list[Array], axis: int) -> Array:
+    """Return arrays side by side; a lone one as it is."""
+    import numpy as np  # checking a configuration needs none
+
+    return np.concatenate(parts, axis) if len(parts) > 1 else parts[0]
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from lenumba.engine.network.layers.base import (
     LayerBase,
     Name,
     Node,
+    Norm,
     Parameter,
     Shape,
 )
@@ -28,6 +29,7 @@ class Flatten(LayerBase):
 
     in_place = True
     passes_through = True
+    takes_row = True
     gives_flat = True
     type: Literal["flatten"] = "flatten"
 
@@ -63,11 +65,13 @@ class Flatten(LayerBase):
 class Dense(LayerBase):
     """Dense (fully connected) layer: every output depends on every input."""
 
+    takes_row = True
     gives_flat = True
     type: Literal["dense"] = "dense"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
     units: int = Field(ge=1, le=65536, description="Number of outputs.")
     bias: bool = Field(True, description="Whether each output adds a trainable constant.")
+    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
     activation: ActivationName = Field("none", description="Function applied to the outputs.")
     initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")
@@ -97,7 +101,7 @@ class Dense(LayerBase):
         """Return the tiled forward calls."""
         x, y, sizes = node.x.interior, node.y.interior, geometry(node.x, node.y)
         given: dict[str, Place | str | int] = {"x": x, "w": node.parameters["kernel"], "b": node.bias, "y": y}
-        given["BIAS"] = self.bias
+        given["BIAS"] = node.has_bias
         if node.x.unit == 1:
             clear = call("clear_tail", sizes, x=x, ROW=padded_row(node.x.size))
             return [clear, call("dense_forward_pixels", sizes, **given)]

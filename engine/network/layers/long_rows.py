@@ -88,7 +88,14 @@ def forward_calls(layer: Any, node: Node, kernel: tuple[int, int], stride: tuple
     rows = rows_for(layer, node.x.shape, kernel)
     y, flat, row = node.y, node.scratch.part(rows.y), Tensor(rows.maps, 1, rows.outputs * LANES, unit=1)
     x, calls = padded_input(layer, node, rows)
-    given = {"x": x, "w": node.parameters["kernel"], "b": node.bias, "y": flat, "function": "none", "BIAS": layer.bias}
+    given = {
+        "x": x,
+        "w": node.parameters["kernel"],
+        "b": node.bias,
+        "y": flat,
+        "function": "none",
+        "BIAS": node.has_bias,
+    }
     calls += [
         call("conv_forward", geometry(rows.input, row, kernel), **given, **tile)
         for tile in tiles("M", rows.maps, "J", rows.outputs, COLUMNS, node.registers)

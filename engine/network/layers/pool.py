@@ -51,7 +51,7 @@ class Pool(LayerBase):
             return []
         given: dict[str, Place | str | int] = {"dy": node.dy.interior, "dx": dx.padded}
         given |= {"x": node.x.padded, "y": y.interior} if self.reads_output else {}
-        clear, kernel = call("clear", dx=dx.padded, SIZE=dx.vectors), f"{self.pooling}_backward"
+        clear, kernel = call("clear", dx=dx.whole, SIZE=dx.vectors), f"{self.pooling}_backward"
         if node.x.unit == 1:
             return [clear, self._call(kernel, node, **given)]
         covered = (y.height * sh, y.width * sw) == (dx.rows, dx.row) and (kh, kw) == (sh, sw)

@@ -59,8 +59,15 @@ class Network {
       const map = Math.floor(k / area);
       return pixel * this.scale[map] + this.shift[map];
     });
-    for (const layer of this.layers) outputs.push(LAYERS[layer.kind].forward(layer, outputs.at(-1) ?? x));
-    return { x, outputs };
+    const pass = { x, outputs };
+    for (const layer of this.layers) outputs.push(LAYERS[layer.kind].forward(layer, this.inputOf(layer, pass)));
+    return pass;
+  }
+
+  // What a layer reads: a tensor, or a list of them. Number 0 is the image, number k + 1 the output of layer k.
+  inputOf(layer, { x, outputs }) {
+    const found = layer.inputs.map((number) => (number ? outputs[number - 1] : x));
+    return found.length > 1 ? found : found[0];
   }
 
   // The network's outputs (probabilities), and the loss and its gradient if `label` is right. Targets are 1 for the
@@ -72,16 +79,19 @@ class Network {
   }
 
   // For every layer: the gradients of its parameters, and `deltas`, ∂L/∂y of its output y.
-  backward({ x, outputs }, dz) {
-    const gradients = [], deltas = [];
-    let dy = dz;
+  backward(pass, dz) {
+    const gradients = [], totals = [], { outputs } = pass;
+    totals[outputs.length] = dz;
     for (let k = this.layers.length - 1; k >= 0; k--) {
-      const layer = this.layers[k], result = LAYERS[layer.kind].backward(layer, outputs[k - 1] ?? x, outputs[k], dy);
-      deltas.unshift(dy);
+      const layer = this.layers[k], dy = totals[k + 1];
+      const result = LAYERS[layer.kind].backward(layer, this.inputOf(layer, pass), outputs[k], dy);
       gradients.unshift(result.gradients);
-      dy = result.dx;
+      layer.inputs.forEach((number, n) => {
+        const dx = layer.inputs.length > 1 ? result.dx[n] : result.dx;
+        totals[number] = totals[number] ? totals[number].map((value, j) => value + dx[j]) : dx;
+      });
     }
-    return { gradients, deltas };
+    return { gradients, deltas: totals.slice(1) };
   }
 
   // θ ← θ − rate · ∂L/∂θ for everything that training may change.

@@ -1,0 +1,49 @@
+"""Depthwise convolution."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lenumba.engine.network.activations import ActivationName
+from lenumba.engine.network.layers.base import InitializerName, LayerBase, Name, Norm, Shape, Size
+from lenumba.engine.network.layers.conv import Conv, Padding
+
+
+class DepthwiseConv(LayerBase):
+    """Depthwise convolution: every channel has filters of its own. A `conv` with as many groups as input channels."""
+
+    takes_flat = False
+    type: Literal["depthwise_conv"] = "depthwise_conv"
+    name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
+    kernel_size: Size = Field(description="Kernel height and width in pixels: one number or [height, width].")
+    multiplier: int = Field(1, ge=1, le=1024, description="Number of filters of each channel.")
+    stride: Size = Field(1, description="Step of the kernel in pixels: one number or [vertical, horizontal].")
+    padding: Padding = Field("valid", description="Zeros around the image, as for conv.")
+    bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
+    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
+    activation: ActivationName = Field("none", description="Function applied to each output value.")
+    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    trainable: bool = Field(True, description="Whether training changes the weights and biases.")
+
+    @property
+    def stem(self) -> str:
+        """Return ``depthwise``."""
+        return "depthwise"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return that of the convolution."""
+        return self.as_conv(shape).output_shape(shape)
+
+    def as_conv(self, shape: Shape) -> Conv:
+        """Return the convolution that it is for an input of `shape`."""
+        same = self.model_dump(exclude={"type", "name", "multiplier", "norm", "activation"})
+        return Conv(channels=shape[0] * self.multiplier, groups=shape[0], **same)
+
+    @classmethod
+    def javascript(cls) -> str:
+        """Return the convolution's."""
+        return Conv.javascript()
+
+    def assemble(self, assembly: Any, name: str, path: str, tensor: int) -> int:
+        """Add the convolution."""
+        return assembly.unit(name, path, self.as_conv(assembly.shapes[tensor]), (tensor,))  # type: ignore[no-any-return]

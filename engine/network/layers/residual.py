@@ -1,0 +1,88 @@
+"""Residual connections: what some layers compute is added to what came in."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lenumba.engine.network.activations import ActivationName
+from lenumba.engine.network.layers.base import LIST, LayerBase, Name, Node, Shape
+from lenumba.engine.network.layers.table import Layer
+from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
+from lenumba.kernels.program.catalogue import find_twin
+from lenumba.kernels.program.plan import Call, Tensor, call, geometry, shape_text
+
+Layers = Annotated[tuple[Layer, ...], LIST]
+
+
+class Residual(LayerBase):
+    """A residual connection (He et al. 2016): y = layers(x) + shortcut(x); an empty shortcut is x itself."""
+
+    type: Literal["residual"] = "residual"
+    name: Name | None = Field(None, description="Name of the sum in summaries.")
+    layers: Layers = Field(min_length=1, max_length=64, description="The layers of the long way, in order.")
+    shortcut: Layers = Field((), max_length=64, description="The layers of the short way; none: the input as it is.")
+    activation: ActivationName = Field("none", description="Function applied to the sum.")
+
+    def assemble(self, assembly: Any, name: str, path: str, tensor: int) -> int:
+        """Add the units of both ways, and their sum; return its number."""
+        ends = (
+            assembly.chain(self.layers, f"{path}.layers", tensor, inside=True),
+            assembly.chain(self.shortcut, f"{path}.shortcut", tensor, inside=True),
+        )
+        shapes = [assembly.shapes[end] for end in ends]
+        if shapes[0] != shapes[1]:
+            ways = f"{shape_text(*shapes[0])} from its layers and {shape_text(*shapes[1])} from its shortcut"
+            remedy = "give the shortcut a conv with as many channels and the same stride" if not self.shortcut else ""
+            raise assembly.error(
+                path, f"expected equal shapes to add, found {ways}" + (f"; {remedy}" if remedy else "")
+            )
+        return assembly.unit(name, path, Add(), ends)  # type: ignore[no-any-return]
+
+    def inner(self) -> dict[str, tuple[LayerBase, ...]]:
+        """Return both ways."""
+        return {"layers": self.layers, "shortcut": self.shortcut}
+
+    @classmethod
+    def example(cls) -> "Residual":
+        """Return one whose shortcut is its input."""
+        return cls.model_validate({"type": "residual", "layers": [{"type": "activation", "function": "relu"}]})
+
+
+class Add(LayerBase):
+    """The sum of two tensors: what a residual connection ends with."""
+
+    in_place = True
+    passes_gradient = True
+    type: Literal["add"] = "add"
+
+    def forward(self, node: Node) -> list[Call]:
+        """Return y = a + b."""
+        return [add_call(node.x, node.more[0], node.y)]
+
+    def backward(self, node: Node) -> list[Call]:
+        """Return no call: both inputs have the sum's gradient."""
+        return []
+
+    def plain_forward(self, parameters: Arrays, x: Array) -> Array:
+        """Return the sum of the two arrays in x."""
+        return find_twin(".moves.add")(*x)  # type: ignore[no-any-return]
+
+    def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Any, Arrays]:
+        """Return dy for both."""
+        return (dy, dy), {}
+
+    def equations(self, shape: Shape) -> Equations:
+        """Return the sum."""
+        return Equations("y = a + b, from its layers and its shortcut", "δa = δb = δ", {})
+
+    def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
+        """Return an Add."""
+        return [Operator("Add")]
+
+
+def add_call(a: Tensor, b: Tensor, y: Tensor) -> Call:
+    """Return the call that writes a + b to y."""
+    if y.unit == 1:
+        a, b, y = (Tensor(1, 1, tensor.vectors, start=tensor.start, name=tensor.name) for tensor in (a, b, y))
+    sizes = geometry(a, y) | {"A_ROW": a.row, "A_PLANE": a.plane, "B_ROW": b.row, "B_PLANE": b.plane}
+    return call("add", sizes, a=a.interior, b=b.interior, y=y.interior, function="none")

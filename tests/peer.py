@@ -36,6 +36,8 @@ def averages_inside(x: torch.Tensor, margins: tuple[int, int, int, int], size: t
 
 def torch_unit(unit: Unit, own: dict[str, torch.Tensor], *inputs: torch.Tensor, training: bool = False) -> torch.Tensor:
     layer, x = unit.layer, inputs[0]
+    if layer.type == "dropout":
+        return x  # as in evaluation
     if layer.type == "add":
         return x + inputs[1]
     if layer.type == "batch_norm":

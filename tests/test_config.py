@@ -102,7 +102,7 @@ def test_size_limit_counts_bytes(tmp_path):
     for text in ("a" * (MAX_BYTES + 1), "a: " + "é" * (MAX_BYTES // 2)):
         (tmp_path / "big.yaml").write_text(text, encoding="utf-8")
         for content in (text, text.encode(), tmp_path / "big.yaml"):
-            with pytest.raises(ConfigError, match="at most 64 KiB"):
+            with pytest.raises(ConfigError, match="at most 128 KiB"):
                 load_yaml(content, "x")
     assert load_yaml("a: " + "b" * (MAX_BYTES - 3), "x")
 

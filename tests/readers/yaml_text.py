@@ -109,7 +109,7 @@ def hostile_yaml() -> dict[str, bytes]:
     files = {name: text.encode()[:limit] for name, text in long.items()}
     return files | {
         "billions of laughs": "\n".join(laughs).encode(),
-        "64 KiB and one": b"a: " + b"1" * (limit - 2),
+        "the limit and one": b"a: " + b"1" * (limit - 2),
         "100 MB": b"a: 1\n" * (20 << 20),
         "half a character": b"a: \xc3",
         "UTF-16": "a: 1".encode("utf-16"),

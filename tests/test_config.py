@@ -483,7 +483,7 @@ def test_schema_describes_every_key():
             assert key == "type" or value["description"], f"{name}.{key}"
     assert {layer.__name__ for layer in LAYERS.values()} <= set(schema["$defs"])
     assert schema["$defs"]["Network"]["properties"]["layers"]["items"]["anyOf"][1] == {
-        "enum": ["flatten", "batch_norm"]
+        "enum": ["global_max_pool", "global_average_pool", "flatten", "batch_norm"]
     }
 
 

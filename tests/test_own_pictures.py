@@ -1,0 +1,113 @@
+"""docs/own-pictures.md: its script, recipe and commands, run as they stand there, and what the page says of them."""
+
+import csv
+import json
+import os
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import lenumba
+
+PAGE = Path(lenumba.__file__).parent / "docs" / "own-pictures.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFUSED = "lenumba train --resume runs/tuned data.root=december"  # on purpose: its line says what to do
+
+
+def blocks(kind: str) -> list[str]:
+    return [text for name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if name == kind]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> dict[str, Result]:
+    """Run the page's commands in an empty folder; return what came of each."""
+    pytest.importorskip("optuna")
+    pytest.importorskip("onnxruntime")
+    from lenumba.cli import main
+
+    before, place, done = Path.cwd(), tmp_path_factory.mktemp("own"), {}
+    (place / "make_pictures.py").write_text(*blocks("python"))
+    (place / "parts.yaml").write_text(*blocks("yaml"))
+    os.chdir(place)
+    try:
+        for line in "".join(blocks("")).splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            if program == "python":
+                runpy.run_path(*arguments)
+            else:
+                done[shlex.join([program, *arguments])] = result = CliRunner().invoke(main, arguments)
+                assert result.exit_code == (3 if line.startswith(REFUSED) else 0), f"{line}\n{result.output}"
+        yield done
+    finally:
+        os.chdir(before)
+
+
+def macro_f1(run: str) -> float:
+    from lenumba.cli import main
+
+    result = CliRunner().invoke(main, ["evaluate", run, "data.root=december", "--json"])
+    found = json.loads(result.stdout)
+    assert found["images"] == 600
+    return found["macro_f1"]
+
+
+def test_weighted_classes_are_found_and_unweighted_are_not(story):
+    plain, weighted = macro_f1("runs/plain"), macro_f1("runs/weighted")
+    assert plain < 0.75
+    assert weighted > plain + 0.05
+
+
+def test_predictions_are_a_table_of_all_pictures(story):
+    with Path("answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"incoming/{number:04}.png" for number in range(2000)]
+    model = lenumba.load("runs/tuned")
+    images = np.stack([np.asarray(Image.open(row["image"])) for row in rows])
+    assert [model.class_names[k] for k in model.predict(images)] == [row["class"] for row in rows]
+    assert {row["fault"] for row in rows} == {""}
+    np.testing.assert_allclose([sum(float(row[name]) for name in model.class_names) for row in rows], 1, rtol=1e-5)
+
+
+def test_the_onnx_file_gives_the_same_classes(story):
+    import onnxruntime
+
+    assert "0 classes differ" in story["lenumba export runs/tuned --out parts.onnx"].stdout
+    with Path("answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    session = onnxruntime.InferenceSession("parts.onnx", providers=["CPUExecutionProvider"])
+    images = np.stack([np.asarray(Image.open(row["image"])) for row in rows]).transpose(0, 3, 1, 2).astype(np.float32)
+    answers = session.run(["probabilities"], {"images": images})[0].argmax(axis=1)
+    names = lenumba.load("runs/tuned").class_names
+    assert [names[k] for k in answers] == [row["class"] for row in rows]
+
+
+def test_next_months_pictures_are_trained_on_as_the_line_says(story):
+    told = shlex.split(story[shlex.join(shlex.split(REFUSED))].stderr.rpartition("with both: ")[2])
+    used = next(shlex.split(line) for line in story if "init_from" in line)
+    assert [told[0:3], told[-1]] == [used[0:3], used[4]]
+    assert told[3] == f"data.root=[{Path('november').absolute()}, december]"
+    record = json.loads(Path("runs/next/run.json").read_text())
+    assert sum(count for part in record["data"]["classes"].values() for count in part.values()) == 1800
+    assert record["init_from"]["drawn"] == []
+
+
+def test_the_audit_finds_the_planted_labels(story):
+    planted = set(Path("planted.txt").read_text().split())
+    with Path("audits/parts/audit.csv").open(newline="") as file:
+        ranking = [row["file"] for row in csv.DictReader(file)]
+    assert len(planted) == 25
+    assert len(ranking) == 1200
+    assert len(planted & set(ranking[:40])) >= 20
+
+
+def test_the_page_quotes_what_is_printed(story):
+    """Lines of the tables of data, which no machine changes."""
+    printed = "\n".join(result.stdout for result in story.values())
+    table = "".join(blocks("text")).splitlines()
+    assert [line for line in table if line not in printed] == []

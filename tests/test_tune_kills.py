@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tune_studies import recorded, summary, trials, write_study
+from tune_studies import InstantPool, recorded, summary, trials, write_study
 
+from lenumba.engine.common.files import write_json
 from lenumba.engine.config.config import load_config
 from lenumba.engine.runs.run import start_run
+from lenumba.engine.tuning import finals, search
 from lenumba.engine.tuning.storage import open_storage
 
 pytest.importorskip("optuna", reason="studies need Optuna")
@@ -249,3 +251,19 @@ def postgres(tmp_path_factory):
 
 def test_two_processes_share_postgresql_and_one_is_killed(place, spawn, postgres):
     two_processes(spawn, postgres, kill=True)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_status_says_why_a_study_is_not_confirmed(place, lenumba, monkeypatch, killed):
+    write_study(trials=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "Pool", InstantPool)
+        patch.setattr(finals, "run", lambda search: signal.raise_signal(signal.SIGINT) or finals.INTERRUPTED)
+        assert lenumba("tune", "tiny.yaml", "-q").exit_code == 130
+    if killed:
+        record = Path("studies/tiny/study.json")
+        write_json(record, {**json.loads(record.read_text()), "confirmed": True, "status": "running"})
+    assert "not confirmed with fresh seeds: the study was interrupted" in lenumba("tune", "--status").stdout
+    monkeypatch.setattr(search, "Pool", InstantPool)
+    assert lenumba("tune", "--resume", "-q").exit_code == 0
+    assert "confirmed" not in lenumba("tune", "--status").stdout

@@ -28,6 +28,8 @@ class Record(TypedDict, total=False):
 
     recipe: str
     status: str
+    confirmed: bool
+    unconfirmed: str
     storage: Annotated[str, Field(min_length=1)]
 
 

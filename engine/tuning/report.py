@@ -258,6 +258,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         f"({counts['finished']} finished, {counts['pruned']} pruned), {counts['failed']} failed, "
         f"{counts['running']} running",
         f"best by the search: {best}",
+        *([f"not confirmed with fresh seeds: {status['unconfirmed']}"] if status["unconfirmed"] else []),
     ]
     lines += [f"failed: {row['reason']}" for row in status["trials"] if row["state"] == "failed"][:10]
     return "\n".join(lines)

@@ -183,10 +183,13 @@ def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
         # A process that was killed could not write that it runs no more.
         at_rest = "interrupted" if recorded.get("status") == "running" else recorded.get("status", "unknown")
         running = "running" in states or (url is None and in_use(folder))
-        best = report.best_row(space, rows)
+        best, complete = report.best_row(space, rows), ledger.is_complete()
+        confirmed = recorded.get("confirmed", False) and at_rest == "finished"
+        owed = complete and not running and not confirmed
         return {
             "study": folder.name,
-            "status": "complete" if ledger.is_complete() else "running" if running else at_rest,
+            "status": "complete" if complete else "running" if running else at_rest,
+            "unconfirmed": recorded.get("unconfirmed", finals.INTERRUPTED) if owed else None,
             "total": ledger.total,
             "counts": {state: states.count(state) for state in ledger.counts()},
             "best": best["trial"] if best else None,

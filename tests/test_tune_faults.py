@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_tune_kills import TIMEOUT, attempts, children, results, wait_for
-from tune_studies import STUDY, summary, trials, write_study
+from tune_studies import STUDY, InstantPool, summary, trials, write_study
 
 import lenumba as package
 from lenumba.engine.config.config import load_config
@@ -319,3 +319,30 @@ def test_weights_that_a_full_disk_cuts_short_are_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
     keep_weights(tmp_path / "weights", np.arange(3, dtype=np.float32))
     assert np.fromfile(tmp_path / "weights", np.float32).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("end", "code", "told"), [(None, 3, "No space left on device"), (signal.SIGINT, 130, "go on")])
+def test_finals_end_their_workers_before_the_folder_of_weights_goes(lenumba, place, monkeypatch, end, code, told):
+    """They may be about to write there; and what ended the finals is what the user is told."""
+    dismissed = []
+
+    class Busy(InstantPool):
+        def answers(self):
+            if not any("weights" in worker.job for worker in self.workers if worker.task is not None):
+                yield from super().answers()
+            elif end is None:
+                raise OSError(28, os.strerror(28))
+            else:
+                signal.raise_signal(end)
+
+        def dismiss(self, worker):
+            dismissed.append(Path(worker.job["weights"]).parent.is_dir())
+            super().dismiss(worker)
+
+    write_study(trials=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "Pool", Busy)
+        result = lenumba("tune", "tiny.yaml", "-q")
+    assert (result.exit_code, dismissed) == (code, [True]), result.output
+    assert told in result.stderr
+    assert not list(Path("studies/tiny").glob(".*"))

@@ -28,7 +28,10 @@ INTERRUPTED = "the study was interrupted"
 def run(search: "Search") -> Final | str:
     """Run the finals; return why there is no verdict, where there is none."""
     with weights_folder(search.folder) as folder:
-        return _run(search, folder)
+        try:
+            return _run(search, folder)
+        finally:
+            search.dismiss_busy()  # before the folder goes into which they write
 
 
 @contextlib.contextmanager

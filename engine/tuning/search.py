@@ -101,10 +101,14 @@ class Search:
         finally:
             for claim in pool.tasks:
                 ledger.release(claim)
-            for worker in list(pool.workers):
-                if worker.task is not None:
-                    pool.dismiss(worker)
+            self.dismiss_busy()
             self.search_s = time.monotonic() - self.begin
+
+    def dismiss_busy(self) -> None:
+        """End the workers that have a task, which nobody waits for any more."""
+        for worker in list(self.pool.workers):
+            if worker.task is not None:
+                self.pool.dismiss(worker)
 
     def take(self, worker: Any, answer: dict[str, Any]) -> None:
         """Act on what a worker says about a trial."""

@@ -46,7 +46,7 @@ def draw_dense(rng: np.random.Generator) -> dict:
 
 
 def draw_function(rng: np.random.Generator) -> str:
-    return pick(rng, "none", "relu", "leaky_relu", "tanh", "sigmoid")
+    return pick(rng, "none", "relu", "leaky_relu", "tanh", "sigmoid", "relu6", "silu", "hard_swish")
 
 
 def draw_activation(rng: np.random.Generator) -> dict:

@@ -14,6 +14,7 @@ from lenumba.kernels.program.source import imports, memory_map
 
 FOLDERS = ("node", "pytorch-converted", "pytorch-operator", "simple")
 FUNCTIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
+FUNCTIONS |= {"HardSwish": "hard_swish", "Swish": "silu"}
 POOLS = {"AveragePool": "average_pool", "MaxPool": "max_pool"}
 GLOBAL = {f"Global{kind}": f"global_{pool}" for kind, pool in POOLS.items()}
 KINDS = {"Conv", "Gemm", "Softmax", "LogSoftmax", "Flatten", *POOLS, *GLOBAL, *FUNCTIONS}
@@ -75,7 +76,8 @@ def read_case(name: str) -> Case:
         raise Skip(f"{x.dtype} tensors")
     y = read("output", 0)
     if node.op_type in FUNCTIONS:
-        if abs(attributes.get("alpha", 0.01) - 0.01) > 1e-6:
+        usual = 1.0 if node.op_type == "Swish" else 0.01
+        if abs(attributes.get("alpha", usual) - usual) > 1e-6:
             raise Skip("a slope other than 0.01")
         layer = {"type": "activation", "function": FUNCTIONS[node.op_type]}
         return Case([layer, {"type": "flatten"}], x.reshape(len(x), 1, 1, -1), {}, y, lambda z: z.reshape(y.shape))

@@ -14,6 +14,9 @@ FUNCTIONS = {
     "leaky_relu": lambda x: functional.leaky_relu(x, 0.01),
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
+    "relu6": functional.relu6,
+    "silu": functional.silu,
+    "hard_swish": functional.hardswish,
 }
 
 

@@ -9,6 +9,7 @@ from rounding import run_twin
 from test_generated import draw_network
 
 from lenumba.engine.explain import plain
+from lenumba.engine.network.layers import Node
 from lenumba.engine.network.network import LayerError
 
 FLATTEN = {"type": "flatten"}
@@ -90,6 +91,17 @@ def test_flatten_shares_its_inputs_memory_and_protects_what_an_activation_needs(
     starts = [tensor.start for tensor in make_network([relu, FLATTEN, tanh, SOFTMAX], (2, 2, 1)).layout.tensors]
     assert starts[1] == starts[2]
     assert starts[3] not in starts[:3]
+
+
+def test_activation_whose_derivative_needs_its_input_keeps_it():
+    layers = [{"type": "conv", "channels": 2, "kernel_size": 1, "activation": "silu"}, FLATTEN, SOFTMAX]
+    network = make_network(layers, (4, 4, 1))
+    x, y = network.layout.tensors[1:3]
+    assert x.start != y.start
+    (backward,) = network.units[1].layer.backward(
+        Node(x=x, y=y, dx=x, dy=y, parameters={}, gradients={}, scratch=x.interior, registers=32)
+    )
+    assert backward["x"] == x.interior
 
 
 def test_activation_none_is_no_unit():

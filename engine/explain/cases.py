@@ -94,7 +94,16 @@ CASES = (
     ),
     Case(
         "blocks of floats, weighted, squared error",
-        (GlobalMaxPool(), Flatten(), Dense(units=4), Activation(function="sigmoid"), Dense(units=3)),
+        (
+            GlobalMaxPool(),
+            Flatten(),
+            Dense(units=4, activation="relu6"),
+            Dense(units=4, activation="silu"),
+            Dense(units=4, activation="hard_swish"),
+            Dense(units=4),
+            Activation(function="sigmoid"),
+            Dense(units=3),
+        ),
         CLIPPED,
         pixels="float32",
         weighted=True,

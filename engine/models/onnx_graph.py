@@ -47,14 +47,11 @@ def list_operators(
                 found.append((f"{unit.name}.flatten", flatten, values, f"{unit.name}.flat"))
                 values = [f"{unit.name}.flat"]
             is_flat = is_flat or operator.kind in ("Flatten", "Gemm")
-            found.append(
-                (
-                    f"{unit.name}.{operator.kind.lower()}" if number else unit.name,
-                    operator,
-                    values,
-                    f"{unit.name}.output{number or ''}",
-                )
-            )
+            name = f"{unit.name}.{operator.kind.lower()}" if number else unit.name
+            if (beside := operator.beside) is not None:
+                found.append((f"{name}.{beside.kind.lower()}", beside, values, f"{name}.beside"))
+                values = [*values, f"{name}.beside"]
+            found.append((name, operator, values, f"{unit.name}.output{number or ''}"))
             values = [found[-1][3]]
         ends.append(values[0])
         flat.append(is_flat)
@@ -62,6 +59,11 @@ def list_operators(
         found.append(("logits.flatten", flatten, [ends[-1]], "logits"))
     name, operator, values, _ = found.pop()
     return [*found, (name, operator, values, "logits")]
+
+
+def as_array(constant: np.ndarray | float) -> np.ndarray:
+    """Return a constant of an operator as ONNX wants it: a number without axes, in float32."""
+    return np.ascontiguousarray(constant) if isinstance(constant, np.ndarray) else np.array(constant, np.float32)
 
 
 def onnx_model(
@@ -85,7 +87,7 @@ def onnx_model(
     for name, operator, values, output in list_operators(network, weights, normalization):
         inputs = [*values, *(f"{name}.{constant}" for constant in operator.constants)]
         constants += [
-            numpy_helper.from_array(np.ascontiguousarray(array), f"{name}.{constant}")
+            numpy_helper.from_array(as_array(array), f"{name}.{constant}")
             for constant, array in operator.constants.items()
         ]
         nodes.append(helper.make_node(operator.kind, inputs, [output], name=name, **operator.attributes))

@@ -14,14 +14,14 @@ class Function:
     Attributes
     ----------
     name
-        Its name in configurations, and its kernel's; the derivative's kernel, which computes f′ from y = f(x), is
-        called ``<name>_derivative``.
+        Its name in configurations, and its kernel's; the derivative's kernel, which computes f′ from y = f(x) or from
+        x, is called ``<name>_derivative``.
     onnx
         Its operator.
     equations
-        y in terms of x, and f′ in terms of y.
+        y in terms of x, and f′ in terms of y or x.
     javascript
-        The same two as functions of a number.
+        The same two as functions of a number; the second is given y and x.
     module, twins
         The modules that hold the kernels and their plain-loop twins of the same names (see
         :class:`lenumba.kernels.program.catalogue.Kernel`).
@@ -29,6 +29,8 @@ class Function:
         Whether it takes so few registers that a convolution's tile leaves them.
     elementwise
         Whether each value stands alone; else only a loss's kernel computes it, for the last layer.
+    from_input
+        Whether f′ is computed from x, because y does not tell it: then training keeps x beside y.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Function:
     twins: str = ".steps"
     cheap: bool = False
     elementwise: bool = True
+    from_input: bool = False
 
     def kernels(self) -> dict[str, Kernel]:
         """Return the catalogue's rows of its kernels."""
@@ -62,8 +65,29 @@ TABLE = (
         ("(x) => (x > 0 ? x : 0.01 * x)", "(y) => (y > 0 ? 1 : 0.01)"),
         cheap=True,
     ),
+    Function(
+        "relu6",
+        Operator("Clip", constants={"min": 0.0, "max": 6.0}),
+        ("y = min(max(x, 0), 6)", "1 where 0 < y < 6, else 0"),
+        ("(x) => Math.min(Math.max(x, 0), 6)", "(y) => (y > 0 && y < 6 ? 1 : 0)"),
+        cheap=True,
+    ),
     Function("tanh", Operator("Tanh"), ("y = tanh x", "1 − y²"), ("Math.tanh", "(y) => 1 - y * y")),
     Function("sigmoid", Operator("Sigmoid"), ("y = 1/(1 + e⁻ˣ)", "y·(1 − y)"), ("sigmoid", "(y) => y * (1 - y)")),
+    Function(
+        "silu",
+        Operator("Mul", beside=Operator("Sigmoid")),
+        ("y = x·σ(x), σ(x) = 1/(1 + e⁻ˣ)", "σ(x)·(1 + x·(1 − σ(x)))"),
+        ("(x) => x * sigmoid(x)", "(y, x) => sigmoid(x) * (1 + x * (1 - sigmoid(x)))"),
+        from_input=True,
+    ),
+    Function(
+        "hard_swish",
+        Operator("Mul", beside=Operator("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5})),
+        ("y = x·min(max(x + 3, 0), 6)/6", "0 where x ≤ −3, 1 where x ≥ 3, else x/3 + 1/2"),
+        ("(x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6", "(y, x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5)"),
+        from_input=True,
+    ),
     Function("softmax", Operator("Softmax", {"axis": 1}), elementwise=False),
 )
 ACTIVATIONS = {function.name: function for function in TABLE}

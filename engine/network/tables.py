@@ -32,11 +32,15 @@ class Equations(NamedTuple):
 
 @dataclass(frozen=True)
 class Operator:
-    """One ONNX operator: its constants follow the data among its inputs."""
+    """One ONNX operator: its constants, arrays or single float32 numbers, follow the data among its inputs.
+
+    `beside` is an operator on the same data, whose output is the second input.
+    """
 
     kind: str
     attributes: dict[str, Any] = field(default_factory=dict)
-    constants: Arrays = field(default_factory=dict)
+    constants: "Arrays | dict[str, float]" = field(default_factory=dict)
+    beside: "Operator | None" = None
 
 
 class NameIn:

@@ -1,4 +1,4 @@
-"""Activation functions on vectors, their derivatives written in terms of the output, and vector exp and log.
+"""Activation functions on vectors, their derivatives in terms of y = f(x) or else of x, and vector exp and log.
 
 exp, log and tanh are polynomials in plain arithmetic (after Cephes' single-precision functions), so that their bits
 do not depend on a mathematics library; errors are below 2 units in the last place.
@@ -97,6 +97,19 @@ def leaky_relu_derivative(y):
 
 
 @kernel
+def relu6(x):
+    """min(max(x, 0), 6); NaN stays NaN."""
+    six, positive = splat(6.0), relu(x)
+    return where_greater(positive, six, six, positive)
+
+
+@kernel
+def relu6_derivative(y):
+    """1 where 0 < y < 6, else 0."""
+    return where_greater(splat(6.0), y, relu_derivative(y), splat(0.0))
+
+
+@kernel
 def tanh(x):
     """Tanh x: a polynomial for |x| < 0.625, else 1 − 2 / (e²|x| + 1) with the sign of x."""
     one, zero = splat(1.0), splat(0.0)
@@ -132,6 +145,33 @@ def sigmoid_derivative(y):
 
 
 @kernel
+def silu(x):
+    """X · σ(x) (Elfwing et al. 2018, "Sigmoid-weighted linear units")."""
+    return x * sigmoid(x)
+
+
+@kernel
+def silu_derivative(x):
+    """σ(x) · (1 + x · (1 − σ(x)))."""
+    one, s = splat(1.0), sigmoid(x)
+    return s * fma(x, one - s, one)
+
+
+@kernel
+def hard_swish(x):
+    """X · min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, "Searching for MobileNetV3")."""
+    return x * relu6(x + splat(3.0)) * splat(1.0 / 6.0)
+
+
+@kernel
+def hard_swish_derivative(x):
+    """0 where x ≤ −3, 1 where x ≥ 3, else x / 3 + ½."""
+    one, three = splat(1.0), splat(3.0)
+    slope = where_greater(three, x, fma(x, splat(1.0 / 3.0), splat(0.5)), one)
+    return where_greater(x, splat(-3.0), slope, splat(0.0))
+
+
+@kernel
 def activation_forward(x, y, function, C, H, W, X_ROW, X_PLANE, Y_ROW, Y_PLANE):
     """y[c, i, j] = function(x[c, i, j]) (overwrites y, which may be x)."""
     for c in range(C):
@@ -149,3 +189,13 @@ def activation_backward(y, dy, dx, derivative, C, H, W, X_ROW, X_PLANE, Y_ROW, Y
             for j in range(W):
                 place = c * Y_PLANE + i * Y_ROW + j
                 store(dx, c * X_PLANE + i * X_ROW + j, load(dy, place) * derivative(load(y, place)))
+
+
+@kernel
+def activation_backward_of_input(x, dy, dx, derivative, C, H, W, X_ROW, X_PLANE, Y_ROW, Y_PLANE):
+    """dx[c, i, j] = dy[c, i, j] · f′(x[c, i, j]) (overwrites dx, which may be dy)."""
+    for c in range(C):
+        for i in range(H):
+            for j in range(W):
+                place = c * X_PLANE + i * X_ROW + j
+                store(dx, place, load(dy, c * Y_PLANE + i * Y_ROW + j) * derivative(load(x, place)))

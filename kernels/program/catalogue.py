@@ -248,6 +248,7 @@ CATALOGUE: dict[str, Kernel] = {
     "copy": Kernel(".dropout", ".moves.copy", own=elementwise(2)),
     "activation_forward": Kernel(".activation", ".steps.activation_forward", own=elementwise(2)),
     "activation_backward": Kernel(".activation", ".steps.activation_backward", own=elementwise(3)),
+    "activation_backward_of_input": Kernel(".activation", ".steps.activation_backward", own=elementwise(3)),
     "norm_sums": Kernel(".norm", ".norm.norm_forward", own=elementwise(1)),
     "norm_forward": Kernel(".norm", ".norm.norm_forward", own=elementwise(2), meets=True),
     "norm_evaluate": Kernel(".norm", ".norm.norm_evaluate", own=elementwise(2)),

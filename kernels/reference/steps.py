@@ -7,7 +7,7 @@ import numpy as np
 
 from lenumba.kernels.reference.twin import reference
 
-# ------------------------------------------------------------- activations; derivatives in terms of y = f(x)
+# ---------------------------------------------- activations; derivatives in terms of y = f(x), or else of x
 
 
 @reference
@@ -47,6 +47,18 @@ def leaky_relu_derivative(y):
 
 
 @reference
+def relu6(x):
+    """min(max(x, 0), 6)."""
+    return min(max(x, 0 * x), 6 + 0 * x)
+
+
+@reference
+def relu6_derivative(y):
+    """1 where 0 < y < 6, else 0."""
+    return 1.0 if 0 < y < 6 else 0.0
+
+
+@reference
 def tanh(x):
     """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
     return np.tanh(x)
@@ -71,6 +83,33 @@ def sigmoid_derivative(y):
 
 
 @reference
+def silu(x):
+    """X · σ(x) (Elfwing et al. 2018)."""
+    return x / (1 + np.exp(-x))
+
+
+@reference
+def silu_derivative(x):
+    """σ(x) · (1 + x · (1 − σ(x)))."""
+    s = 1 / (1 + np.exp(-x))
+    return s * (1 + x * (1 - s))
+
+
+@reference
+def hard_swish(x):
+    """X · min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    return x * min(max(x + 3, 0 * x), 6 + 0 * x) / 6
+
+
+@reference
+def hard_swish_derivative(x):
+    """0 where x ≤ −3, 1 where x ≥ 3, else x / 3 + ½."""
+    if x <= -3:
+        return 0.0
+    return 1.0 if x >= 3 else x / 3 + 0.5
+
+
+@reference
 def activation_forward(function, x):
     """Y = function(x), one value at a time. x[N, C, H, W] → [N, C, H, W]."""
     y = np.zeros_like(x)
@@ -85,7 +124,10 @@ def activation_forward(function, x):
 
 @reference
 def activation_backward(derivative, y, dy):
-    """∂L/∂x = ∂L/∂y · f′, with f′ computed from y (handout 004: …·f′). y, dy[N, C, H, W] → [N, C, H, W]."""
+    """∂L/∂x = ∂L/∂y · f′, with f′ computed from y (handout 004: …·f′). y, dy[N, C, H, W] → [N, C, H, W].
+
+    Where f′ is in terms of x, `y` is x.
+    """
     dx = np.zeros_like(y)
     N, C, H, W = y.shape
     for n in range(N):

@@ -8,17 +8,25 @@ from lenumba.engine.network.activations import ACTIVATIONS, ActivationName
 from lenumba.engine.network.layers.base import LayerBase, Name, Node, Shape
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
-from lenumba.kernels.program.plan import Call, Tensor, call, geometry
+from lenumba.kernels.program.plan import Call, Place, Tensor, call, geometry
 
 
 class Activation(LayerBase):
     """An activation function as a layer of its own."""
 
-    in_place = True
-    reads_output = True
     type: Literal["activation"] = "activation"
     name: Name | None = Field(None, description="Name of the layer in summaries.")
     function: ActivationName = Field(description="Function applied to each value.")
+
+    @property
+    def in_place(self) -> bool:  # type: ignore[override]
+        """Whether nobody needs x afterwards."""
+        return not ACTIVATIONS[self.function].from_input
+
+    @property
+    def reads_output(self) -> bool:  # type: ignore[override]
+        """Whether the derivative is computed from y."""
+        return self.in_place
 
     def forward(self, node: Node) -> list[Call]:
         """Return y = f(x)."""
@@ -26,20 +34,23 @@ class Activation(LayerBase):
         return [call("activation_forward", elementwise(node), x=x, y=y, function=self.function)]
 
     def backward(self, node: Node) -> list[Call]:
-        """Return dx = dy · f′(y)."""
+        """Return dx = dy · f′, from y or from x."""
         if node.dx is None:
             return []
-        y, dy, dx = node.y.interior, node.dy.interior, node.dx.interior
-        slope = f"{self.function}_derivative"
-        return [call("activation_backward", elementwise(node), y=y, dy=dy, dx=dx, derivative=slope)]
+        given: dict[str, Place | str | int]
+        given = {"dy": node.dy.interior, "dx": node.dx.interior, "derivative": f"{self.function}_derivative"}
+        if self.reads_output:
+            return [call("activation_backward", elementwise(node), y=node.y.interior, **given)]
+        return [call("activation_backward_of_input", elementwise(node), x=node.x.interior, **given)]
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Return f(x)."""
         return find_twin(".steps.activation_forward")(self._twin(self.function), x)
 
     def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
-        """Return dy · f′(y)."""
-        return find_twin(".steps.activation_backward")(self._twin(f"{self.function}_derivative"), y, dy), {}
+        """Return dy · f′."""
+        slope, known = self._twin(f"{self.function}_derivative"), y if self.reads_output else x
+        return find_twin(".steps.activation_backward")(slope, known, dy), {}
 
     def equations(self, shape: Shape) -> Equations:
         """Return the function and its derivative."""

@@ -192,7 +192,8 @@ class Average(Pool):
         return self._onnx("AveragePool", shape, count_include_pad=int(self.counts_padding))
 
     def _numbers(self, node: Node) -> dict[str, int]:
-        return {"TOP": node.x.top, "LEFT": node.x.left, "COUNT_PADDING": self.counts_padding}
+        top, left, _, _ = self.margins(node.x.shape)
+        return {"TOP": top, "LEFT": left, "COUNT_PADDING": self.counts_padding}
 
     def _written(self, shape: Shape, place: str, taps: str, pixel: str, adds: str) -> Equations:
         (height, width), _ = self.windows(shape)
@@ -252,6 +253,7 @@ class MaxPool(Maximum, Sliding):
 class GlobalAveragePool(Average, Global):
     """Global average pooling (Lin et al. 2014): the mean of each map."""
 
+    takes_row = True
     type: Literal["global_average_pool"] = "global_average_pool"
 
     def forward(self, node: Node) -> list[Call]:

@@ -32,7 +32,7 @@ function planes(layer) {
 const LAYERS = {};
 const IDENTITY = { forward: (layer, x) => x, backward: (layer, x, y, dy) => ({ dx: dy, gradients: {} }) };
 
-// Each function, and its derivative in terms of y = f(x).
+// Each function, and its derivative, which is given y = f(x) and x.
 const FUNCTIONS = {};
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 

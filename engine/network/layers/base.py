@@ -19,6 +19,10 @@ Margins = tuple[int, int, int, int]  # top, left, bottom, right
 
 Norm = Literal["none", "batch"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
+INITIALIZER_HELP = (
+    "Distribution of the initial weights, of variance 2 / inputs (he) or 2 / (inputs + outputs) (glorot); as in "
+    "PyTorch, normal ones have all their tails, which Keras cuts off at two deviations, keeping the variance."
+)
 
 LIST = Strict(False)  # YAML has lists where the frozen models hold tuples; the items stay strict
 Extent = Annotated[int, Field(ge=1, le=64)]

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from lenumba.engine.network.activations import ActivationName
 from lenumba.engine.network.layers import long_rows
 from lenumba.engine.network.layers.base import (
+    INITIALIZER_HELP,
     LIST,
     Border,
     InitializerName,
@@ -64,7 +65,7 @@ class Conv(LayerBase):
         "correlation",
         description="'correlation' slides the kernel as it is, 'convolution' rotated by 180 degrees.",
     )
-    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    initializer: InitializerName = Field("glorot_uniform", description=INITIALIZER_HELP)
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")
     kernel: Kernel | None = Field(
         None,

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from lenumba.engine.network.activations import ActivationName
 from lenumba.engine.network.layers.base import (
+    INITIALIZER_HELP,
     InitializerName,
     LayerBase,
     Name,
@@ -73,7 +74,7 @@ class Dense(LayerBase):
     bias: bool = Field(True, description="Whether each output adds a trainable constant.")
     norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
     activation: ActivationName = Field("none", description="Function applied to the outputs.")
-    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    initializer: InitializerName = Field("glorot_uniform", description=INITIALIZER_HELP)
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lenumba.engine.network.activations import ActivationName
-from lenumba.engine.network.layers.base import InitializerName, LayerBase, Name, Norm, Shape, Size
+from lenumba.engine.network.layers.base import INITIALIZER_HELP, InitializerName, LayerBase, Name, Norm, Shape, Size
 from lenumba.engine.network.layers.conv import Conv, Padding
 
 
@@ -22,7 +22,7 @@ class DepthwiseConv(LayerBase):
     bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
     norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
     activation: ActivationName = Field("none", description="Function applied to each output value.")
-    initializer: InitializerName = Field("glorot_uniform", description="Distribution of the initial weights.")
+    initializer: InitializerName = Field("glorot_uniform", description=INITIALIZER_HELP)
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")
 
     @property

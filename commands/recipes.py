@@ -7,19 +7,30 @@ import click
 
 from lenumba.commands.base import PATH, split_arguments, tell_notes
 
+BEST = "best.safetensors"  # of a run folder
+
 
 @click.command()
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG."""
+    """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG.
+
+    CONFIG may also be a run folder.
+    """
     from lenumba.commands.summary import summarize
     from lenumba.commands.tables import summary_table
     from lenumba.engine.config.config import load_config
 
     name, changes = split_arguments(config, overrides)
-    result = summarize(load_config("lenet" if name is None else name, changes))
+    loaded = load_config("lenet" if name is None else name, changes)
+    shape, trained = None, Path(loaded.source).with_name(BEST)
+    if Path(loaded.source).name == "config.yaml" and trained.is_file():  # a run, which needs no data to be summed up
+        from lenumba.engine.runs.checkpoint import Checkpoint
+
+        shape = Checkpoint.read(trained).image_shape
+    result = summarize(loaded, shape)
     click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
 
 

@@ -12,8 +12,8 @@ HANDOUT_NOTE = (
 )
 
 
-def summarize(loaded: LoadedConfig) -> dict[str, Any]:
-    """Return a network's summary.
+def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None) -> dict[str, Any]:
+    """Return a network's summary, for images of (height, width, channels); without these, for those that are stated.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def summarize(loaded: LoadedConfig) -> dict[str, Any]:
     ConfigError
         Where a layer does not fit, or the outputs do not fit the data set.
     """
-    network = check_network(loaded)
+    network = check_network(loaded, image_shape)
     layers: list[dict[str, Any]] = []
     for number, unit in enumerate(network.units):
         here, there = network.layout.tensors[number : number + 2]

@@ -162,5 +162,5 @@ def test_runs_that_drew_other_samples_do_not_go_on(place, lenumba, refused, norm
         rewrite(drawn_sha256=None)
     line = refused(3, "train", "--resume", "run", "train.epochs=5")
     assert "was trained by an earlier version on other images than data.samples = 64 now draws" in line
-    assert line.endswith("lenumba train run/config.yaml init_from=run\n")
+    assert line.endswith("lenumba train run init_from=run\n")
     assert "data.samples" in refused(3, "verify", "run")

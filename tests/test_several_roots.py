@@ -151,7 +151,7 @@ def test_next_months_pictures(months, place, lenumba, refused):
     command = shlex.split(line.rpartition("both: ")[2])
     assert command[1:] == [
         "train",
-        "runs/first/config.yaml",
+        "runs/first",
         f'data.root=[{place / "jan"}, "{new.name}"]',
         "init_from=runs/first",
     ]
@@ -169,6 +169,6 @@ def test_pictures_added_to_the_same_folder(months, place, lenumba, refused):
     assert lenumba("train", "own.yaml", "--out", "runs/first", "-q").exit_code == 0
     draw(place / "jan", {"ok": 9}, first=600)
     line = refused(3, "train", "--resume", "runs/first", "train.epochs=3")
-    command = "or train on with what is there: lenumba train runs/first/config.yaml init_from=runs/first"
+    command = "or train on with what is there: lenumba train runs/first init_from=runs/first"
     assert line.endswith(f"{command}\n")
     assert lenumba(*shlex.split(command)[8:], "-q").exit_code == 0

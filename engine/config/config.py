@@ -158,8 +158,8 @@ def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrid
     Parameters
     ----------
     name_or_path
-        A path if it ends in ``.yaml`` or ``.yml``, contains a path separator, or is no recipe but a file; or the
-        configuration itself, as YAML would give it.
+        A path if it ends in ``.yaml`` or ``.yml``, contains a path separator, or is no recipe but a file or a run
+        folder, for what that run was trained with; or the configuration itself, as YAML would give it.
     overrides
         ``"dotted.key=value"`` strings with YAML values, or a dict of dotted keys and values; later ones win.
 
@@ -180,6 +180,8 @@ def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrid
     except ValueError:  # a zero byte
         exists = False
     if exists:
+        if os.path.isfile(os.path.join(text, "config.yaml")):
+            text = os.path.join(text, "config.yaml")
         loaded = read_config(Path(text), text, overrides)
         if Path(text).name == "config.yaml":  # a run's: its record has the recipe's name
             recipe = read_json(Path(text).with_name("run.json")).get("recipe")

@@ -1,13 +1,19 @@
 """What there is to see of a finished run: its curves, what it took for what, its worst mistakes, its histograms."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.config.sections import IN_MEMORY
+from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.models.assessment import Assessment, assess
+from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model, load
+from lenumba.engine.runs.changes import as_list
 from lenumba.engine.runs.folders import read_history
 from lenumba.engine.runs.histograms import Histogram, read_histograms
 
@@ -22,10 +28,13 @@ class Findings(Assessment):
         One dict an epoch.
     histograms
         Of each tensor over the epochs; empty where the run recorded none.
+    absent
+        Why there are no test images; empty where there are some.
     """
 
     history: list[dict[str, Any]] = field(repr=False)
     histograms: list[Histogram] = field(repr=False)
+    absent: str = ""
 
     def samples(self, each: int) -> np.ndarray:
         """Return int64, the first `each` test images of every class, class by class."""
@@ -34,7 +43,7 @@ class Findings(Assessment):
 
 
 def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ()) -> Findings:
-    """Run a trained network on its test set and collect what there is to see.
+    """Run a trained network on its test set and collect what there is to see: without its data, what the run tells.
 
     Parameters
     ----------
@@ -44,12 +53,37 @@ def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ())
     Raises
     ------
     ConfigError, DataError
-        Where there is no such run, or its checkpoint or its data are missing or damaged.
+        Where there is no such run, or its checkpoint or its data are damaged, or other data are not where they are
+        said to be.
     """
     model = load(run, checkpoint, overrides=overrides)
-    found = assess(model)
     history, histograms = read_history(model.folder), read_histograms(model.folder)
+    if absent := missing_files(model.loaded):
+        absent = f"{absent}, so that nothing is shown of test images; data.root=PATH says where they are now"
+        dataset = no_images(model, absent)
+        outputs = np.zeros((0, model.network.outputs), np.float32)
+        test = Evaluation(float("nan"), dataset.test_labels, outputs, model.class_names)
+        return Findings(model, dataset, test, history, histograms, absent)
+    found = assess(model)
     return Findings(model, found.dataset, found.test, history, histograms)
+
+
+def missing_files(loaded: LoadedConfig) -> str:
+    """Say which of the data that a run was trained on are not there any more; empty where none is known to be gone."""
+    data = loaded.config.data
+    if data.name == IN_MEMORY:
+        return "the images were in memory, and are in no file"
+    if loaded.origins.get("data.root") == "override data.root":
+        return ""
+    gone = [root for root in as_list(data.root) if not os.path.exists(os.path.expanduser(root))]
+    return f"no such file or folder as {' and '.join(gone)}" if gone else ""
+
+
+def no_images(model: Model, note: str) -> Dataset:
+    """Return a data set of a network's classes without any images."""
+    images, labels, names = np.zeros((0, *model.image_shape), np.uint8), np.zeros(0, np.int64), model.class_names
+    name, digest = model.loaded.config.data.name, model.trained.trained_on or ""
+    return Dataset(name, images, labels, images, labels, len(names), names, digest, notes=(note,))
 
 
 def feature_maps(model: Model, image: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -39,13 +39,13 @@ def draw_plots(
         Where Matplotlib is not installed or the folder cannot be written.
     """
     need("matplotlib", "plot", "plots")
-    image = found.dataset.test_images[0] if image is None else image
+    shown = [*found.dataset.test_images[:1]] if image is None else [image]
     folder.mkdir(parents=True, exist_ok=True)
     table: list[tuple[str, str, bool, Callable[[], Any]]] = [
         ("curves", "loss, accuracy and learning rate of each epoch", bool(found.history), lambda: curves(found)),
-        ("confusion", "what was taken for what", True, lambda: confusion(found)),
+        ("confusion", "what was taken for what", not found.absent, lambda: confusion(found)),
         ("kernels", "the kernels of each convolution", bool(kernels(found.model)), lambda: kernel_grid(found)),
-        ("features", "what each layer makes of an image", True, lambda: features(found, image)),
+        ("features", "what each layer makes of an image", bool(shown), lambda: features(found, shown[0])),
         ("mistakes", "the worst mistakes", len(found.test.mistakes) > 0, lambda: mistakes(found)),
         ("histograms", "weights and gradients over time", bool(found.histograms), lambda: histograms(found)),
     ]

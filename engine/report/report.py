@@ -53,7 +53,7 @@ def report_page(found: Findings) -> str:
         figures(found),
         fill(
             "report.html",
-            calibration=calibration_text(found),
+            calibration=f"<p>{escape(found.absent)}</p>" if found.absent else calibration_text(found),
             histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
         ),
         found.model.loaded.config,
@@ -76,8 +76,10 @@ def figures(found: Findings) -> dict[str, str]:
     """Return the figures at the top of the page."""
     summary = read_run_json(found.model.folder)
     wrong, count = len(found.test.mistakes), len(found.dataset.test_labels)
+    recorded = summary.get("test_accuracy") if found.absent else found.test.accuracy
+    about = "when it was trained" if found.absent else f"({wrong} of {count:,} wrong)"
     values = {
-        "test accuracy": f"{100 * found.test.accuracy:.2f} % ({wrong} of {count:,} wrong)",
+        "test accuracy": "not known" if recorded is None else f"{100 * recorded:.2f} % {about}",
         "parameters": f"{found.model.network.parameter_count:,}",
         "epochs": str(len(found.history)),
     }
@@ -104,9 +106,10 @@ def run_values(found: Findings) -> dict[str, Any]:
         "prepare": preparation(model),
         "rate": config.optimizer.learning_rate,
         "history": [{key: line[key] for key in EpochLine.__annotations__ if key in line} for line in found.history],
+        "absent": found.absent,
         "confusion": found.test.confusion.tolist(),
         "cells": named_cells(found),
-        "calibration": found.calibration,
+        "calibration": None if found.absent else found.calibration,
         "samples": pack(found, samples),
         "mistakes": {**pack(found, mistakes), "outputs": outputs.tolist()},
         "histograms": [

@@ -69,7 +69,7 @@ def training_on(folder: Path, loaded: LoadedConfig) -> str:
     if added and loaded.config.data.name not in OWN_FILES:
         return ""
     roots = ", ".join(quoted(root) for root in (*before, *added))
-    command = ["lenumba", "train", str(folder / "config.yaml"), *([f"data.root=[{roots}]"] if added else [])]
+    command = ["lenumba", "train", str(folder), *([f"data.root=[{roots}]"] if added else [])]
     what = "to train on with both" if added else "or train on with what is there"
     return f"; {what}: {shlex.join([*command, f'init_from={folder}'])}"
 

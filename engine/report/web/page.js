@@ -241,7 +241,7 @@ function makeMistakes() {
       at("try").scrollIntoView();
     });
   });
-  if (!labels.length) at("mistakes").textContent = "None: every test image was recognised.";
+  if (!labels.length) at("mistakes").textContent = run.absent || "None: every test image was recognised.";
 }
 
 // -------------------------------------------------------------------------------------------------- start
@@ -259,8 +259,10 @@ at("all").addEventListener("click", allSteps);
 at("reset").addEventListener("click", reset);
 at("label").addEventListener("change", () => { lesson = null; showLesson(); });
 drawCurves(at("curves"), run.history);
-drawConfusion(at("confusion"), run.confusion, names, run.cells);
+if (run.absent) at("confusion").textContent = at("samples").textContent = run.absent;
+else drawConfusion(at("confusion"), run.confusion, names, run.cells);
 if (run.calibration) drawReliability(at("calibration"), run.calibration);
 drawHistograms(at("histograms"), run.histograms);
 showKernels();
-choose(images(run.samples)[0], run.samples.labels[0]);
+if (run.absent) look(new Uint8Array(sizeOf(run.network.input)));
+else choose(images(run.samples)[0], run.samples.labels[0]);

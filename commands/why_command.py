@@ -2,11 +2,12 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import click
 
-from lenumba.commands.base import RUN_HELP
+from lenumba.commands.base import PATH, RUN_HELP
 
 
 @click.command(epilog=RUN_HELP)
@@ -18,6 +19,8 @@ from lenumba.commands.base import RUN_HELP
 )
 @click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Images named a side.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default. Never changes a bit.")
+@click.option("--html", "page", type=PATH, metavar="PAGE", help="Write a page with the pictures.")
+@click.option("--force", is_flag=True, help="Replace an existing page.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 def why(
@@ -27,6 +30,8 @@ def why(
     trainings: int,
     count: int,
     threads: int | None,
+    page: Path | None,
+    force: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -40,8 +45,11 @@ def why(
     from lenumba.commands.display import StepBar
     from lenumba.engine.audit.trainings import Hooks
     from lenumba.engine.audit.why import run_why
-    from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.common.files import check_new_file, write_text
+    from lenumba.engine.runs.folders import find_run, load_run_config
 
+    if page is not None:
+        check_new_file(page, force, "--html")
     changes = [*overrides, *([] if threads is None else [f"train.threads={threads}"])]
     silent = quiet or as_json
     with StepBar() as bar:
@@ -51,10 +59,16 @@ def why(
 
         hooks = Hooks() if silent else Hooks(bar, watch, download_bar=True)
         found = run_why(find_run(run), image, trainings=trainings, count=count, overrides=changes, hooks=hooks)
+    if page is not None:
+        from lenumba.engine.audit.why_page import why_page
+
+        write_text(page, why_page(found, load_run_config(found.path, overrides)))
     if as_json:
         click.echo(json.dumps(found.summary, indent=2, ensure_ascii=False))
     elif not quiet:
         click.echo(why_text(found.summary))
+        if page is not None:
+            click.echo(f"{page}  the pictures")
 
 
 def why_text(summary: dict[str, Any]) -> str:

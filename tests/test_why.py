@@ -1,6 +1,8 @@
 """Influence: planted near-duplicates are the first helpers, and the estimate is that of its definition."""
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,21 @@ def test_a_planted_near_duplicate_is_the_first_helper(planted, lenumba):
     assert lenumba("why", "run", "0", "--trainings", 40, "--json").exit_code == 0
     assert json.loads(Path("run/why/test-image-0.json").read_text())["helped"] == summary["helped"]
     assert len(Path("run/why/memorisation.csv").read_text().splitlines()) == 301
+
+
+def test_the_page_shows_the_pictures_with_their_figures(planted, lenumba, refused):
+    result = lenumba("why", "run", "0", "--trainings", 40, "--count", 3, "--html", "why.html")
+    assert result.exit_code == 0, result.output
+    page, summary = Path("why.html").read_text(), json.loads(Path("run/why/test-image-0.json").read_text())
+    values = json.loads(re.search(r'<script type="application/json" id="run">(.*?)</script>', page, re.DOTALL)[1])
+    rows = [*summary["helped"], *summary["hurt"]]
+    assert page.count('<figure class="card">') == len(rows)
+    arrays = np.load("planted.npz")
+    expected = [arrays["x_test"][0], *(arrays["x_train"][row["index"]] for row in rows)]
+    assert base64.b64decode(values["pixels"]) == b"".join(np.ascontiguousarray(image).tobytes() for image in expected)
+    for row in rows:
+        assert f"log-odds {row['influence']:+.3f} ± {row['error']:.3f}" in page
+    assert "--force" in refused(2, "why", "run", "0", "--trainings", 40, "--html", "why.html")
 
 
 def test_what_has_no_why_is_refused_in_one_line(planted, refused):

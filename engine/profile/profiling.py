@@ -48,7 +48,13 @@ class Clocks:
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
-        self.clocks = [work[executor.network.layout.size :].view(np.int64) for work in executor.memory]  # [CLOCK_SIZE]
+
+    @property
+    def clocks(self) -> list[np.ndarray]:
+        """Each worker's clock, int64 [CLOCK_SIZE], wherever its memory now is."""
+        executor = self.executor
+        size = executor.network.layout.size
+        return [work[size:].view(np.int64) for work in executor.memory[: executor.threads]]
 
     def reset(self, events: int = 0) -> None:
         """Set the clocks to zero, with room for so many events."""

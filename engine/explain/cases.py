@@ -111,17 +111,18 @@ CASES = (
     Case(
         "blocks that wait for one another, sgd",
         (
-            Conv(channels=3, kernel_size=3, padding=1, norm="batch", activation="relu"),
+            Conv(channels=3, kernel_size=3, padding=1, bias=False, norm="batch", activation="relu"),
             MaxPool(size=2, stride=1),
             BatchNorm(),
             DepthwiseConv(kernel_size=2, multiplier=2),
+            Conv(channels=4, kernel_size=1, groups=2),
             Residual(
-                layers=(Conv(channels=2, kernel_size=3, stride=2, padding="same", norm="batch"),),
+                layers=(Conv(channels=2, kernel_size=3, stride=2, padding="same", bias=False, norm="batch"),),
                 shortcut=(Conv(channels=2, kernel_size=1, stride=2),),
                 activation="relu",
             ),
             Flatten(),
-            Dense(units=3, norm="batch"),
+            Dense(units=3, bias=False, norm="batch"),
             Dense(units=3, activation="softmax"),
         ),
     ),

@@ -24,7 +24,7 @@ def fused(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if done and done[-1].only == step.only and (calls := joined(done[-1].calls, step.calls)):
             done[-1] = replace(done[-1], calls=calls)
-        elif done and done[-1].only == step.only and (calls := read_through(done[-1].calls, step.calls)):
+        elif done and done[-1].only == step.only and (calls := read_through(done[-1], step)):
             done[-1] = replace(step, calls=calls)
         else:
             done.append(step)
@@ -51,15 +51,16 @@ def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | Non
     return [*calls[:-1], last.changed(derivative=function)]
 
 
-def read_through(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | None:
+def read_through(before: Step, step: Step) -> list[Call] | None:
     """Return the calls of a batch norm's backward pass with the activation behind it, or None where it has none."""
-    if (
-        len(calls) != 1
-        or calls[0].kernel != "activation_backward"
-        or any(call.kernel not in NORMS for call in following)
-    ):
+    calls, following = before.calls, step.calls
+    if len(calls) != 1 or calls[0].kernel != "activation_backward" or before.output != step.output:
+        return None
+    if any(call.kernel not in NORMS for call in following):
         return None
     given = calls[0].arguments
-    if any(call["dy"] != given["dx"] or call["y"] != given["y"] for call in following):
+    function = str(given["derivative"]).removesuffix("_derivative")
+    if not ACTIVATIONS[function].cheap or any(call["dy"] != given["dx"] for call in following):
         return None
-    return [call.changed(dy=given["dy"], derivative=given["derivative"]) for call in following]
+    names = {"function": function, "derivative": given["derivative"]}
+    return [call.changed(dy=given["dy"], **names) for call in following]

@@ -129,7 +129,7 @@ def backward_steps(network: Network) -> list[Step]:
     all_nodes = nodes(network)
     for k, (unit, node) in reversed(list(enumerate(zip(network.units, all_nodes, strict=True)))):
         step = Step(f"backward_{unit.name}", f"{shape_text(*unit.shape)} ← {shape_text(*unit.output)}", [], "training")
-        step = replace(step, layer=unit.name, phase="backward")
+        step = replace(step, layer=unit.name, phase="backward", output=node.y.interior)
         if layout.gradients[k + 1] is not None and (unit.learns or any(layout.slopes[k])):
             steps.append(replace(step, calls=unit.layer.backward(node)))
         for t in dict.fromkeys(unit.inputs):

@@ -70,6 +70,27 @@ def conv_weight_gradient(
 
 
 @kernel
+def pointwise_weight_gradient(
+    x, dy, dw, C, X_ROW, X_PLANE, SH, SW, OH, OW, Y_ROW, Y_PLANE, M_FROM, M_TO, MAPS, C_FROM, C_TO, COLS
+):  # fmt: skip
+    """dw[m, c] += Σ_i Σ_j Σ_lanes dy[m, i, j] · x[c, i·SH, j·SW]: that of kernels of one tap, with the same bits.
+
+    The tile spreads over channels: with a single tap, columns of taps would leave each loaded vector to one product.
+    """
+    for m in range(M_FROM, M_TO, MAPS):
+        for c in range(C_FROM, C_TO, COLS):
+            tile = zero_tile(MAPS, COLS)
+            for i in range(OH):
+                for j in range(OW):
+                    pixel, place = (
+                        (c * X_PLANE + i * SH * X_ROW + j * SW) * LANES,
+                        (m * Y_PLANE + i * Y_ROW + j) * LANES,
+                    )
+                    tile = product_fma(tile, dy, place, Y_PLANE * LANES, x, pixel, X_PLANE * LANES, MAPS, COLS)
+            add_lane_sums(dw, m * C + c, C, tile, MAPS, COLS)
+
+
+@kernel
 def conv_bias_gradient(dy, db, M, OH, OW, Y_ROW, Y_PLANE):
     """db[m] += Σ_i Σ_j Σ_lanes dy[m, i, j]."""
     for m in range(M):

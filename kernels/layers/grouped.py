@@ -8,6 +8,7 @@ from lenumba.kernels.compile.jit import kernel
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.layers.conv import conv_forward, conv_input_gradient, conv_weight_gradient
 from lenumba.kernels.vector.simd import at
+from lenumba.kernels.vector.tile import add_lane_sums, window_fma, zero_tile
 
 
 @kernel
@@ -35,6 +36,18 @@ def grouped_conv_weight_gradient(
             at(x, group * C * X_PLANE * LANES), at(dy, group * M * Y_PLANE * LANES), at(dw, group * M * C * KH * KW),
             C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE, M_FROM, M_TO, MAPS, V_FROM, V_TO, COLS, UNIT,
         )  # fmt: skip
+
+
+@kernel
+def depthwise_weight_gradient(x, dy, dw, GROUPS, M, X_ROW, X_PLANE, KH, KW, SH, SW, OH, OW, Y_ROW, Y_PLANE):
+    """Dw of groups of one channel (accumulates): the sums of a whole window stay in registers."""
+    for m in range(GROUPS * M):
+        tile = zero_tile(KH, KW)
+        for i in range(OH):
+            for j in range(OW):
+                pixel = (m // M * X_PLANE + i * SH * X_ROW + j * SW) * LANES
+                tile = window_fma(tile, dy, (m * Y_PLANE + i * Y_ROW + j) * LANES, x, pixel, X_ROW * LANES, KH, KW)
+        add_lane_sums(dw, m * KH * KW, KW, tile, KH, KW)
 
 
 @kernel

@@ -102,21 +102,24 @@ def norm_evaluate(
 
 @kernel
 def norm_backward_sums(
-    x, y, dy, sums, moments, dweight, dbias, derivative, C, H, W, X_ROW, X_PLANE, Y_ROW, Y_PLANE, ROW
+    x, dy, weight, bias, sums, moments, dweight, dbias, function, derivative,
+    C, H, W, X_ROW, X_PLANE, Y_ROW, Y_PLANE, ROW,
 ):  # fmt: skip
     """sums[2, c], sums[3, c] = Σ δ and Σ δ·(x[c] − m_c) with δ = dy · f′(y); they add to dbias and, scaled, dweight.
 
-    Lanes without an image have dy = 0.
+    y is computed once more, which takes less time than to read it. Lanes without an image have dy = 0.
     """
     for c in range(C):
         mean, total, product = splat(moments[c]), splat(0.0), splat(0.0)
+        scale, shift = splat(weight[c] * moments[ROW + c]), splat(bias[c])
         for i in range(H):
             row, other = splat(0.0), splat(0.0)
             for j in range(W):
-                place = c * Y_PLANE + i * Y_ROW + j
-                delta = load(dy, place) * derivative(load(y, place))
+                deviation = load(x, c * X_PLANE + i * X_ROW + j) - mean
+                slope = derivative(function(fma(deviation, scale, shift)))
+                delta = load(dy, c * Y_PLANE + i * Y_ROW + j) * slope
                 row = row + delta
-                other = fma(delta, load(x, c * X_PLANE + i * X_ROW + j) - mean, other)
+                other = fma(delta, deviation, other)
             total = total + row
             product = product + other
         sums[2 * ROW + c] = sum_lanes(total)
@@ -127,7 +130,7 @@ def norm_backward_sums(
 
 @kernel
 def norm_backward(
-    x, y, dy, dx, weight, others, moments, derivative, stride, count, batch,
+    x, dy, dx, weight, bias, others, moments, function, derivative, stride, count, batch,
     C, H, W, X_ROW, X_PLANE, Y_ROW, Y_PLANE, ROW,
 ):  # fmt: skip
     """dx[c] = weight_c/s · (δ − Σδ/n − (x[c] − m_c)/s² · Σ δ·(x[c] − m_c)/n), s = √(v_c + ε), n values in the batch.
@@ -143,14 +146,16 @@ def norm_backward(
             total = total + splat(here[2 * ROW + c])
             product = product + splat(here[3 * ROW + c])
         inverse = splat(moments[ROW + c])
-        mean, scale = splat(moments[c]), splat(weight[c]) * inverse * inside
+        mean, factor = splat(moments[c]), splat(weight[c]) * inverse * inside
+        scale, shift = splat(weight[c] * moments[ROW + c]), splat(bias[c])
         total, product = total * splat(share), product * splat(share) * inverse * inverse
         for i in range(H):
             for j in range(W):
-                place, pixel = c * Y_PLANE + i * Y_ROW + j, c * X_PLANE + i * X_ROW + j
-                delta = load(dy, place) * derivative(load(y, place))
-                centered = (delta - total) - (load(x, pixel) - mean) * product
-                store(dx, pixel, centered * scale)
+                pixel = c * X_PLANE + i * X_ROW + j
+                deviation = load(x, pixel) - mean
+                slope = derivative(function(fma(deviation, scale, shift)))
+                delta = load(dy, c * Y_PLANE + i * Y_ROW + j) * slope
+                store(dx, pixel, ((delta - total) - deviation * product) * factor)
 
 
 @kernel

@@ -148,6 +148,13 @@ CATALOGUE: dict[str, Kernel] = {
         shared=planes("C", "X_PLANE"),
         own=lambda s: VECTOR * maps(s) * s["OH"] * s["OW"] + 2 * WEIGHT * maps(s) * filter_size(s),
     ),
+    "pointwise_weight_gradient": Kernel(
+        ".conv",
+        ".layers.conv_weight_gradient",
+        multiply_adds=lambda s: maps(s) * (s["C_TO"] - s["C_FROM"]) * s["OH"] * s["OW"],
+        shared=planes("C", "X_PLANE"),
+        own=lambda s: maps(s) * (VECTOR * s["OH"] * s["OW"] + 2 * WEIGHT * (s["C_TO"] - s["C_FROM"])),
+    ),
     "conv_bias_gradient": Kernel(
         ".conv", ".layers.conv_bias_gradient", own=lambda s: VECTOR * s["M"] * s["OH"] * s["OW"]
     ),
@@ -173,6 +180,13 @@ CATALOGUE: dict[str, Kernel] = {
         ),
         shared=lambda s: VECTOR * s["GROUPS"] * s["C"] * s["X_PLANE"],
         own=lambda s: s["GROUPS"] * maps(s) * (VECTOR * s["OH"] * s["OW"] + 2 * WEIGHT * filter_size(s)),
+    ),
+    "depthwise_weight_gradient": Kernel(
+        ".grouped",
+        ".layers.conv_weight_gradient",
+        multiply_adds=lambda s: s["GROUPS"] * s["M"] * s["KH"] * s["KW"] * s["OH"] * s["OW"],
+        shared=lambda s: VECTOR * s["GROUPS"] * s["X_PLANE"],
+        own=lambda s: s["GROUPS"] * s["M"] * (VECTOR * s["OH"] * s["OW"] + 2 * WEIGHT * s["KH"] * s["KW"]),
     ),
     "grouped_conv_input_gradient": Kernel(
         ".grouped",
@@ -252,8 +266,8 @@ CATALOGUE: dict[str, Kernel] = {
     "norm_sums": Kernel(".norm", ".norm.norm_forward", own=elementwise(1)),
     "norm_forward": Kernel(".norm", ".norm.norm_forward", own=elementwise(2), meets=True),
     "norm_evaluate": Kernel(".norm", ".norm.norm_evaluate", own=elementwise(2)),
-    "norm_backward_sums": Kernel(".norm", ".norm.norm_backward", own=elementwise(3)),
-    "norm_backward": Kernel(".norm", ".norm.norm_backward", own=elementwise(4), meets=True),
+    "norm_backward_sums": Kernel(".norm", ".norm.norm_backward", own=elementwise(2)),
+    "norm_backward": Kernel(".norm", ".norm.norm_backward", own=elementwise(3), meets=True),
     "add": Kernel(".norm", ".moves.add", own=elementwise(3)),
     "add_shards": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * s["SIZE"] * 2 * s["SHARDS"]),
     "clip_gradient": Kernel(".update", ".steps.clip_gradient", own=lambda s: WEIGHT * 2 * s["SIZE"]),

@@ -227,6 +227,8 @@ class Step:
         In which of both it runs; "": in both.
     layer, phase
         The layer, and ``forward`` or ``backward``; both "" outside the layers.
+    output
+        Where the layer's output lies.
     """
 
     name: str
@@ -235,6 +237,7 @@ class Step:
     only: Literal["", "training", "evaluation"] = ""
     layer: str = ""
     phase: str = ""
+    output: Place | None = None
 
     @property
     def meets(self) -> bool:

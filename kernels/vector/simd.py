@@ -215,6 +215,30 @@ def lane_sum(builder, value):
     return builder.extract_element(value, INT32(0))
 
 
+def lane_sums(builder, values):
+    """Return the vector of the lane sums of 16 vectors, each added as :func:`lane_sum` does, with a third of the work.
+
+    Two vectors that are half added fill one: of its halves (then quarters, …) each belongs to another.
+    """
+    values = [call_llvm(builder, "llvm.arithmetic.fence", value) for value in values]
+    owners = [[k] for k in range(LANES)]
+    step = LANES // 2
+    while len(values) > 1:
+        half = len(values) // 2
+        low = [lane + LANES * k for k in range(2) for lane in range(LANES) if not lane & step]
+        high = [lane + step for lane in low]
+        pairs = [(values[k], values[k + half]) for k in range(half)]
+        owners = [owners[k] + owners[k + half] for k in range(half)]
+        masks = [ir.Constant(INT_VECTOR, mask) for mask in (low, high)]
+        values = [builder.fadd(*(builder.shuffle_vector(*pair, mask) for mask in masks)) for pair in pairs]
+        step //= 2
+    return builder.shuffle_vector(
+        values[0],
+        ir.Constant(VECTOR, ir.Undefined),
+        ir.Constant(INT_VECTOR, [owners[0].index(k) for k in range(LANES)]),
+    )
+
+
 @intrinsic
 def sum_lanes(context, a):
     """Return the sum over the 16 lanes as a float32, pairwise in a fixed order."""

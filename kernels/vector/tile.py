@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.vector.simd import INT64, VECTOR, broadcast, call_llvm, lane_sum, vector
+from lenumba.kernels.vector.simd import INT64, VECTOR, broadcast, call_llvm, lane_sum, lane_sums, vector
 
 
 def literals(*arguments) -> list[int] | None:
@@ -153,6 +153,27 @@ def product_fma(context, tile, a, a_index, a_stride, b, b_index, b_stride, MAPS,
 
 
 @intrinsic(prefer_literal=True)
+def window_fma(context, tile, dy, place, x, pixel, x_row, KH, KW):
+    """Add the vector from dy[place] times that from x[pixel + u·x_row + 16·v] to row u, column v: a whole window."""
+    if not (sizes := literals(KH, KW)):
+        return None
+
+    def codegen(context, builder, sig, args):
+        tile, dy, place, x, pixel, x_row = args[:6]
+        slope, before = vector_from(builder, dy, place), iter(cgutils.unpack_tuple(builder, tile))
+        after = []
+        for u in range(sizes[0]):
+            row = stepped(builder, pixel, x_row, u)
+            for v in range(sizes[1]):
+                value = vector_from(builder, x, builder.add(row, INT64(LANES * v)))
+                after.append(call_llvm(builder, "llvm.fmuladd", slope, value, next(before)))
+        return context.make_tuple(builder, sig.return_type, after)
+
+    whole = types.intp
+    return tile(tile, dy, whole, x, whole, whole, KH, KW), codegen
+
+
+@intrinsic(prefer_literal=True)
 def scatter_fma(context, tile, w, offset, w_stride, dy, index, MAPS, COLS, TAPS, STRIDE):
     """Spread `COLS` columns of dy over the columns they came from: the inner loop of an input gradient.
 
@@ -181,6 +202,19 @@ def scatter_fma(context, tile, w, offset, w_stride, dy, index, MAPS, COLS, TAPS,
     return tile(tile, w, whole, whole, dy, whole, MAPS, COLS, TAPS, STRIDE), codegen
 
 
+def add_rows(builder, pointer, offset, stride, sums, cols: int) -> None:
+    """Add the 16 floats of a vector, row by row of `cols`, to those from number offset + row·stride."""
+    part = ir.VectorType(ir.FloatType(), cols)
+    for row in range(LANES // cols):
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), cols), list(range(row * cols, (row + 1) * cols)))
+        place = builder.gep(pointer, [stepped(builder, offset, stride, row)])
+        place = builder.bitcast(place, part.as_pointer())
+        before = builder.load(place)
+        before.align = 4
+        here = builder.shuffle_vector(sums, ir.Constant(VECTOR, ir.Undefined), lanes)
+        builder.store(builder.fadd(before, here), place).align = 4
+
+
 @intrinsic
 def map_tile(context, tile, function):
     """Apply a function of one vector to every vector of a tile."""
@@ -199,11 +233,15 @@ def add_lane_sums(context, pointer, offset, stride, tile, MAPS, COLS):
     """Add the lane sum of row m, column j to float number offset + m·stride + j."""
     if not (sizes := literals(MAPS, COLS)):
         return None
-    cols = sizes[1]
+    maps, cols = sizes
 
     def codegen(context, builder, sig, args):
         pointer, offset, stride, tile = args[:4]
-        for k, value in enumerate(cgutils.unpack_tuple(builder, tile)):
+        values = cgutils.unpack_tuple(builder, tile)
+        if maps * cols == LANES and LANES % cols == 0:
+            add_rows(builder, pointer, offset, stride, lane_sums(builder, values), cols)
+            return context.get_dummy_value()
+        for k, value in enumerate(values):
             row = stepped(builder, offset, stride, k // cols)
             place = builder.gep(pointer, [builder.add(row, INT64(k % cols))])
             builder.store(builder.fadd(builder.load(place), lane_sum(builder, value)), place)

@@ -159,13 +159,9 @@ class Conv(LayerBase):
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
         if node.x.unit == 1:
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
-        x, dy, sizes, calls = node.x.padded, node.dy.interior, self._geometry(node), []
+        dy, sizes, calls = node.dy.interior, self._geometry(node), []
         if self.trainable:
-            given: dict[str, Argument] = {"x": x, "dy": dy, "dw": node.gradients["kernel"]}
-            calls += [
-                call(self._kernel("conv_weight_gradient"), sizes, **given, **tile)
-                for tile in tiles("M", self.channels // self.groups, "V", sizes["KW"], 8, node.registers)
-            ]
+            calls += self._weight_gradient(node)
             if self.bias:
                 calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"], M=self.channels))
         return calls + (self._input_gradient(node, node.dx) if node.dx is not None else [])
@@ -224,11 +220,31 @@ class Conv(LayerBase):
         """Return the window that slides over the image and its stride, [vertical, horizontal] each, and the groups."""
         return {"window": list(pair(self.kernel_size)), "stride": list(pair(self.stride)), "groups": self.groups}
 
+    def _weight_gradient(self, node: Node) -> list[Call]:
+        """Return the kernel's gradient: the tile spreads over what leaves each loaded vector to most products."""
+        sizes, registers = self._geometry(node), node.registers
+        given: dict[str, Argument] = {"x": node.x.padded, "dy": node.dy.interior, "dw": node.gradients["kernel"]}
+        if sizes["C"] == 1 and self.groups > 1 and sizes["KH"] * sizes["KW"] <= registers - 2:
+            return [call("depthwise_weight_gradient", sizes, **given)]
+        maps = self.channels // self.groups
+        if self.groups == 1 and (sizes["KH"], sizes["KW"]) == (1, 1):
+            side = 4 if registers >= 32 else 2
+            return [
+                call("pointwise_weight_gradient", sizes, **given, **span("M", rows), **span("C", columns, "COLS"))
+                for columns in split(sizes["C"], side)
+                for rows in split(maps, side)
+            ]
+        return [
+            call(self._kernel("conv_weight_gradient"), sizes, **given, **tile)
+            for tile in tiles("M", maps, "V", sizes["KW"], 8, registers)
+        ]
+
     def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
         kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
         columns = split(node.dy.width, INPUT_GRADIENT_COLUMNS)
-        first = len(columns) == 1 and columns[0][1] == columns[0][2]
-        whole = first and (columns[0][2] - 1) * sw + kw == dx.row
+        lone = len(columns) == 1 and columns[0][1] == columns[0][2]
+        # One tile covers a row of dx, or tiles without overlap cover it together.
+        whole = (node.dy.width - 1) * sw + kw == dx.row and (lone or kw == sw == 1)
         calls = [] if whole else [call("clear", dx=dx.whole, SIZE=dx.vectors)]
         given = {"dy": node.dy.interior, "w": node.parameters["kernel"], "dx": dx.padded}
         for column in columns:

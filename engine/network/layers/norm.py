@@ -70,14 +70,15 @@ class BatchNorm(LayerBase):
     def backward(self, node: Node) -> list[Call]:
         """Return a block's sums and, once all blocks have left theirs, the input gradient."""
         sizes, gradients = self._sizes(node), node.gradients
-        given: dict[str, Argument] = {"x": node.x.interior, "y": node.y.interior, "dy": node.dy.interior}
-        given |= {"moments": moments(node), "derivative": "none_derivative"}
+        given: dict[str, Argument] = {"x": node.x.interior, "dy": node.dy.interior, "moments": moments(node)}
+        given |= {"weight": node.parameters["weight"], "bias": node.parameters["bias"]}
+        given |= {"function": "none", "derivative": "none_derivative"}
         own = {"dweight": gradients["weight"], "dbias": gradients["bias"], "sums": node.scratch}
         calls = [call("norm_backward_sums", sizes, **given, **own)]
         if node.dx is None:
             return calls
         given |= {"dx": node.dx.interior, "others": others(node)}
-        return [*calls, call("norm_backward", sizes, **given, weight=node.parameters["weight"])]
+        return [*calls, call("norm_backward", sizes, **given)]
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Normalise with the running statistics."""

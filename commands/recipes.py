@@ -69,6 +69,8 @@ def check(config: str, overrides: tuple[str, ...]) -> None:
         from lenumba.engine.tuning.space import Space
 
         Space(loaded)
+    if (root := loaded.example_root) is not None:
+        tell_notes([f"{loaded.name} takes files of yours; {root} is an example: give data.root=PATH"])
     tell_notes(network_notes(network))
     click.echo(
         f"{loaded.source}: correct; {len(loaded.config.network.layers)} layers, {network.parameter_count:,} parameters"

@@ -19,7 +19,8 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
     -------
     dict
         ``layers``: name, type, output_shape [H, W, C], parameters (by tensor and in all), multiply_adds of one image's
-        forward pass, activation_bytes of one image (float32); ``notes``: what to know; and the totals.
+        forward pass, activation_bytes of one image (float32); ``notes``: what to know; the totals, and how many
+        parameters are ``trainable``.
 
     Raises
     ------
@@ -52,7 +53,11 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
         "layers": layers,
         "notes": network_notes(network),
         **totals,
+        "trainable": network.trainable_count,
     }
+    if network.trainable_count < network.parameter_count:
+        rest = "frozen, or running statistics of a batch norm"
+        summary["notes"].append(f"trainable parameters: {network.trainable_count:,}; the others are {rest}")
     terms = [size for layer in layers for size in layer["terms"].values()]
     if terms == [100, 4, 600, 6, 4800, 50, 500, 10]:
         summary["notes"].append(HANDOUT_NOTE)

@@ -16,7 +16,7 @@ from lenumba.engine.common.host import available_threads
 from lenumba.engine.config.config import LoadedConfig, load_config, read_config
 from lenumba.engine.data.balance import image_weights
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.normalization import Normalization
+from lenumba.engine.data.normalization import unmeasured
 from lenumba.engine.network.layers import Dense
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.buffers import planar
@@ -157,7 +157,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             trainer = Trainer(self._loaded, self._dataset(images, labels.astype(np.int64)), weights=counting)
         except (ConfigError, DataError) as error:
             raise ValueError(str(error)) from None
-        trainer.executor.normalize(as_they_are(trainer.network.input_shape[0]))
+        trainer.executor.normalize(unmeasured("raw", trainer.network.input_shape[0]))
         self.loss_curve_ = [record.train_loss for record in trainer.epochs()]
         self.parameters_ = {name: view.copy() for name, view in trainer.network.views(trainer.best_theta).items()}
         self._executor: Executor | None = trainer.executor
@@ -281,7 +281,11 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             optimizer = make_optimizer(self._loaded.config.optimizer)
             threads = thread_count(self.n_jobs)
             executor = Executor(
-                network, network.compile(optimizer), optimizer, normalization=as_they_are(shape[2]), threads=threads
+                network,
+                network.compile(optimizer),
+                optimizer,
+                normalization=unmeasured("raw", shape[2]),
+                threads=threads,
             )
             for name, view in network.views(executor.theta).items():
                 view[...] = self.parameters_[name]
@@ -301,11 +305,6 @@ def default_layers(height: int, width: int, channels: int) -> list[Any]:
         for maps, size in blocks
         for layer in ({**CONV, "channels": maps, "kernel_size": size}, {"type": "max_pool", "size": 2, "stride": 2})
     ] + hidden
-
-
-def as_they_are(channels: int) -> Normalization:
-    """Return what leaves float32 images alone."""
-    return Normalization(np.zeros(channels), np.full(channels, 1 / 255))
 
 
 def thread_count(n_jobs: int | None) -> int:

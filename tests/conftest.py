@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -56,13 +57,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("generated_seed", range(first, first + count))
 
 
+def published(name: str, member: str) -> Path:
+    """The folder of published data that LENUMBA_TEST_NAME tells; tests that want it are skipped where it is absent."""
+    default = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / name
+    variable = f"LENUMBA_TEST_{name.upper().replace('-', '_')}"
+    folder = Path(os.environ.get(variable) or default)
+    if not (folder / member).is_file():
+        pytest.skip(f"no {member} in {folder}: set {variable} to a folder that has it")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """The folder with the real MNIST files; tests that want it are skipped where it is absent."""
-    default = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "mnist"
-    folder = Path(os.environ.get("LENUMBA_TEST_MNIST") or default)
-    if not (folder / "t10k-labels-idx1-ubyte.gz").is_file():
-        pytest.skip(f"no MNIST in {folder}: set LENUMBA_TEST_MNIST to a folder with its four .gz files")
+    return published("mnist", "t10k-labels-idx1-ubyte.gz")
+
+
+@pytest.fixture(scope="session")
+def mlperf_tiny() -> Path:
+    """The folder with the published MLPerf Tiny networks as safetensors, and what they answer to cases."""
+    return published("mlperf-tiny", "resnet8.safetensors")
+
+
+@pytest.fixture(scope="session")
+def cifar10(tmp_path_factory) -> Path:
+    """CIFAR-10's 10 000 test images as JPEG files, test/CLASS/0000.jpg, and one training image of each class."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    with tarfile.open(published("cifar10", "cifar10-jpeg.tar") / "cifar10-jpeg.tar") as archive:
+        wanted = [one for one in archive if one.name.startswith("test/") or one.name.endswith("/0000.jpg")]
+        archive.extractall(folder, wanted, filter="data")
     return folder
 
 

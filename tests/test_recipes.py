@@ -7,7 +7,7 @@ from compiled import executor_for, gradients
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.config.config import load_config
 from lenumba.engine.config.recipes import recipe_names
-from lenumba.engine.data.dataset import dataset_spec, load_dataset
+from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import stated_classes
 from lenumba.engine.network.layers import Conv, Dense, Flatten
@@ -15,6 +15,7 @@ from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.losses import outputs_misfit
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.training.build import stated_shape
 from lenumba.engine.training.executor import Executor
 
 COUNTS = {
@@ -22,6 +23,8 @@ COUNTS = {
     "digits8x8": 7690,
     "edges": 3408,
     "fashion": 105866,
+    "ic-resnet8": 78666,
+    "kws-dscnn": 24908,
     "lenet": 6070,
     "lenet-best": 6070,
     "lenet-transfer": 5815,
@@ -32,16 +35,17 @@ COUNTS = {
     "quickstart": 6070,
     "tiny15": 15,
     "two-pool": 5994,
+    "vww-mobilenet": 221794,
 }
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_fits_its_data_and_has_the_promised_parameters(name):
     loaded = load_config(name)
-    config, spec = loaded.config, dataset_spec(loaded.config.data.name)
-    network = Network(config.network.layers, spec.image_shape, loss=config.loss_name)
+    config = loaded.config
+    network = Network(config.network.layers, stated_shape(config), loss=config.loss_name)
     assert network.parameter_count == COUNTS[name]
-    assert outputs_misfit(network.loss, network.outputs, stated_classes(loaded) or 0) is None
+    assert outputs_misfit(network.loss, network.outputs, stated_classes(loaded) or network.outputs) is None
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [("tiny15", 0.95), ("colour", 0.95)])

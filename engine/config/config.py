@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ from lenumba.engine.common.files import read_json
 from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import (
+    OWN_FILES,
     Data,
     Loss,
     Network,
@@ -26,7 +26,7 @@ from lenumba.engine.config.sections import (
     layer_misfits,
 )
 from lenumba.engine.config.tune import Tune
-from lenumba.engine.config.yaml_file import dump_yaml, load_value, load_yaml
+from lenumba.engine.config.yaml_file import check_levels, copied, dump_yaml, load_value, load_yaml
 from lenumba.engine.network.augmentation import Augment
 from lenumba.engine.network.layers import LAYERS, Strictly, activation_of
 from lenumba.engine.network.layers.table import NESTED, expand_layer
@@ -136,12 +136,22 @@ class LoadedConfig:
         The checked configuration.
     origins : dict
         File and line, or override, by dotted path.
+    shipped : bool
+        Whether it is a recipe that comes with lenumba.
     """
 
     name: str
     source: str
     config: Config
     origins: dict[str, str] = field(repr=False, compare=False)
+    shipped: bool = False
+
+    @property
+    def example_root(self) -> str | None:
+        """The path of own files that a shipped recipe only names as an example, where there are none."""
+        root = self.config.data.root
+        own = self.config.data.name in OWN_FILES and self.origins.get("data.root") != "override data.root"
+        return root if self.shipped and own and isinstance(root, str) and not os.path.exists(root) else None
 
     def where(self, path: str) -> str:
         """Return where a value stands: ``lenet.yaml:12: network.layers.3``, or ``override train.epochs``."""
@@ -174,7 +184,7 @@ def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrid
     names = recipe_names()
     is_path = isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
     if not is_path and text in names:
-        return read_config(recipe_text(text), f"{text}.yaml", overrides)
+        return replace(read_config(recipe_text(text), f"{text}.yaml", overrides), shipped=True)
     try:
         exists = os.path.exists(text := os.path.expanduser(text))
     except ValueError:  # a zero byte
@@ -202,15 +212,16 @@ def read_config(
     ConfigError
         For every fault in it: one line each.
     """
-    data, lines = (deepcopy(dict(content)), {}) if isinstance(content, Mapping) else load_yaml(content, source)
+    data, lines = (copied(dict(content), source), {}) if isinstance(content, Mapping) else load_yaml(content, source)
     origins = {path: f"{source}:{line}" for path, line in lines.items()}
     faults = []
     for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
-            key, value = _parse(item) if isinstance(item, str) else (str(item[0]), deepcopy(item[1]))
+            key, value = _parse(item) if isinstance(item, str) else (str(item[0]), copied(item[1], str(item[0])))
             set_value(data, origins, key, value)
         except ConfigError as error:
             faults.append(str(error))
+    check_levels(data, source)
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -275,7 +286,7 @@ def set_value(data: dict[str, Any], origins: dict[str, str], key: str, value: An
         if isinstance(node, dict) and part not in node:
             node[index] = {}
             origins[path] = f"override {key}"
-        if path.startswith("network.layers."):
+        if isinstance(node, list) and path.startswith("network.layers."):
             node[index] = expand_layer(node[index])
         node = node[index]
     for stale in [known for known in origins if known.startswith(f"{key}.")]:

@@ -73,7 +73,7 @@ def _walk(loc: Iterable[int | str], schema: dict[str, Any]) -> tuple[list[int | 
     """Follow pydantic's location through the schema, leaving out the names of union members."""
     path: list[int | str] = []
     parent: dict[str, Any] = {}
-    node = schema
+    node, member = schema, False
     for part in loc:
         if isinstance(part, int):
             array = _option(node, "type", schema, "array")
@@ -83,6 +83,10 @@ def _walk(loc: Iterable[int | str], schema: dict[str, Any]) -> tuple[list[int | 
             node = _resolve({"$ref": tagged["discriminator"]["mapping"][part]}, schema)
             continue
         elif target := _option(node, "properties", schema):
+            if "anyOf" in node and part not in target["properties"] and not member:
+                member = True  # the name of the union's member comes first
+                continue
+            member = False
             parent, node = target, _resolve(target["properties"].get(part, {}), schema)
         else:
             break
@@ -127,7 +131,7 @@ def describe(node: dict[str, Any], schema: dict[str, Any]) -> str:
     if kind == "array" and "prefixItems" in node:
         return f"a list of {len(node['prefixItems'])}, each {describe(node['prefixItems'][0], schema)}"
     if kind == "array":
-        return f"a list of {node['minItems']} to {node['maxItems']} items" if "maxItems" in node else "a list"
+        return f"a list of {node.get('minItems', 0)} to {node['maxItems']} items" if "maxItems" in node else "a list"
     if "pattern" in node:
         return f"a name of letters, digits and _, at most {node['maxLength']} characters"
     if kind == "string":

@@ -76,8 +76,10 @@ class Data(Strictly):
         description="Training images set aside for validation: a number of images, or a fraction below 1 "
         "(with a decimal point).",
     )
-    normalize: Literal["none", "mean_std"] = Field(
-        "mean_std", description="'mean_std': subtract the training images' mean, divide by their deviation."
+    normalize: Literal["none", "mean_std", "raw"] = Field(
+        "mean_std",
+        description="'mean_std': subtract the training images' mean, divide by their deviation. 'none': pixels from 0 "
+        "to 1. 'raw': bytes from 0 to 255 as they are.",
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use only this many training images, drawn by train.seed, of each class its share; null: all."

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,6 +67,22 @@ def load_yaml(content: Path | str | bytes, source: str) -> tuple[dict[str, Any],
         found = "a list" if isinstance(data, list) else "a single value"
         raise ConfigError(f"{source}:1: expected 'key: value' lines, found {found}")
     return data, reader.lines
+
+
+def check_levels(data: Any, source: str) -> None:
+    """Raise ConfigError where plain data are nested more deeply than YAML may be, which could not be read again."""
+    level = [data] if isinstance(data, dict | list | tuple) else []
+    for _ in range(MAX_NESTING):
+        inside = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [item for items in inside for item in items if isinstance(item, dict | list | tuple)]
+    if level:
+        raise ConfigError(f"{source}: expected at most {MAX_NESTING} levels of nesting, found more")
+
+
+def copied(data: Any, source: str) -> Any:
+    """Return a copy of plain data that may come from anywhere; raise as :func:`check_levels` does."""
+    check_levels(data, source)
+    return deepcopy(data)
 
 
 def load_value(text: str, source: str) -> Any:

@@ -25,3 +25,8 @@ class Normalization:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return images [N, C, H, W] as the network sees them, in float64."""
         return (images / 255 - self.mean[:, None, None]) / self.deviation[:, None, None]
+
+
+def unmeasured(normalize: str, channels: int) -> Normalization:
+    """Return what needs no images: ``none``, values from 0 to 1, or ``raw``, bytes as they are."""
+    return Normalization(np.zeros(channels), np.full(channels, {"none": 1.0, "raw": 1 / 255}[normalize]))

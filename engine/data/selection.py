@@ -9,7 +9,7 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset, data_sha256, dataset_spec, load_dataset, split_validation
 from lenumba.engine.data.decisions import apply_decisions, read_decisions
-from lenumba.engine.data.normalization import Normalization
+from lenumba.engine.data.normalization import Normalization, unmeasured
 from lenumba.engine.data.splits import draw_stratified
 
 
@@ -284,4 +284,4 @@ def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray
     """Return what `data.normalize` says, with the mean and deviation of the training images at `indices`."""
     if loaded.config.data.normalize == "mean_std":
         return Normalization(*dataset.mean_and_std(indices))
-    return Normalization(np.zeros(dataset.image_shape[2]), np.ones(dataset.image_shape[2]))
+    return unmeasured(loaded.config.data.normalize, dataset.image_shape[2])

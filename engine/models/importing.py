@@ -17,7 +17,7 @@ from lenumba.engine.common.files import write_json, write_text
 from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
-from lenumba.engine.data.normalization import Normalization
+from lenumba.engine.data.normalization import Normalization, unmeasured
 from lenumba.engine.data.npz import read_weights
 from lenumba.engine.data.selection import load_data, pixel_statistics, split, stated_classes
 from lenumba.engine.network.layers.base import torch_name
@@ -30,6 +30,7 @@ from lenumba.engine.training.build import check_network, stated_shape
 
 FACTS = ("mean", "std", "class_names")
 LEAVES = ("weight", "bias", "running_mean", "running_var")
+COUNTER = "num_batches_tracked"  # of PyTorch's batch norms; a fixed momentum needs none
 SHOWN = 20  # misfits that are listed; a foreign file may have thousands of tensors
 
 
@@ -80,7 +81,10 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
         dataset = load_data(loaded)
         shape, names = dataset.image_shape, dataset.class_names
     network = check_network(loaded, shape, len(names))
-    sources, notes = match(file, content.tensors, network)
+    counters = [name for name in content.tensors if name.rpartition(".")[2] == COUNTER]
+    sources, notes = match(file, {name: content.tensors[name] for name in content.tensors.keys() - counters}, network)
+    if counters:
+        notes.append(f"left out: {len(counters)} × {COUNTER}, which PyTorch counts beside each batch norm")
     theta = np.zeros(network.size, np.float32)
     for name, view in network.views(theta).items():
         array = as_parameter(f"{file}: {sources[name]}", content.tensors[sources[name]])
@@ -182,7 +186,7 @@ def find_normalization(
             )
         return Normalization(mean, deviation)
     if dataset is None:
-        return Normalization(np.zeros(channels), np.ones(channels))
+        return unmeasured(loaded.config.data.normalize, channels)
     return pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
 
 

@@ -89,8 +89,8 @@ class Assembly:
             idle = function == "none" or layer is self.taken
             if not (isinstance(layer, Activation) and idle):
                 tensor = layer.assemble(self, name, here, tensor)
-            if getattr(layer, "norm", None) == "batch":
-                tensor = self.unit(f"{name}_norm", here, BatchNorm(), (tensor,))
+            if norm := BatchNorm.of(getattr(layer, "norm", "none")):
+                tensor = self.unit(f"{name}_norm", here, norm, (tensor,))
             if not (isinstance(layer, Activation) or idle):
                 tensor = self.unit(f"{name}_{function}", here, Activation(function=function), (tensor,))
         return tensor

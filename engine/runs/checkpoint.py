@@ -204,7 +204,7 @@ class Checkpoint:
             return
         if (known := self.state.get("drawn_sha256")) is not None:
             same = known == trainer.drawn_sha256
-        elif trainer.config.data.normalize == "none":  # an earlier version's, which could only draw otherwise
+        elif trainer.config.data.normalize != "mean_std":  # an earlier version's, which could only draw otherwise
             same = trainer.config.data.samples is None
         else:
             same = np.allclose(self.normalization.mean, trainer.normalization.mean, rtol=1e-12, atol=0)

@@ -24,8 +24,8 @@ def check_stated(loaded: LoadedConfig) -> None:
 def check_run(loaded: LoadedConfig) -> Network:
     """Return the network of a training that can begin, or raise what it would raise.
 
-    The user's own files are read; of data sets that are known, only where a part of them is to be used. Nothing is
-    downloaded: what only the missing files can tell is not checked.
+    The user's own files are read, but for those that a shipped recipe names as an example; of data sets that are known,
+    only where a part of them is to be used. Nothing is downloaded: what only the missing files can tell is not checked.
 
     Raises
     ------
@@ -39,7 +39,9 @@ def check_run(loaded: LoadedConfig) -> Network:
     published = data.name in SOURCES
     given = published and (data.root is not None or "LENUMBA_DATA" in os.environ)
     absent = published and not given and find_folder(data.name) is None
-    if count is not None and not given and (parts == (None, None) or absent):
+    if loaded.example_root is not None:
+        network = check_trainable(loaded, check_network(loaded))
+    elif count is not None and not given and (parts == (None, None) or absent):
         network = check_trainable(loaded, check_network(loaded))
         names = dataset_spec(data.name).class_names or ()
         check_class_weight(loaded, names if data.classes is None else [names[k] for k in data.classes])

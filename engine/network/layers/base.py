@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]  # channels, height, width
 Margins = tuple[int, int, int, int]  # top, left, bottom, right
 
-Norm = Literal["none", "batch"]
 InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "zeros"]
 INITIALIZER_HELP = (
     "Distribution of the initial weights, of variance 2 / inputs (he) or 2 / (inputs + outputs) (glorot); as in "
@@ -63,6 +62,27 @@ class Strictly(BaseModel):
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     """Return ``(height, width)`` of a size that may be given as one number."""
     return (size, size) if isinstance(size, int) else size
+
+
+Momentum = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="Share of each batch in the running statistics (as in PyTorch; Keras counts from the other end).",
+    ),
+]
+Epsilon = Annotated[float, Field(gt=0, description="Added to the variance.")]
+
+
+class NormSettings(Strictly):
+    """What a layer's own batch norm may be told."""
+
+    momentum: Momentum = 0.1
+    epsilon: Epsilon = 1e-5
+
+
+Norm = Literal["none", "batch"] | NormSettings
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,10 @@ class Conv(LayerBase):
         1, ge=1, le=1024, description="Groups of channels that see nothing of one another: a divisor of both counts."
     )
     bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
-    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
+    norm: Norm = Field(
+        "none",
+        description="'batch' or {momentum: …, epsilon: …}: a batch_norm behind it, before the activation.",
+    )
     activation: ActivationName = Field("none", description="Function applied to each output value.")
     orientation: Literal["correlation", "convolution"] = Field(
         "correlation",

@@ -72,7 +72,10 @@ class Dense(LayerBase):
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
     units: int = Field(ge=1, le=65536, description="Number of outputs.")
     bias: bool = Field(True, description="Whether each output adds a trainable constant.")
-    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
+    norm: Norm = Field(
+        "none",
+        description="'batch' or {momentum: …, epsilon: …}: a batch_norm behind it, before the activation.",
+    )
     activation: ActivationName = Field("none", description="Function applied to the outputs.")
     initializer: InitializerName = Field("glorot_uniform", description=INITIALIZER_HELP)
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")

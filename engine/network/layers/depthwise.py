@@ -8,6 +8,8 @@ from lenumba.engine.network.activations import ActivationName
 from lenumba.engine.network.layers.base import INITIALIZER_HELP, InitializerName, LayerBase, Name, Norm, Shape, Size
 from lenumba.engine.network.layers.conv import Conv, Padding
 
+MAX_CHANNELS = 1024  # a convolution's
+
 
 class DepthwiseConv(LayerBase):
     """Depthwise convolution: every channel has filters of its own. A `conv` with as many groups as input channels."""
@@ -20,7 +22,10 @@ class DepthwiseConv(LayerBase):
     stride: Size = Field(1, description="Step of the kernel in pixels: one number or [vertical, horizontal].")
     padding: Padding = Field("valid", description="Zeros around the image, as for conv.")
     bias: bool = Field(True, description="Whether each filter adds a trainable constant.")
-    norm: Norm = Field("none", description="'batch': a batch_norm behind it, before the activation.")
+    norm: Norm = Field(
+        "none",
+        description="'batch' or {momentum: …, epsilon: …}: a batch_norm behind it, before the activation.",
+    )
     activation: ActivationName = Field("none", description="Function applied to each output value.")
     initializer: InitializerName = Field("glorot_uniform", description=INITIALIZER_HELP)
     trainable: bool = Field(True, description="Whether training changes the weights and biases.")
@@ -46,4 +51,7 @@ class DepthwiseConv(LayerBase):
 
     def assemble(self, assembly: Any, name: str, path: str, tensor: int) -> int:
         """Add the convolution."""
+        if (channels := assembly.shapes[tensor][0]) * self.multiplier > MAX_CHANNELS:
+            found = f"{channels} × {self.multiplier}"
+            raise assembly.error(path, f"multiplier: expected at most {MAX_CHANNELS} channels, found {found}")
         return assembly.unit(name, path, self.as_conv(assembly.shapes[tensor]), (tensor,))  # type: ignore[no-any-return]

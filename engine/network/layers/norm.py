@@ -1,10 +1,20 @@
 """Batch normalisation."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from lenumba.engine.network.layers.base import LayerBase, Name, Node, Parameter, Shape
+from lenumba.engine.network.layers.base import (
+    Epsilon,
+    LayerBase,
+    Momentum,
+    Name,
+    Node,
+    Norm,
+    NormSettings,
+    Parameter,
+    Shape,
+)
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.catalogue import find_twin
@@ -23,11 +33,15 @@ class BatchNorm(LayerBase):
     sees_batch = True
     type: Literal["batch_norm"] = "batch_norm"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
-    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.1,
-        description="Share of each batch in the running statistics (as in PyTorch; Keras counts from the other end).",
-    )
-    epsilon: Annotated[float, Field(gt=0)] = Field(1e-5, description="Added to the variance.")
+    momentum: Momentum = NormSettings().momentum
+    epsilon: Epsilon = NormSettings().epsilon
+
+    @classmethod
+    def of(cls, norm: Norm) -> "BatchNorm | None":
+        """Return what a layer's field `norm` asks for."""
+        if norm == "none":
+            return None
+        return cls() if norm == "batch" else cls(**norm.model_dump())
 
     @property
     def stem(self) -> str:

@@ -1,0 +1,113 @@
+"""The published MLPerf Tiny networks: imported into the recipes, they answer as published."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from lenumba.engine.config.config import load_config
+from lenumba.engine.data.normalization import unmeasured
+from lenumba.engine.models.model import load
+from lenumba.engine.network.network import Network
+from lenumba.engine.network.optimizers import make_optimizer
+from lenumba.engine.runs.trained import read_trained
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.executor import Executor
+
+CIFAR10_TEST = "5fce8f6a84d7de12f276662376ce80f5f19c236502ddae2e16c3f187c0386c13"  # of the decoded pixels
+RIGHT = 7548  # of 10 000, by Keras, TensorFlow Lite and PyTorch
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def write_pictures(folder, names, images) -> None:
+    for part in ("train", "test"):
+        for name in names:
+            (folder / part / name).mkdir(parents=True)
+            for number, image in enumerate(images):
+                Image.fromarray(image).save(folder / part / name / f"{number}.png")
+
+
+def test_resnet8_answers_as_published_to_all_of_cifar10(lenumba, mlperf_tiny, cifar10):
+    file, root = mlperf_tiny / "resnet8.safetensors", f"data.root={cifar10}"
+    made = lenumba("import", file, "--config", "ic-resnet8", root, "data.validation=0", "--out", "resnet8")
+    assert made.exit_code == 0, made.output
+    assert "matched by order and shape" in made.output
+    model = load("resnet8")
+    cases = np.load(mlperf_tiny / "resnet8-cases.npz")
+    np.testing.assert_allclose(model.predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
+    published = np.load(mlperf_tiny / "resnet8-cifar10-test.npz")
+    images = model.test_data().test_images
+    found = model.evaluate()
+    assert found.accuracy == pytest.approx(RIGHT / 10_000, abs=5e-4)
+    np.testing.assert_array_equal(found.labels.reshape(10, 1000).T.ravel(), published["label"])
+    if hashlib.sha256(in_published_order(images)).hexdigest() == CIFAR10_TEST:  # another libjpeg decodes otherwise
+        outputs = in_published_order(found.outputs)
+        np.testing.assert_allclose(outputs, softmax(published["keras_logits"]), atol=1e-4)
+
+
+def in_published_order(rows: np.ndarray) -> np.ndarray:
+    """Rows of class after class become those of the first file of every class, then the second."""
+    return np.ascontiguousarray(rows.reshape(10, 1000, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
+
+
+def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny):
+    cases = np.load(mlperf_tiny / "vww-cases.npz")
+    write_pictures(place / "pictures", ("non-person", "person"), cases["x"][:3])
+    file, data = mlperf_tiny / "vww.safetensors", ("data.root=pictures", "data.validation=0")
+    made = lenumba("import", file, "--config", "vww-mobilenet", *data, "--out", "vww")
+    assert made.exit_code == 0, made.output
+    np.testing.assert_allclose(load("vww").predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
+
+
+def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny):
+    cases = np.load(mlperf_tiny / "kws-cases.npz")
+    labels, names = np.arange(12), np.array([f"word {number}" for number in range(12)])
+    images = np.zeros((12, 49, 10, 1), np.uint8)
+    arrays = {
+        f"{part}_{what}": array
+        for part in ("train", "test")
+        for what, array in (("images", images), ("labels", labels))
+    }
+    np.savez("words.npz", **arrays, class_names=names)
+    file, data = mlperf_tiny / "kws.safetensors", ("data.root=words.npz", "data.validation=0")
+    made = lenumba("import", file, "--config", "kws-dscnn", *data, "--out", "kws")
+    assert made.exit_code == 0, made.output
+    trained = read_trained(place / "kws", "best", ())
+    config = trained.loaded.config
+    network = Network(config.network.layers, (49, 10, 1), pixels="float32")
+    optimizer = make_optimizer(config.optimizer)
+    executor = Executor(network, network.compile(optimizer), optimizer, normalization=unmeasured("raw", 1), threads=2)
+    executor.theta[:] = trained.theta
+    outputs = executor.evaluate(planar(cases["x"]), np.zeros(len(cases["x"]), np.int64), np.arange(len(cases["x"])))[1]
+    np.testing.assert_allclose(outputs, cases["keras_probs"], atol=1e-4)
+
+
+def test_counters_of_pytorch_s_norms_are_left_out_and_told(lenumba, place, mlperf_tiny):
+    write_pictures(place / "pictures", tuple("abcdefghij"), [np.zeros((32, 32, 3), np.uint8)])
+    tensors = load_file(mlperf_tiny / "resnet8.safetensors")
+    norms = [name.removesuffix("running_var") for name in tensors if name.endswith("running_var")]
+    save_file(tensors | {f"{norm}num_batches_tracked": np.array(7) for norm in norms}, "x.safetensors")
+    made = lenumba("import", "x.safetensors", "--config", "ic-resnet8", "data.root=pictures", "data.validation=0")
+    assert made.exit_code == 0, made.output
+    assert "left out: 7 × num_batches_tracked" in made.output
+
+
+@pytest.mark.parametrize(
+    ("recipe", "parameters", "trainable"),
+    [("ic-resnet8", 78_666, 78_186), ("vww-mobilenet", 221_794, 216_322), ("kws-dscnn", 24_908, 23_756)],
+)
+def test_recipe_has_the_published_parameters_and_needs_no_files_to_be_checked(lenumba, recipe, parameters, trainable):
+    summary = lenumba("summary", recipe)
+    assert f"{parameters:,}" in summary.output
+    assert f"trainable parameters: {trainable:,}" in summary.output
+    checked = lenumba("check", recipe)
+    assert checked.exit_code == 0
+    assert f"{recipe} takes files of yours; {load_config(recipe).config.data.root} is an example" in checked.stderr
+    assert lenumba("check", recipe, "data.root=absent").exit_code == 3
+    assert lenumba("train", recipe).exit_code == 3

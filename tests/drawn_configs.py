@@ -122,6 +122,11 @@ def draw_every_option(rng: Rng) -> dict[str, Any]:
         layers.insert(len(layers) - 1, {"type": "dropout", "rate": pick(rng, 0.1, 0.5)})
     if rng.random() < 0.3:
         drawn["data"]["batch_size"] = int(rng.integers(1, 9))  # images one by one
+    if drawn["augment"]:
+        drawn["augment"] |= some(flip=pick(rng, "horizontal", "vertical", "both"))
+    balanced: tuple[dict, str] = pick(rng, (drawn["data"], "sampling"), (drawn.setdefault("loss", {}), "class_weight"))
+    if rng.random() < 0.5:
+        balanced[0][balanced[1]] = "balanced"
     return drawn
 
 
@@ -166,6 +171,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "data.batch_size": (0, -1, 65537, 1.5, "many", True, None, [64]),
     "data.validation": (-1, 1.0, -0.5, "half", None, True),
     "data.normalize": ("mean", 1, None),
+    "data.sampling": ("even", 1, None),
     "data.samples": (0, -5, 2.5, "all", False),
     "data.root": (3, True, "x" * 2000),
     "data.samples_per_class": (0, "few"),
@@ -173,6 +179,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "network.input": ([28, 28], [0, 28, 1], [28, 28, 2000], "28x28", [6.0, 6, 1]),
     "loss.name": ("cross_entropy", 1, None),
     "loss.label_smoothing": (1.0, -0.1, "a bit", None),
+    "loss.class_weight": ("even", 1, ["balanced"]),
     "optimizer.name": ("adamax", "SGD", None),
     "optimizer.learning_rate": (0.0, -1, "fast", None, [0.1], True),
     "optimizer.momentum": (1.0, -0.1, "x"),
@@ -192,6 +199,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "train.epochs": (0, 100_001, 2.0, "ten", None),
     "train.seed": (-1, 0.5, "x"),
     "train.threads": (0, 1025, "all"),
+    "train.best_by": ("f1", None, 1),
     "init_from": ("", 3, ["a"]),
 }
 WRONG_IN_LAYER: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -37,10 +37,13 @@ def run_scripts(body: str, **given: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def for_scripts(network: Any, executor: Any, smoothing: float = 0.0) -> dict[str, Any]:
-    """Return a network as the page gets it."""
+def for_scripts(
+    network: Any, executor: Any, smoothing: float = 0.0, weights: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """Return a network as the page gets it; `weights`: of classes, which are called by their numbers."""
     config = SimpleNamespace(loss=SimpleNamespace(label_smoothing=smoothing))
     model: Any = SimpleNamespace(network=network, executor=executor, loaded=SimpleNamespace(config=config))
+    model.class_weights, model.class_names = weights, tuple(map(str, range(max(2, network.outputs))))
     return {"network": describe_network(model), "weights": base64.b64encode(flat_weights(model)).decode()}
 
 

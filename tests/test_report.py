@@ -79,14 +79,14 @@ def small_network(body, head):
 def test_passes_equal_the_plain_loops(body, head):
     network, executor, smoothing = small_network(body, head)
     planes, _ = random_batch(network, 2)
-    labels = np.array([0, 1])
-    given = for_scripts(network, executor, smoothing)
+    labels, weights = np.array([0, 1]), {"0": 0.5, "1": 2.5}
+    given = for_scripts(network, executor, smoothing, weights)
     found = run_scripts(PASSES, **given, pixels=packed(planes), labels=labels.tolist())
     parameters = network.views(executor.theta)
     for n, result in enumerate(found):
         x, label = normalized(executor, planes[n : n + 1]), labels[n : n + 1]
         outputs = forward(network, parameters, x)
-        outcome = judge(network, outputs[-1], label, smoothing)
+        outcome = judge(network, outputs[-1], label, smoothing, np.array([weights[str(label[0])]]))
         gradients, deltas = backward(network, parameters, x, outputs, outcome.dz)
         slid = [
             as_slid(unit.layer, gradients[f"{unit.name}.{parameter.name}"])

@@ -15,6 +15,7 @@ from lenumba.engine.data.in_memory import as_numbers, as_pixels
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
+from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.executor import Executor
@@ -64,6 +65,11 @@ class Model:
             smoothing=config.loss.label_smoothing,
         )
         self.executor.theta[:] = trained.theta
+
+    @property
+    def class_weights(self) -> dict[str, float] | None:
+        """What the loss of a training image counted by its class, where not all counted alike."""
+        return read_run_json(self.folder).get("class_weights")
 
     @property
     def shows_digits(self) -> bool:

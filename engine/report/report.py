@@ -138,7 +138,7 @@ def preparation(model: Model) -> str | None:
 
 def describe_network(model: Model) -> dict[str, Any]:
     """Return the network as ``network.js`` wants it; shapes are [maps, height, width]."""
-    network, executor = model.network, model.executor
+    network, executor, weights = model.network, model.executor, model.class_weights
     layers = []
     for unit in network.units:
         layer: Any = unit.layer
@@ -162,6 +162,7 @@ def describe_network(model: Model) -> dict[str, Any]:
         "loss": network.loss.kernel,
         "spread": 1 / network.loss.spread(network.outputs) if network.loss.spread else 0,
         "smoothing": model.loaded.config.loss.label_smoothing,
+        "counts": weights and [weights.get(name, 1.0) for name in model.class_names],
         "layers": layers,
     }
 

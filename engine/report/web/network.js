@@ -71,11 +71,13 @@ class Network {
   }
 
   // The network's outputs (probabilities), and the loss and its gradient if `label` is right. Targets are 1 for the
-  // label and 0 for the rest, before smoothing pulls each towards `spread`; a single output is a yes or no, so that its target is the label itself.
+  // label and 0 for the rest, before smoothing pulls each towards `spread`; a single output is a yes or no, so that its
+  // target is the label itself. `counts` are the classes' weights, if they have any.
   judge(z, label) {
     const target = (k) => (z.length === 1 ? label : Number(k === label));
     const t = z.map((_, k) => (1 - this.smoothing) * target(k) + this.smoothing * this.spread);
-    return LOSSES[this.loss](z, t);
+    const found = LOSSES[this.loss](z, t), counts = this.counts?.[label] ?? 1;
+    return { ...found, loss: counts * found.loss, dz: found.dz.map((slope) => counts * slope) };
   }
 
   // For every layer: the gradients of its parameters, and `deltas`, ∂L/∂y of its output y.

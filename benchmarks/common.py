@@ -38,8 +38,32 @@ def pool(kind: str) -> dict[str, Any]:
     return {"type": f"{kind}_pool", "size": 2}
 
 
+def norm(
+    channels: int, size: int | list[int], stride: int = 1, padding: int | list[int] = 0, **more: Any
+) -> dict[str, Any]:
+    """Return a convolution with a batch norm behind it."""
+    layer = {"type": "conv", "channels": channels, "kernel_size": size, "stride": stride, "padding": padding}
+    return {**layer, "norm": "batch", "activation": "relu", **more}
+
+
+def separable(channels: int, stride: int = 1) -> Layers:
+    """Return a depthwise convolution and one of single pixels, each with its norm."""
+    depthwise = {"type": "depthwise_conv", "kernel_size": 3, "stride": stride, "padding": 1, "norm": "batch"}
+    return [{**depthwise, "activation": "relu"}, norm(channels, 1)]
+
+
+def block(channels: int, stride: int = 1) -> dict[str, Any]:
+    """Return a residual of two convolutions; where it makes maps smaller, its shortcut has one of single pixels."""
+    way = [norm(channels, 3, stride, 1), norm(channels, 3, 1, 1, activation="none")]
+    short = [{"type": "conv", "channels": channels, "kernel_size": 1, "stride": stride}] if stride > 1 else []
+    return {"type": "residual", "layers": way, "shortcut": short, "activation": "relu"}
+
+
 FLATTEN = {"type": "flatten"}
 LAST = dense(10, "softmax")
+TWELVE = dense(12, "softmax")
+MEAN = {"type": "global_average_pool"}
+MOBILE = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]
 
 # Image shape (height, width, channels), layers, and the number of parameters that they must come to.
 NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
@@ -68,6 +92,32 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
             LAST,
         ],
         976_378,
+    ),
+    # The reference networks of MLPerf Tiny, with borders as wide on both sides: then every framework pads alike. The
+    # last one's outputs are taken for classes here.
+    "ic-resnet8": ((32, 32, 3), [norm(16, 3, 1, 1), block(16), block(32, 2), block(64, 2), MEAN, LAST], 78_666),
+    "kws-dscnn": (
+        (49, 10, 1),
+        [
+            norm(64, [10, 4], 2, [5, 1]),
+            *(layer for _ in range(4) for layer in separable(64)),
+            MEAN,
+            dense(12, "softmax"),
+        ],
+        24_908,
+    ),
+    "vww-mobilenet": (
+        (96, 96, 3),
+        [norm(8, 3, 2, 1), *(layer for each in MOBILE for layer in separable(*each)), MEAN, dense(2, "softmax")],
+        221_794,
+    ),
+    "ad-autoencoder": (
+        (1, 1, 640),
+        [
+            *({**dense(units), "norm": "batch"} for units in (128, 128, 128, 128, 8, 128, 128, 128, 128)),
+            dense(640, "softmax"),
+        ],
+        269_992,
     ),
 }
 

@@ -1,5 +1,6 @@
 """ONNX Runtime: inference alone, on a graph built with onnx.helper from the same weights."""
 
+import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
@@ -7,7 +8,12 @@ from .job import Job, starts
 
 
 def make_graph(job: Job) -> bytes:
-    """Return the network with its softmax as a serialised ONNX model for any batch size."""
+    """Return the network with its softmax as a serialised ONNX model for any batch size.
+
+    Networks that branch or normalise are exported by lenumba; the runtime folds their norms itself.
+    """
+    if any(layer["type"] == "residual" or "norm" in layer for layer in job.layers):
+        return exported(job)
     height, width, channels = job.shape
     nodes, value = [], "images"
     for name, layer in job.named_layers():
@@ -34,6 +40,21 @@ def make_graph(job: Job) -> bytes:
     graph = helper.make_graph(nodes, "network", inputs, outputs, weights)
     opset = helper.make_opsetid("", 17)
     return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+def exported(job: Job) -> bytes:
+    """Return lenumba's own graph, which takes float32 images as they are."""
+    from common import lenumba_network
+
+    from lenumba.engine.data.normalization import Normalization
+    from lenumba.engine.models.onnx_graph import onnx_model
+    from lenumba.engine.network.layers.base import torch_name
+
+    network = lenumba_network("peers", job.layers, job.shape)
+    weights = {torch_name(name): array for name, array in job.weights.items()}
+    same = Normalization(np.zeros(job.shape[2]), np.full(job.shape[2], 1 / 255))
+    classes = [str(number) for number in range(network.outputs)]
+    return onnx_model(network, weights, same, classes, "0").SerializeToString()
 
 
 class Peer:

@@ -103,7 +103,7 @@ def check_parity(args: argparse.Namespace, interpreters: dict[str, str]) -> dict
             worker.close()
     ours = losses.pop("lenumba")
     allowed = np.maximum(PARITY_ROUNDING, PARITY_FACTOR * np.maximum.accumulate(drift))
-    # A batch norm divides by the batch's own deviation, which makes more of rounding: there the first loss counts alone.
+    # A batch norm divides by the batch's own deviation, which makes more of rounding: there only the first loss counts.
     sure = 1 if any("norm" in layer for layer in NETWORKS[args.network][1]) else PARITY_FIRST_STEPS
     allowed[:sure] = PARITY_ROUNDING
     print(f"parity: the loss goes from {ours[0]:.4f} to {ours[-1]:.4f} in {PARITY_STEPS} steps; ", end="")

@@ -54,7 +54,7 @@ def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | Non
 def read_through(before: Step, step: Step) -> list[Call] | None:
     """Return the calls of a batch norm's backward pass with the activation behind it, or None where it has none."""
     calls, following = before.calls, step.calls
-    if len(calls) != 1 or calls[0].kernel != "activation_backward" or before.output != step.output:
+    if len(calls) != 1 or calls[0].kernel != "activation_backward" or before.source != step.layer:
         return None
     if any(call.kernel not in NORMS for call in following):
         return None

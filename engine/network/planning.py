@@ -125,11 +125,12 @@ def forward_steps(network: Network) -> list[Step]:
 
 def backward_steps(network: Network) -> list[Step]:
     """Return the backward pass; behind the last unit that reads a tensor, the sum of what comes from all of them."""
-    layout, steps = network.layout, []
+    layout, units, steps = network.layout, network.units, []
     all_nodes = nodes(network)
     for k, (unit, node) in reversed(list(enumerate(zip(network.units, all_nodes, strict=True)))):
         step = Step(f"backward_{unit.name}", f"{shape_text(*unit.shape)} ← {shape_text(*unit.output)}", [], "training")
-        step = replace(step, layer=unit.name, phase="backward", output=node.y.interior)
+        source = units[unit.inputs[0] - 1].name if unit.inputs[0] else ""
+        step = replace(step, layer=unit.name, phase="backward", source=source)
         if layout.gradients[k + 1] is not None and (unit.learns or any(layout.slopes[k])):
             steps.append(replace(step, calls=unit.layer.backward(node)))
         for t in dict.fromkeys(unit.inputs):

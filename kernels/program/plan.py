@@ -227,8 +227,8 @@ class Step:
         In which of both it runs; "": in both.
     layer, phase
         The layer, and ``forward`` or ``backward``; both "" outside the layers.
-    output
-        Where the layer's output lies.
+    source
+        The layer whose output it reads first, "" for the image.
     """
 
     name: str
@@ -237,7 +237,7 @@ class Step:
     only: Literal["", "training", "evaluation"] = ""
     layer: str = ""
     phase: str = ""
-    output: Place | None = None
+    source: str = ""
 
     @property
     def meets(self) -> bool:

@@ -1,4 +1,4 @@
-"""Random networks with residuals, norms and groups against PyTorch in float64: the plain twins, and compiled programs."""
+"""Random networks with residuals, norms and groups against PyTorch in float64: plain twins and compiled programs."""
 
 import numpy as np
 import torch

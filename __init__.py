@@ -76,7 +76,7 @@ def train(
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.in_memory import dataset_in_memory
     from lenumba.engine.report.plots import draw_run
-    from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.runs.folders import find_run, load_run_config
     from lenumba.engine.runs.hooks import Hooks
     from lenumba.engine.runs.run import resume_run, start_run
 
@@ -96,7 +96,11 @@ def train(
     if resume is not None:
         if config != "quickstart" or out is not None:
             raise ConfigError("resume: expected neither config nor out, as a resumed run has both")
-        return resume_run(find_run(str(resume)), record, hooks, dataset)
+        run = find_run(str(resume))
+        own = load_run_config(run).config.data.validation
+        if dataset is not None and count and validation != own:
+            raise ConfigError(f"validation: expected {own}, as {run} was trained with, found {validation}")
+        return resume_run(run, record, hooks, dataset)
     folder = expanded(out) if out else None
     return start_run(load_config(config, changes), out=folder, overrides=record, hooks=hooks, dataset=dataset)
 

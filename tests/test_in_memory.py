@@ -145,7 +145,10 @@ def test_a_run_on_arrays(place, shapes, lenumba, refused):
         assert "lenumba.load(RUN).evaluate(images, labels), or lenumba.train(resume=RUN, images=…, labels=…)" in line
     with pytest.raises(DataError, match="was trained on other data than arrays now is"):
         package.train(resume=part.path, images=images[:-1], labels=labels[:-1], overrides={"train.epochs": 3})
-    resumed = package.train(resume=part.path, images=images, labels=labels, overrides={"train.epochs": 3})
+    with pytest.raises(ConfigError, match=r"validation: expected 0\.1, as .* was trained with, found 0\.2"):
+        package.train(resume=part.path, images=images, labels=labels, validation=0.2)
+    same = {"images": images, "labels": labels, "validation": 0.1}
+    resumed = package.train(resume=part.path, overrides={"train.epochs": 3}, **same)
     for key in ("weights_sha256", "test_accuracy"):
         assert resumed.summary[key] == whole.summary[key]
 

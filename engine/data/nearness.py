@@ -34,6 +34,7 @@ def neighbours(points: np.ndarray, limit: float) -> Groups | None:
     points = points @ np.linalg.eigh(points.T @ points)[1][:, ::-1]
     keys, order, steps = sorted_cells(points, limit)
     points, leader = points[order], np.arange(count)
+    columns = [np.ascontiguousarray(column) for column in (*points.T[AXES:FILTERS], *points.T[1:AXES])]
     ranges: list[tuple[np.ndarray, np.ndarray]] = []
     for step in steps:
         first = np.searchsorted(keys, keys + (step - limit)) if ranges else np.arange(1, count + 1)
@@ -42,6 +43,9 @@ def neighbours(points: np.ndarray, limit: float) -> Groups | None:
         return None
     for first, last in ranges:
         for one, other in pairs(first, last):
+            for column in columns:
+                near = np.abs(column[one] - column[other]) <= limit
+                one, other = one[near], other[near]
             link(points, one, other, limit, leader)
     groups: dict[int, list[int]] = defaultdict(list)
     for number, group in zip(order.tolist(), leader.tolist(), strict=True):
@@ -83,9 +87,6 @@ def pairs(first: np.ndarray, last: np.ndarray) -> Iterator[tuple[np.ndarray, np.
 
 def link(points: np.ndarray, one: np.ndarray, other: np.ndarray, limit: float, leader: np.ndarray) -> None:
     """Join the groups of those pairs that lie within the limit; `leader` names each point's group."""
-    for axis in range(1, min(FILTERS, points.shape[1])):
-        near = np.abs(points[one, axis] - points[other, axis]) <= limit
-        one, other = one[near], other[near]
     apart = leader[one] != leader[other]
     one, other = one[apart], other[apart]
     near = np.square(points[one] - points[other]).sum(axis=1) <= limit**2

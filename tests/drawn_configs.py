@@ -145,9 +145,10 @@ def draw_layers(rng: Rng, name: str) -> list[dict]:
     last = {"type": "dense", "units": SHAPES[name][1], "activation": kind}
     layers: list[dict] = []
     for _ in range(rng.integers(0, 4)):
-        maker: Callable[[Rng], dict] = pick(rng, draw_conv, draw_conv, draw_pool, draw_activation)
-        while not fits([*layers, here := maker(rng), {"type": "flatten"}, last]):
-            pass
+        here = None
+        while here is None or not fits([*layers, here, {"type": "flatten"}, last]):
+            maker: Callable[[Rng], dict] = pick(rng, draw_conv, draw_conv, draw_pool, draw_activation)
+            here = maker(rng)  # of another kind, too: behind a global pool there are no maps
         layers.append(here)
     layers.append({"type": "flatten"})
     layers += [pick(rng, draw_dense, draw_activation)(rng) for _ in range(rng.integers(0, 3))]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from compiled import executor_for, gradients
+from compiled import STILL, executor_for, gradients
 from sklearn.utils.class_weight import compute_class_weight
 from test_losses import CASES, COUNT, EPS, draw, torch_loss, torch_outputs
 
@@ -17,12 +17,13 @@ from lenumba.engine.config.yaml_file import load_yaml
 from lenumba.engine.data.balance import balanced_order, class_weights
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.explain.explain import explain, find_sample, find_subject
-from lenumba.engine.network.layers import Dense, Flatten
+from lenumba.engine.network.layers import BatchNorm, Dense, Flatten
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.prepare import check_run
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.runs.verify import verify_run
+from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.program.source import program_source
 
@@ -100,6 +101,20 @@ def test_weights_average_one_over_what_an_epoch_draws():
     assert shuffled[labels].mean() == pytest.approx(1)
     assert drawn.mean() == pytest.approx(1)
     np.testing.assert_allclose([shuffled[1] / shuffled[0], drawn[1] / drawn[0]], 3)
+
+
+def test_weights_of_one_change_no_bit_where_blocks_wait_for_one_another():
+    """Batch normalisation goes through a batch in segments: the weights of a block are still there in the last one."""
+    layers = [BatchNorm(), Flatten(), Dense(units=3, activation="softmax")]
+    rng = np.random.default_rng(0)
+    images, labels = planar(rng.integers(0, 256, (50, 4, 5, 2), np.uint8)), rng.integers(0, 3, 50)
+    found = {}
+    for name, weights in (("none", None), ("ones", np.ones(50, np.float32)), ("twos", np.full(50, 2, np.float32))):
+        executor = executor_for(Network(layers, (4, 5, 2), weighted=weights is not None), threads=2)
+        executor.train(images, labels, np.arange(50), 50, STILL.hyper(np.zeros(1), 1), weights=weights)
+        found[name] = executor.state.copy()
+    np.testing.assert_array_equal(found["ones"], found["none"])
+    np.testing.assert_allclose(found["twos"], 2 * found["none"], rtol=1e-4, atol=1e-6)
 
 
 def test_program_without_weights_is_what_it_was():

@@ -47,7 +47,8 @@ def train(
         Dotted keys and values that replace those of the configuration, such as ``{"train.epochs": 3}``.
     images, labels
         Arrays to train on in place of the configuration's data: images [N, H, W], [N, H, W, C] or [N, C, H, W], whole
-        numbers from 0 to 255 or floating-point numbers from 0 to 1; labels [N], integers from 0 or names.
+        numbers from 0 to 255 or floating-point numbers from 0 to 1; or signals [N, L] or [N, L, C] of any numbers,
+        where the configuration says so (``network.input``); labels [N], integers from 0 or names.
     validation
         Of arrays: how many images to set aside, or which share of them, or ``(images, labels)``.
     test
@@ -84,12 +85,13 @@ def train(
     arrays = {"labels": labels, "validation": validation, "test": test, "class_names": class_names}
     if images is not None:
         count = {} if validation is None or isinstance(validation, tuple) else {"data.validation": validation}
-        dataset = dataset_in_memory(
-            images, labels, validation=None if count else validation, test=test, class_names=class_names,
-            channels=channels,
-        )  # fmt: skip
         if resume is None:
             changes = {"data.name": "arrays", "data.root": None, "data.image_size": None} | count | changes
+        loaded = load_config(config, changes) if resume is None else load_run_config(find_run(str(resume)))
+        dataset = dataset_in_memory(
+            images, labels, validation=None if count else validation, test=test, class_names=class_names,
+            channels=channels, signals=loaded.config.network.signals,
+        )  # fmt: skip
     elif given := [name for name, value in arrays.items() if value is not None]:
         raise ConfigError(f"{given[0]}: expected images, too, found none; give images and labels")
     record = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()]

@@ -70,6 +70,7 @@ class TrainingDisplay(OnBar):
     def __init__(self, echo: Callable[[str], None], *, silent: bool = False) -> None:
         self._print, self.silent = echo, silent
         self.terminal, self.metric = sys.stderr.isatty(), ""
+        self.sample = "IMAGE.png"  # what the network may be asked about next
         if silent:
             self.hooks = Hooks(finished=draw_plots)
         else:
@@ -90,6 +91,7 @@ class TrainingDisplay(OnBar):
     def _start(self, trainer: Trainer, folder: Path) -> None:
         self._close()
         self.metric = shown_metric(trainer.config.train.best_by)
+        self.sample = "ROWS.csv" if trainer.config.network.signals else self.sample
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
         for note in trainer.notes:
             self.echo(f"note: {note}")

@@ -30,7 +30,8 @@ def explain(
     """Show one image's way through a network and back: equations, shapes and numbers, layer by layer.
 
     CONFIG is a recipe's name or a YAML file's path, for a network before its training, or a RUN. IMAGE is a picture's
-    path or an index into the test set; the first test image if it is left out. OVERRIDES such as data.root=PATH tell
+    path or an index into the test set; the first test image if it is left out. Of signals it is an index, or a file
+    (CSV, npy, npz), its first row or another one: data.csv:12. OVERRIDES such as data.root=PATH tell
     where the data are, or change the network.
 
     Small tensors are printed whole, as in 'lenumba explain tiny15'; of large ones extremes, mean and first values.

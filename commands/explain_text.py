@@ -27,7 +27,9 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
     lines = [*heading(explanation), ""]
     lines += ["FORWARD"]
     if layers[0] is explanation.layers[0] or layer:
-        equation = "x = (pixel/255 − mean)/deviation" if layers[0] is explanation.layers[0] else "x"
+        value = "value" if explanation.subject.loaded.config.network.signals else "pixel/255"
+        normalized = f"x = ({value} − mean)/deviation"
+        equation = normalized if layers[0] is explanation.layers[0] else "x"
         lines += section(equation, [], tensor("x", layers[0].x, whole, width), width)
     for item in layers:
         lines += forward_lines(item, whole, width)

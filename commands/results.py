@@ -97,6 +97,8 @@ def predict(
 ) -> None:
     """Recognise pictures of any size: PNG, JPEG, BMP, WebP or TIFF; the three most probable classes each.
 
+    Where RUN was trained on signals, the rows of CSV, npy or npz files; a column of labels is not looked at.
+
     IMAGES are files, folders with all that is in them, patterns such as "scans/*.png", or - for names on standard
     input, one a line. A picture that cannot be read is named at the end, with exit code 3; the others are answered.
 
@@ -111,8 +113,10 @@ def predict(
     from lenumba.commands.display import StepBar
     from lenumba.engine.common.errors import DataError
     from lenumba.engine.common.files import check_new_file
+    from lenumba.engine.data.images import FORMATS as PICTURES
+    from lenumba.engine.data.signal_files import FORMATS as OF_SIGNALS
     from lenumba.engine.models.model import load
-    from lenumba.engine.models.predicting import find_pictures, predict_pictures, table_writer
+    from lenumba.engine.models.predicting import find_inputs, predict_files, table_writer
     from lenumba.engine.models.thresholds import FILE, parse_thresholds, read_thresholds
 
     if table is not None:
@@ -123,13 +127,14 @@ def predict(
         source = f" ({model.folder / FILE})" if thresholds else ""
         values = ", ".join(f"{name} {value:.3g}" for name, value in list(limits.items())[:10])
         tell_notes([f"thresholds{source}: {values}{' …' * (len(limits) > 10)}"])
-    paths = find_pictures(images, sys.stdin)
+    kind = "signal" if model.loaded.config.network.signals else "image"
+    paths = find_inputs(images, sys.stdin, OF_SIGNALS if kind == "signal" else PICTURES)
     answers, faults, count = [], [], 0
     width = max(map(len, paths))
     with contextlib.ExitStack() as stack:
-        write = None if table is None else stack.enter_context(table_writer(table, model.class_names))
-        bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS else None
-        for answer in predict_pictures(model, paths, limits):
+        write = None if table is None else stack.enter_context(table_writer(table, model.class_names, kind))
+        bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS and kind == "image" else None
+        for answer in predict_files(model, paths, limits):
             count += 1
             if bar is not None:
                 bar(f"picture {count:,} of {len(paths):,}", count, len(paths))
@@ -139,7 +144,7 @@ def predict(
                 faults.append(answer.fault)
             elif as_json:
                 chosen = {"class": answer.best and answer.best[0]} if limits else {}
-                answers.append({"image": answer.path, **chosen, "top": answer.top(3)})
+                answers.append({kind: answer.path, **chosen, "top": answer.top(3)})
             elif table is None:
                 none = "" if answer.best else "none   "
                 listed = none + "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer.top(3))
@@ -147,7 +152,7 @@ def predict(
     if as_json:
         click.echo(json.dumps(answers, ensure_ascii=False))
     elif table is not None:
-        click.echo(f"{table}: {count - len(faults):,} pictures")
+        click.echo(f"{table}: {count - len(faults):,} {'signals' if kind == 'signal' else 'pictures'}")
     if faults:
         raise DataError("\n".join(faults))
 
@@ -188,8 +193,8 @@ def runs(as_json: bool) -> None:
 def export(run: str, kind: str | None, out: Path | None, checkpoint: str, force: bool) -> None:
     """Export a trained network for other programs.
 
-    onnx takes pixels 0…255 as float32 [N, C, H, W] and gives logits and probabilities; safetensors has PyTorch's names
-    and layouts; npz has lenumba's.
+    onnx takes pixels 0…255 as float32 [N, C, H, W], or signals as float32 [N, C, 1, L] as they are, and gives logits
+    and probabilities; safetensors has PyTorch's names and layouts; npz has lenumba's.
     """
     from lenumba.engine.models.export import export_run
     from lenumba.engine.runs.folders import find_run

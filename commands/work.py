@@ -75,7 +75,7 @@ def train(
         )
         for line in verdict_lines(summary, result.history):
             click.echo(line)
-        click.echo(f"next: lenumba evaluate {path}   ·   lenumba predict {path} IMAGE.png")
+        click.echo(f"next: lenumba evaluate {path}   ·   lenumba predict {path} {display.sample}")
 
 
 def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:

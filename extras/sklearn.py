@@ -18,6 +18,7 @@ from lenumba.engine.data.balance import image_weights
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import unmeasured
 from lenumba.engine.network.layers import Dense
+from lenumba.engine.network.layers.usual import image_layers, signal_layers
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import build_network
@@ -40,7 +41,6 @@ COLUMNS = 16  # a table is filled up with zeros to a multiple: tables of about o
 CHUNK = 1024  # samples
 MAX_SEED = 2**31 - 1
 SKELETON = "data: {name: npz, root: arrays in memory, validation: 0, normalize: none}\nnetwork: {layers: []}\n"
-CONV = {"type": "conv", "padding": "same", "activation": "relu"}
 
 
 class LeNetClassifier(ClassifierMixin, BaseEstimator):
@@ -54,6 +54,9 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         output a class with softmax, comes by itself. None: convolutions for images, 64 hidden units for tables.
     image_shape
         (H, W) or (H, W, C) of images that come as flat rows; None: flat rows are tables.
+    signals
+        Whether X is [N, L] or [N, L, channels] of signals: then a kernel, window, stride or padding of one number lies
+        along them, and None for `layers` means convolutions along them.
     epochs, batch_size
         Passes over the training samples, and samples in a step.
     optimizer
@@ -83,8 +86,9 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    X is [N, features], [N, H, W] or [N, H, W, C] of any numeric type. Each feature of a table, or each channel of
-    images, is brought to mean 0 and deviation 1 in float64 and goes to the engine as float32, not in 8 bits.
+    X is [N, features], [N, H, W] or [N, H, W, C] of any numeric type, or with `signals` [N, L] or [N, L, channels].
+    Each feature of a table, or each channel of images or signals, is brought to mean 0 and deviation 1 in float64 and
+    goes to the engine as float32, not in 8 bits.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         layers: str | Sequence[Any] | None = None,
         *,
         image_shape: Sequence[int] | None = None,
+        signals: bool = False,
         epochs: int = 30,
         batch_size: int = 32,
         optimizer: str = "adamw",
@@ -105,6 +110,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         self.layers = layers
         self.image_shape = image_shape
+        self.signals = signals
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
@@ -193,7 +199,7 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         return state
 
     def _is_table(self) -> bool:
-        return len(self._row_shape) == 1 and self.image_shape is None
+        return len(self._row_shape) == 1 and self.image_shape is None and not self.signals
 
     def _as_images(self, rows: np.ndarray) -> np.ndarray:
         """Return [N, H, W, C] of any type; a table [N, features] becomes [N, 1, columns, 1], filled up with zeros."""
@@ -203,6 +209,12 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
             images = np.zeros((count, -(-features // COLUMNS) * COLUMNS), rows.dtype)
             images[:, :features] = rows
             return images[:, np.newaxis, :, np.newaxis]
+        if self.signals:
+            if self.image_shape is not None:
+                raise ValueError("image_shape: expected None beside signals=True, found one; leave it out")
+            if rows.ndim > 3:
+                raise ValueError(f"X: expected signals [N, L] or [N, L, channels], found {rows.ndim} axes")
+            return rows.reshape(count, 1, rows.shape[1], -1)
         shape = rows.shape[1:] if rows.ndim > 2 else tuple(map(operator.index, self.image_shape or ()))
         if len(shape) not in (2, 3) or min(shape) < 1:
             where = "X" if rows.ndim > 2 else "image_shape"
@@ -245,17 +257,20 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the parameters as a checked configuration."""
         count, shape = len(images), images.shape[1:]
         layers: list[Any]
+        given = list(shape[1:]) if self.signals else None  # network.input
         if isinstance(self.layers, str):
             *before, last = load_config(self.layers).config.network.layers
             if not isinstance(last, Dense):
                 raise ConfigError(f"layers: expected a recipe that ends with a dense layer, found {self.layers!r}")
             layers = [layer.model_dump() for layer in before]
         else:
-            layers = default_layers(*shape) if self.layers is None else [*self.layers]
+            usual = signal_layers(shape[1]) if self.signals else image_layers(*shape)
+            layers = usual if self.layers is None else [*self.layers]
         layers.append({"type": "dense", "units": len(self.classes_), "activation": "softmax"})
         generator = check_random_state(self.random_state)
         size = plain(self.batch_size)
         overrides = {
+            "network.input": given,
             "network.layers": layers,
             "data.batch_size": min(size, count) if isinstance(size, int) else size,
             "loss.label_smoothing": plain(self.label_smoothing),
@@ -291,20 +306,6 @@ class LeNetClassifier(ClassifierMixin, BaseEstimator):
                 view[...] = self.parameters_[name]
             self._executor = executor
         return self._executor
-
-
-def default_layers(height: int, width: int, channels: int) -> list[Any]:
-    """Return the hidden layers for images; images of one row are tables."""
-    hidden = ["flatten", {"type": "dense", "units": 64, "activation": "relu"}]
-    if min(height, width) < 4:
-        return hidden
-    small = min(height, width) < 16
-    blocks = [(16, 3)] if small else [(8, 5), (16, 5)]
-    return [
-        layer
-        for maps, size in blocks
-        for layer in ({**CONV, "channels": maps, "kernel_size": size}, {"type": "max_pool", "size": 2, "stride": 2})
-    ] + hidden
 
 
 def thread_count(n_jobs: int | None) -> int:

@@ -157,6 +157,10 @@ def run_audit(
 def check_judges(loaded: LoadedConfig) -> None:
     """Raise ConfigError where a configuration's networks cannot judge images, or may have seen them."""
     config = loaded.config
+    if config.network.signals:
+        raise loaded.error(
+            "network.input", "expected [height, width, channels], as images alone are judged, found signals"
+        )
     if config.init_from is not None:
         raise loaded.error(
             "init_from", "expected null, as that run may have seen the images to be judged; use a recipe without it"

@@ -23,7 +23,7 @@ from lenumba.engine.config.sections import (
     Schedule,
     Train,
     data_misfits,
-    layer_misfits,
+    network_misfits,
 )
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import check_levels, copied, dump_yaml, load_value, load_yaml
@@ -32,7 +32,12 @@ from lenumba.engine.network.layers import LAYERS, Strictly, activation_of
 from lenumba.engine.network.layers.table import NESTED, expand_layer
 from lenumba.engine.network.losses import LOSSES, losses_for
 
-JUDGED_WITH = {"loss": ("network",), "schedule": ("train",)}  # what a section's misfits also depend on
+JUDGED_WITH: dict[str, tuple[str, ...]] = {
+    "loss": ("network",),
+    "schedule": ("train",),
+    "augment": ("network",),
+    "network.input": ("data",),
+}  # what misfits of a section, or of one value, also depend on
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -93,7 +98,9 @@ def fitting_losses(network: Network) -> tuple[str, ...]:
 
 def _misfits(config: Config) -> Iterator[tuple[str, str]]:
     layers = config.network.layers
-    yield from layer_misfits(layers)
+    yield from network_misfits(config.network, config.data.name)
+    if config.network.signals and config.augment.active:
+        yield "augment", "expected every distortion off for signals, found some on; use 0"
     loss, fitting, output = config.loss, fitting_losses(config.network), activation_of(layers[-1])
     if loss.name not in ("auto", *fitting):
         yield (
@@ -243,7 +250,7 @@ def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tup
     except ValidationError as error:
         for path, message in list_faults(error, rest, config_schema()):
             section = path.partition(".")[0]
-            if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()))):
+            if faulty.isdisjoint((section, *JUDGED_WITH.get(section, ()), *JUDGED_WITH.get(path, ()))):
                 yield path, message
 
 

@@ -8,12 +8,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from lenumba.engine.config.faults import nearest, show
 from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.layers import LIST, Conv, Layer, LayerBase, Strictly, activation_of
+from lenumba.engine.network.layers.signals import signal_misfits
 from lenumba.engine.network.layers.table import MAX_LAYERS, nested
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "arrays")
-OWN_FILES = ("folder", "npz", "idx")  # the user's: they need data.root
+DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "csv", "arrays")
+OWN_FILES = ("folder", "npz", "idx", "csv")  # the user's: they need data.root
+OF_SIGNALS = ("npz", "csv", "arrays")  # may hold signals; csv holds nothing else
+MAX_SIDE = 1024  # pixels of an image
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 IN_MEMORY = "arrays"  # the user's too, but in no file
 PUBLISHED = ("mnist", "fashion_mnist")  # may be in data.root; the others need no files
@@ -25,7 +28,8 @@ def _known_dataset(name: str) -> str:
     return name
 
 
-Pixels = Annotated[int, Field(ge=1, le=1024)]
+Pixels = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Length = Annotated[int, Field(ge=1, le=65536)]
 Dataset = Annotated[str, AfterValidator(_known_dataset), Field(json_schema_extra={"enum": list(DATASETS)})]
 Count = Annotated[int, Field(ge=0)]
 Class = Annotated[int, Field(ge=0, le=999)]
@@ -54,13 +58,13 @@ class Data(Strictly):
 
     name: Dataset = Field(
         description="Data set: 'digits', 'bars' and 'shapes' are drawn on the fly; 'digits8x8' comes with "
-        "scikit-learn; 'folder' (of pictures), 'npz' and 'idx' are your own files in data.root; 'arrays' are in "
-        "memory, as lenumba.train(images=…, labels=…) is given them."
+        "scikit-learn; 'folder' (of pictures), 'npz', 'idx' and 'csv' (of signals) are your own files in data.root; "
+        "'arrays' are in memory, as lenumba.train(images=…, labels=…) is given them."
     )
     root: Root | Annotated[tuple[Root, ...], LIST, Field(min_length=1, max_length=64)] | None = Field(
         None,
-        description="Folder with the data set's files (npz: the file itself); null: the download cache. Of your own "
-        "files also a list of them, which are joined, the classes by their names.",
+        description="Folder with the data set's files (npz, csv: or the file itself); null: the download cache. Of "
+        "your own files also a list of them, which are joined, the classes by their names.",
     )
     image_size: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
         None, description="folder: [height, width, channels] that pictures are resized to; 1 channel is grey, 3 RGB."
@@ -131,10 +135,31 @@ def data_misfits(data: Data) -> Iterator[tuple[str, str]]:
 class Network(Strictly):
     """The layers, from the image to the output."""
 
-    input: Annotated[tuple[Pixels, Pixels, Pixels], LIST] | None = Field(
-        None, description="Input size: [height, width, channels] in pixels; null: the data set's."
+    input: Annotated[tuple[Length, ...], LIST, Field(min_length=1, max_length=3)] | None = Field(
+        None,
+        description="Input size: [height, width, channels] in pixels; null: the data set's. Of signals [length] or "
+        "[length, channels]: then the data are signals, and a kernel, window, stride or padding of one number lies "
+        "along them.",
     )
     layers: Annotated[tuple[Layer, ...], LIST] = Field(min_length=1, max_length=64, description="The layers in order.")
+
+    @property
+    def signals(self) -> bool:
+        """Whether the network is for signals."""
+        return self.input is not None and len(self.input) < 3
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(height, width, channels) of the input, if it is given; a signal is an image of one row."""
+        if self.input is None:
+            return None
+        length, channels = (*self.input, 1)[:2]
+        return (1, length, channels) if self.signals else self.input  # type: ignore[return-value]
+
+    @property
+    def signal_shape(self) -> tuple[int, int, int] | None:
+        """(1, length, channels) of signals; None for images."""
+        return self.image_shape if self.signals else None
 
 
 class Loss(Strictly):
@@ -210,6 +235,24 @@ class Train(Strictly):
         "tested; of equal ones the lower loss decides. balanced_accuracy (the mean recall) and macro_f1 count every "
         "class alike.",
     )
+
+
+def network_misfits(network: Network, name: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a network for the data set `name`, each fault with its path."""
+    shape = network.input
+    if shape is not None and not network.signals:
+        for index, side in enumerate(shape):
+            if side > MAX_SIDE:
+                yield f"network.input.{index}", f"expected an integer from 1 to {MAX_SIDE} for images, found {side}"
+    if name == "csv" and not network.signals:
+        yield "network.input", f"expected [length] or [length, channels] of the signals in csv, found {show(shape)}"
+    elif network.signals and name not in OF_SIGNALS:
+        yield "network.input", f"expected [height, width, channels] for the images of {name}, found {show(shape)}"
+    if network.signals:
+        for path, layer in nested(network.layers):
+            for field, message in signal_misfits(layer):
+                yield f"network.layers.{path}.{field}", message
+    yield from layer_misfits(network.layers)
 
 
 def layer_misfits(layers: Sequence[LayerBase]) -> Iterator[tuple[str, str]]:

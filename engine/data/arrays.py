@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.data.splits import mean_and_std, pixel_sums
+from lenumba.engine.data.splits import mean_and_std, pixel_sums, signal_mean_and_std
 
 MAX_BYTES = 4 << 30  # of one array
 MAX_SIDE = 1024  # pixels or channels
@@ -59,7 +59,7 @@ class Dataset:
     name : str
         Its key in `DATASETS`, or ``arrays``.
     train_images, test_images : numpy.ndarray
-        uint8 [N, H, W, C].
+        uint8 [N, H, W, C]; signals float32 [N, 1, L, C].
     train_labels, test_labels : numpy.ndarray
         int64 [N], each at least 0 and below `classes`.
     classes : int
@@ -98,7 +98,12 @@ class Dataset:
         return self.train_images.shape[1:]
 
     def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images."""
+        """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images.
+
+        Of signals, what :func:`lenumba.engine.data.splits.signal_mean_and_std` does.
+        """
+        if self.train_images.dtype != np.uint8:
+            return signal_mean_and_std(self.train_images[indices])
         height, width, _ = self.image_shape
         return mean_and_std(self._pixel_sums[:, indices], height * width)
 
@@ -128,6 +133,7 @@ def assemble(
     image_shape: tuple[int, int, int] | None = None,
     class_names: tuple[str, ...] | None = None,
     judging: bool = False,
+    convert: Callable[[str, np.ndarray], np.ndarray] | None = None,
 ) -> Dataset:
     """Check arrays, and make a data set of them.
 
@@ -137,6 +143,8 @@ def assemble(
         What the data set is known to have, if anything.
     judging
         Whether one of both parts, or images of one class, are enough.
+    convert
+        What makes images [N, H, W, C] of the arrays, or raises DataError; None: :func:`as_images`.
 
     Raises
     ------
@@ -147,7 +155,8 @@ def assemble(
     parts, counted = {}, 0
     for kind, (images, labels) in kinds.items():
         if not (judging and len(images) == len(labels) == 0):
-            images, (labels, classes) = as_images(f"{name} {kind}", images), as_labels(f"{name} {kind}", labels)
+            images = (convert or as_images)(f"{name} {kind}", images)
+            labels, classes = as_labels(f"{name} {kind}", labels)
             counted = max(counted, classes)
             parts[kind] = images, labels
     if not parts:
@@ -159,7 +168,7 @@ def assemble(
     shape = image_shape or first[0].shape[1:]
     for kind, (images, labels) in parts.items():
         check_split(f"{name} {kind}", images, labels, shape, len(names))
-    none = np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64)
+    none = np.zeros((0, *shape), first[0].dtype), np.zeros(0, np.int64)
     train_images, train_labels, test_images, test_labels = (
         *parts.get("training", none),
         *parts.get("test", none),
@@ -202,7 +211,10 @@ def check_pixels(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     if dtype != np.uint8:
         remedy = "convert them to whole numbers from 0 to 255"
         if dtype.kind == "f":
-            remedy = "if they go from 0 to 1, convert them: (255 * images).round().astype(numpy.uint8)"
+            remedy = (
+                "if they go from 0 to 1, convert them: (255 * images).round().astype(numpy.uint8); of signals [N, L] "
+                "or [N, L, channels] say network.input: [L] or [L, channels]"
+            )
         raise DataError(f"{where}: expected uint8 images, found {dtype_name(dtype)}; {remedy}")
     if len(shape) not in (3, 4):
         raise DataError(f"{where}: expected images [N, H, W] or [N, H, W, C], found {len(shape)} axes; reshape them")
@@ -265,7 +277,7 @@ def as_labels(where: str, labels: np.ndarray) -> tuple[np.ndarray, int]:
 def check_split(
     where: str, images: np.ndarray, labels: np.ndarray, image_shape: tuple[int, int, int], classes: int
 ) -> None:
-    """Raise DataError unless images uint8 [N, H, W, C] and labels [N] belong together and to a data set."""
+    """Raise DataError unless images [N, H, W, C] and labels [N] belong together and to a data set."""
     if len(images) != len(labels):
         raise DataError(
             f"{where}: expected as many images as labels, found {len(images)} images and {len(labels)} "
@@ -273,10 +285,11 @@ def check_split(
         )
     if len(images) == 0:
         raise DataError(f"{where}: expected at least one sample, found none; use other files")
-    if images.dtype != np.uint8 or images.shape[1:] != image_shape:
+    if images.shape[1:] != image_shape:
         expected, found = ("×".join(map(str, shape)) for shape in (image_shape, images.shape[1:]))
         raise DataError(
-            f"{where}: expected uint8 images of {expected}, found {images.dtype} of {found}; use files of that shape"
+            f"{where}: expected {images.dtype} images of {expected}, found {images.dtype} of {found}; use files of "
+            "that shape"
         )
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):

@@ -13,12 +13,14 @@ from lenumba.engine.common.files import expanded
 from lenumba.engine.data import download
 from lenumba.engine.data.arrays import Arrays, Dataset, assemble, data_sha256
 from lenumba.engine.data.bundled import read_digits8x8
+from lenumba.engine.data.csv_file import read_csv
 from lenumba.engine.data.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
 from lenumba.engine.data.idx import idx_sha256, read_idx
 from lenumba.engine.data.images import load_image, prepare_digit
 from lenumba.engine.data.joined import join
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.data.picture_folder import read_folder
+from lenumba.engine.data.signals import as_signals
 from lenumba.engine.data.splits import split_validation
 
 __all__ = [
@@ -39,7 +41,8 @@ Root = str | os.PathLike[str] | None
 class Request:
     """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized.
 
-    `judging`: the images are to be judged by a trained network, so a test set, or one class, may be all there is.
+    `signal_shape` is that of signals, (1, L, C). `judging`: the images are to be judged by a trained network, so a
+    test set, or one class, may be all there is.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Request:
     progress: bool
     image_size: tuple[int, int, int] | None
     judging: bool
+    signal_shape: tuple[int, int, int] | None = None
 
     @property
     def path(self) -> Path:
@@ -114,7 +118,13 @@ def _load_idx(request: Request) -> Arrays:
 
 
 def _load_npz(request: Request) -> Arrays:
-    return read_npz(request.path, request.judging)
+    return read_npz(request.path, request.judging, request.signal_shape is not None)
+
+
+def _load_csv(request: Request) -> Arrays:
+    if request.signal_shape is None:
+        raise DataError(f"{request.name}: expected [length] in network.input, found none; set network.input")
+    return read_csv(request.path, request.signal_shape, request.judging)
 
 
 def _load_folder(request: Request) -> Arrays:
@@ -165,6 +175,7 @@ DATASETS = {
     "folder": DatasetSpec(None, None, _load_folder),
     "npz": DatasetSpec(None, None, _load_npz),
     "idx": DatasetSpec(None, None, _load_idx),
+    "csv": DatasetSpec(None, None, _load_csv),
     "arrays": DatasetSpec(None, None, _load_arrays),
 }
 
@@ -190,6 +201,7 @@ def load_dataset(
     progress: bool = False,
     image_size: tuple[int, int, int] | None = None,
     judging: bool = False,
+    signal_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:
     """Load a data set, downloading it if it is published and nowhere on this machine.
 
@@ -211,11 +223,13 @@ def load_dataset(
         (H, W, C) that ``folder`` resizes its pictures to; it needs it.
     judging : bool
         Whether the images are to be judged by a trained network: then there may be a test set alone, or one class.
+    signal_shape : tuple of int, optional
+        (1, L, C) where the files hold signals.
 
     Returns
     -------
     Dataset
-        Images uint8 [N, H, W, C], labels int64 [N].
+        Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; labels int64 [N].
 
     Raises
     ------
@@ -224,13 +238,14 @@ def load_dataset(
         images and labels differ, a split is empty, a label is out of range, or images have another shape
         than the data set's.
     """
-    spec = dataset_spec(name)
+    spec, convert = dataset_spec(name), None if signal_shape is None else as_signals
     if root is None or isinstance(root, str | os.PathLike):
-        arrays = spec.load(Request(name, root, progress, image_size, judging))
+        arrays = spec.load(Request(name, root, progress, image_size, judging, signal_shape))
     else:  # one of them may lack a part or have one class, as long as all together do not
-        requests = [Request(name, each, progress, image_size, judging=True) for each in root]
-        arrays = join({str(each.root): assemble(str(each.root), spec.load(each), judging=True) for each in requests})
-    return assemble(name, arrays, spec.image_shape, spec.class_names, judging)
+        requests = [Request(name, each, progress, image_size, True, signal_shape) for each in root]
+        found = {str(each.root): spec.load(each) for each in requests}
+        arrays = join({root: assemble(root, part, judging=True, convert=convert) for root, part in found.items()})
+    return assemble(name, arrays, spec.image_shape, spec.class_names, judging, convert)
 
 
 def dataset_from_arrays(

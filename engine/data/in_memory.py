@@ -8,6 +8,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.data.arrays import Arrays, Dataset, as_labels, assemble, dtype_name
+from lenumba.engine.data.signals import as_signals
 from lenumba.engine.data.splits import draw_stratified
 
 TEST_SHARE = 1 / 6  # of the images, where none are given for the test
@@ -17,7 +18,7 @@ Layout = Literal["first", "last"]
 
 
 class Pixels(NamedTuple):
-    """Images uint8 [N, H, W, C], what they were multiplied by, and what became of them, in words."""
+    """Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; the factor they were multiplied by, and remarks."""
 
     images: np.ndarray
     factor: int
@@ -32,6 +33,7 @@ def dataset_in_memory(
     test: tuple[Any, Any] | float | None = None,
     class_names: Sequence[str] | None = None,
     channels: Layout | None = None,
+    signals: bool = False,
 ) -> Dataset:
     """Make a data set of arrays in memory; its notes tell what was converted and divided.
 
@@ -50,11 +52,13 @@ def dataset_in_memory(
         In the order of the labels; without them, names are sorted and numbers are names.
     channels
         ``"first"`` or ``"last"``; None: as the axis of 1 or 3 channels tells.
+    signals
+        Whether the images are signals [N, L] or [N, L, C], of any numbers.
 
     Returns
     -------
     Dataset
-        Images uint8 [N, H, W, C], labels int64 [N].
+        Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; labels int64 [N].
 
     Raises
     ------
@@ -66,7 +70,7 @@ def dataset_in_memory(
     names = None if class_names is None else tuple(map(str, class_names))
     if names is not None and len(set(names)) < len(names):
         raise DataError(f"class_names: expected different names, found {', '.join(names)[:200]}; correct them")
-    pixels = as_pixels("images", images, channels)
+    pixels = signals_as_pixels("images", images) if signals else as_pixels("images", images, channels)
     numbers, names = as_numbers("labels", labels, names)
     check_lengths("images", pixels.images, numbers)
     train_images, train_labels, set_aside = pixels.images, numbers, None
@@ -90,7 +94,7 @@ def dataset_in_memory(
     else:
         test_images, test_labels = part("test", test, pixels, names, channels)
     found = Arrays(train_images, train_labels, test_images, test_labels, names, set_aside)
-    dataset = assemble("arrays", found)
+    dataset = assemble("arrays", found, convert=as_signals if signals else None)
     note = f"arrays: in memory, {len(train_labels):,} images for training and {len(test_labels):,} for the test"
     return replace(dataset, notes=(f"{note}; SHA-256 {dataset.sha256}", *notes))
 
@@ -101,7 +105,10 @@ def part(
     """Return the images and labels of another part, converted as those for training were."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(f"{where}: expected images and labels as a pair, found {type(given).__name__}")
-    images = as_pixels(f"{where} images", given[0], channels, training.factor).images
+    if training.images.dtype == np.uint8:
+        images = as_pixels(f"{where} images", given[0], channels, training.factor).images
+    else:
+        images = as_signals(f"{where} signals", given[0])
     labels, _ = as_numbers(f"{where} labels", given[1], names)
     check_lengths(where, images, labels)
     return images, labels
@@ -154,6 +161,13 @@ def as_pixels(where: str, images: Any, channels: Layout | None = None, factor: i
         if factor == 255:
             remarks.append(f"{where}: numbers from 0 to 1, rounded to 255 levels")
     return Pixels(np.ascontiguousarray(images), factor or 1, tuple(remarks))
+
+
+def signals_as_pixels(where: str, signals: Any) -> Pixels:
+    """Return signals in place of images, float32 [N, 1, L, C]."""
+    values = np.asarray(signals)
+    remark = () if values.dtype == np.float32 else (f"{where}: {values.dtype.name} values are rounded to float32",)
+    return Pixels(as_signals(where, values), 1, remark)
 
 
 def rescaled(where: str, images: np.ndarray, factor: int | None) -> tuple[np.ndarray, int]:

@@ -11,7 +11,7 @@ import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError, one_line, unreadable
 from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays, check_pixels, dtype_name
+from lenumba.engine.data.signals import check_signals
 
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -34,7 +35,7 @@ CHUNK = 1 << 19
 Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
 
 
-def read_npz(path: str | os.PathLike[str], judging: bool = False) -> Arrays:
+def read_npz(path: str | os.PathLike[str], judging: bool = False, signals: bool = False) -> Arrays:
     """Read a data set from an npz file, plain or compressed.
 
     Parameters
@@ -44,11 +45,14 @@ def read_npz(path: str | os.PathLike[str], judging: bool = False) -> Arrays:
         and y_test; and class_names, strings [K], if the classes have any. Others in it are not looked at.
     judging
         Whether the images are to be judged by a trained network: then the two arrays of the test set are enough.
+    signals
+        Whether the images are signals.
 
     Returns
     -------
     Arrays
-        Images uint8 [N, H, W] or [N, H, W, C], and labels of a numeric type, [N] or [N, K].
+        Images uint8 [N, H, W] or [N, H, W, C], or signals [N, L] or [N, L, C] of any numbers; and labels of a numeric
+        type, [N] or [N, K].
 
     Raises
     ------
@@ -65,9 +69,9 @@ def read_npz(path: str | os.PathLike[str], judging: bool = False) -> Arrays:
             listed = [member.removesuffix(".npy") for member in archive.namelist()[:6]]
             found = ", ".join(ascii(name)[1:-1][:40] for name in listed) or "none"
             raise DataError(f"{path}: expected the arrays {text}, found {found}; save them under those names")
+        check = check_signals if signals else check_pixels
         arrays = [
-            read_member(archive, name, f"{path}: {name}", check_pixels if name in IMAGES else check_labels)
-            for name in names
+            read_member(archive, name, f"{path}: {name}", check if name in IMAGES else check_labels) for name in names
         ]
         if len(names) == 2:
             arrays = [arrays[0][:0], arrays[1][:0], *arrays]
@@ -77,7 +81,15 @@ def read_npz(path: str | os.PathLike[str], judging: bool = False) -> Arrays:
             class_names = tuple(texts.tolist())
             if len(set(class_names)) < len(class_names) or not all(name and name.isprintable() for name in class_names):
                 raise DataError(f"{path}: class_names: expected different printable names, found others; correct them")
-        return Arrays(arrays[0], arrays[1], arrays[2], arrays[3], class_names)
+        return Arrays(
+            arrays[0], arrays[1], arrays[2], arrays[3], class_names, notes=rounding(path, arrays[::2], signals)
+        )
+
+
+def rounding(path: str | os.PathLike[str], arrays: Sequence[np.ndarray], signals: bool) -> tuple[str, ...]:
+    """Say where signals are converted."""
+    types = [array.dtype.name for array in arrays if signals and len(array) and array.dtype != np.float32]
+    return (f"{path}: {' and '.join(dict.fromkeys(types))} values are rounded to float32",) if types else ()
 
 
 def read_weights(path: str | os.PathLike[str], pattern: str, ignored: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

@@ -36,7 +36,8 @@ def load_data(loaded: LoadedConfig, progress: bool = False, given: Dataset | Non
         Where the data set cannot be loaded, or has fewer images than are asked for.
     """
     data = loaded.config.data
-    dataset = given or load_dataset(data.name, data.root, progress, data.image_size)
+    signal_shape = loaded.config.network.signal_shape
+    dataset = given or load_dataset(data.name, data.root, progress, data.image_size, signal_shape=signal_shape)
     if data.decisions is not None:
         dataset = apply_decisions(dataset, read_decisions(data.decisions), data.decisions)
     return select(loaded, dataset)
@@ -154,7 +155,8 @@ def load_judged(
         As :func:`load_data` does, and where the data have classes that the network does not know.
     """
     data = loaded.config.data
-    found = load_dataset(data.name, data.root, progress, data.image_size, judging=True)
+    signal_shape = loaded.config.network.signal_shape
+    found = load_dataset(data.name, data.root, progress, data.image_size, judging=True, signal_shape=signal_shape)
     dataset = select(loaded, found, judged_as=class_names)
     if dataset.image_shape != image_shape:
         expected, shape = ("×".join(map(str, size)) for size in (image_shape, dataset.image_shape))
@@ -282,6 +284,12 @@ def division_notes(loaded: LoadedConfig, dataset: Dataset) -> list[str]:
 
 def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray) -> Normalization:
     """Return what `data.normalize` says, with the mean and deviation of the training images at `indices`."""
+    levels = levels_of(loaded)
     if loaded.config.data.normalize == "mean_std":
-        return Normalization(*dataset.mean_and_std(indices))
-    return unmeasured(loaded.config.data.normalize, dataset.image_shape[2])
+        return Normalization(*dataset.mean_and_std(indices), levels)
+    return unmeasured(loaded.config.data.normalize, dataset.image_shape[2], levels)
+
+
+def levels_of(loaded: LoadedConfig) -> float:
+    """Return what the values of a configuration's data are divided by at first: pixels by 255, signals by 1."""
+    return 1.0 if loaded.config.network.signals else 255.0

@@ -1,5 +1,8 @@
 """Drawing samples, setting some aside for validation, and the statistics of pixels."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
@@ -93,6 +96,25 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
         found[0, chunk] = pixels.sum((1, 2))
         found[1, chunk] = np.einsum("nhwc,nhwc->nc", pixels, pixels)
     return found
+
+
+def signal_mean_and_std(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean and standard deviation of signals float32 [N, 1, L, C]: float64 [C].
+
+    Values are added in an order that neither the machine nor its vectors decide. The std of a constant channel is given
+    as 1, to divide by.
+    """
+    if len(signals) == 0:
+        raise DataError("statistics: expected at least one signal, found none; set aside fewer samples")
+    parts, n = range(0, len(signals), 64), len(signals) * signals.shape[2]
+
+    def means(change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        totals = sum(change(signals[start : start + 64].astype(np.float64)).sum(0) for start in parts)
+        return np.array([math.fsum(column) / n for column in np.reshape(totals, (-1, signals.shape[-1])).T])
+
+    mean = means(lambda values: values)
+    std = np.sqrt(means(lambda values: (values - mean) ** 2))
+    return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
 
 
 def mean_and_std(sums: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray]:

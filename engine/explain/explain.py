@@ -17,6 +17,7 @@ from lenumba.engine.data.balance import class_weights
 from lenumba.engine.data.dataset import dataset_spec
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, load_judged, pixel_statistics, split
+from lenumba.engine.data.signal_files import read_signal
 from lenumba.engine.explain import plain
 from lenumba.engine.network.network import Network, Unit
 from lenumba.engine.network.optimizers import make_optimizer, update_equation
@@ -52,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image uint8 [H, W, C], where it came from, and its class; None: whatever the network takes it for."""
+    """An image uint8 [H, W, C] or signal float32 [1, L, C], its origin and class; None: what it is taken for."""
 
     pixels: np.ndarray
     origin: str
@@ -206,6 +207,8 @@ def exact(views: Arrays) -> Arrays:
 def find_sample(subject: Subject, image: str | None, label: str | None, progress: bool = False) -> Sample:
     """Return an image: a picture's path, an index into the test set, or None for the first test image.
 
+    Of signals, a file's path, perhaps with a row (:func:`lenumba.engine.data.signal_files.read_signal`).
+
     Raises
     ------
     ConfigError, DataError
@@ -214,7 +217,8 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     number = None if label is None else find_class(subject, label)
     shape = subject.network.image_shape
     if image is not None and not image.isdecimal():
-        prepare = dataset_spec(subject.loaded.config.data.name).prepare
+        config = subject.loaded.config
+        prepare = read_signal if config.network.signals else dataset_spec(config.data.name).prepare
         return Sample(prepare(image, shape), image, number)
     dataset = load_judged(subject.loaded, subject.class_names, shape, subject.trained_on, progress)
     index, count = int(image or 0), len(dataset.test_labels)

@@ -206,7 +206,7 @@ def check_agreement(model: Model, data: bytes, reference_only: bool) -> Agreemen
 
 
 def check_images(model: Model) -> tuple[np.ndarray, str]:
-    """Return images uint8 [N, H, W, C] to compare on: of the run's test set where that is at hand, else random ones."""
+    """Return images [N, H, W, C] to compare on: of the run's test set where that is at hand, else random ones."""
     data = model.loaded.config.data
     downloads = data.name in SOURCES and data.root is None and "LENUMBA_DATA" not in os.environ
     if not (downloads and SOURCES[data.name].missing(cache_folder(data.name))):
@@ -214,5 +214,10 @@ def check_images(model: Model) -> tuple[np.ndarray, str]:
             return model.test_data().test_images[:CHECKED_IMAGES], "test images"
         except LenumbaError:  # its files have moved, say: the weights are there all the same
             pass
-    random = np.random.default_rng(0).integers(0, 256, (CHECKED_IMAGES, *model.image_shape), np.uint8)
+    rng, shape = np.random.default_rng(0), (CHECKED_IMAGES, *model.image_shape)
+    if model.loaded.config.network.signals:
+        mean, deviation = model.trained.normalization.mean, model.trained.normalization.deviation
+        random = rng.normal(mean, deviation, shape).astype(np.float32)
+    else:
+        random = rng.integers(0, 256, shape, np.uint8)
     return random, "random images, as the run's data are not at hand"

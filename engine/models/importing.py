@@ -19,7 +19,7 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.normalization import Normalization, unmeasured
 from lenumba.engine.data.npz import read_weights
-from lenumba.engine.data.selection import load_data, pixel_statistics, split, stated_classes
+from lenumba.engine.data.selection import levels_of, load_data, pixel_statistics, split, stated_classes
 from lenumba.engine.network.layers.base import torch_name
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
@@ -184,9 +184,9 @@ def find_normalization(
             raise DataError(
                 f"{file}: expected mean and std of {channels} channels, std above 0, found {found}; mend it"
             )
-        return Normalization(mean, deviation)
+        return Normalization(mean, deviation, levels_of(loaded))
     if dataset is None:
-        return unmeasured(loaded.config.data.normalize, channels)
+        return unmeasured(loaded.config.data.normalize, channels, levels_of(loaded))
     return pixel_statistics(loaded, dataset, split(loaded, dataset)[0])
 
 

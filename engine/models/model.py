@@ -12,6 +12,7 @@ from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.in_memory import as_numbers, as_pixels
+from lenumba.engine.data.signals import as_signals
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
@@ -91,7 +92,7 @@ class Model:
         ----------
         images
             [N, H, W, C] or [N, C, H, W], or [N, H, W] where there is one channel, or one image without N: whole numbers
-            from 0 to 255, or floating-point numbers from 0 to 1.
+            from 0 to 255, or floating-point numbers from 0 to 1. Signals: [N, L] or [N, L, C] of any numbers.
 
         Raises
         ------
@@ -137,7 +138,9 @@ class Model:
         return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)
 
     def _as_images(self, images: np.ndarray) -> np.ndarray:
-        """Bring images to uint8 [N, H, W, C]."""
+        """Bring images to uint8 [N, H, W, C], signals to float32 [N, 1, L, C]."""
+        if self.loaded.config.network.signals:
+            return self._as_signals(np.asarray(images))
         images, (height, width, channels) = np.asarray(images), self.image_shape
         found = f"{images.dtype} {list(images.shape)}"
         if images.shape in ((height, width), (height, width, channels), (channels, height, width)):
@@ -151,6 +154,19 @@ class Model:
                 f"numbers from 0 to 1, found {found}"
             )
         return images
+
+    def _as_signals(self, signals: np.ndarray) -> np.ndarray:
+        """Bring signals to float32 [N, 1, L, C]."""
+        _, length, channels = self.image_shape
+        if signals.shape in ((length,), (length, channels)):
+            signals = signals[np.newaxis]
+        found = as_signals("signals", signals)
+        if found.shape[1:] != self.image_shape:
+            wanted = f"[N, {length}]" if channels == 1 else f"[N, {length}, {channels}]"
+            raise DataError(
+                f"signals: expected {wanted}, found {list(signals.shape)}; give those that it was trained on"
+            )
+        return found
 
 
 def load(run: str | Path, checkpoint: str = "best", threads: int | None = None, overrides: Sequence[str] = ()) -> Model:

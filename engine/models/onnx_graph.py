@@ -75,7 +75,8 @@ def onnx_model(
 ) -> Any:
     """Return an ``onnx.ModelProto``; arguments as for :func:`list_operators`.
 
-    Input ``images`` float32 [N, C, H, W], pixels from 0 to 255: normalising is a part of the graph. Outputs float32
+    Input ``images`` float32 [N, C, H, W], pixels from 0 to 255, or signals as they are, H being 1:
+    normalising is a part of the graph. Outputs float32
     [N, K]: ``logits``, what the loss takes, and ``probabilities``, what ``predict_proba`` returns. For
     ``mean_squared_error``, which knows no logits, both are the network's outputs.
     """
@@ -108,7 +109,9 @@ def onnx_model(
         ir_version=IR_VERSION,
         producer_name="lenumba",
         producer_version=version,
-        doc_string="images: float32 [N, C, H, W], pixels from 0 to 255, normalised inside.",
+        doc_string="images: float32 [N, C, H, W], pixels from 0 to 255, normalised inside."
+        if normalization.levels == 255
+        else "images: float32 [N, C, 1, L], signals as they are, normalised inside.",
     )
     facts = {
         "class_names": json.dumps(list(class_names), ensure_ascii=False),

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.images import FORMAT_NAMES, FORMATS
+from lenumba.engine.data.signal_files import read_signals
 from lenumba.engine.models.model import Model
 from lenumba.engine.models.thresholds import choose
 
 BATCH = 64  # pictures that are in memory at a time
+
+Input = tuple[str, np.ndarray | None, str]  # what it is called, an image, and why there is none
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,16 @@ class Answer:
         return [(self.class_names[k], float(self.probabilities[k])) for k in order[:count]]
 
 
-def find_pictures(names: Sequence[str], stdin: Iterable[str]) -> list[str]:
+def find_inputs(names: Sequence[str], stdin: Iterable[str], formats: Collection[str] = FORMATS) -> list[str]:
     """Return the paths that names stand for, in their order.
 
     Parameters
     ----------
     names
-        Files; folders, for all pictures in them and in their sub-folders; patterns with ``*``, ``?`` or ``[…]``, also
-        ``**``; ``-`` for a name in each line of `stdin`.
+        Files; folders, for all files of `formats` in them and in their sub-folders; patterns with ``*``, ``?`` or
+        ``[…]``, also ``**``; ``-`` for a name in each line of `stdin`.
+    formats
+        The endings of pictures, or of files of signals.
 
     Raises
     ------
@@ -64,56 +69,76 @@ def find_pictures(names: Sequence[str], stdin: Iterable[str]) -> list[str]:
         for path in listed:
             if os.path.isdir(path):
                 inside = (os.path.join(folder, file) for folder, _, files in os.walk(path) for file in files)
-                found += sorted(file for file in inside if is_picture(file))
+                found += sorted(file for file in inside if is_wanted(file, formats))
             elif name != "-" and not os.path.lexists(path) and glob.has_magic(path):
-                found += sorted(file for file in glob.glob(path, recursive=True) if is_picture(file))
+                found += sorted(file for file in glob.glob(path, recursive=True) if is_wanted(file, formats))
             else:
                 found.append(path)
     if not found:
-        raise DataError(f"{', '.join(names)[:200]}: expected pictures ({FORMAT_NAMES}), found none; correct the path")
+        wanted = f"pictures ({FORMAT_NAMES})" if formats is FORMATS else f"files of signals ({', '.join(formats)})"
+        raise DataError(f"{', '.join(names)[:200]}: expected {wanted}, found none; correct the path")
     return found
 
 
-def is_picture(path: str) -> bool:
-    """Return whether a file in a folder is taken for a picture: by its ending, and if it is not hidden."""
+def is_wanted(path: str, formats: Collection[str]) -> bool:
+    """Return whether a file in a folder is taken for what is asked for: by its ending, and if it is not hidden."""
     name = Path(path).name
-    return Path(name).suffix.lower() in FORMATS and not name.startswith(".")
+    return Path(name).suffix.lower() in formats and not name.startswith(".")
 
 
-def predict_pictures(
+def predict_files(
     model: Model, paths: Sequence[str], thresholds: Mapping[str, float] | None = None
 ) -> Iterator[Answer]:
-    """Yield the answer to each picture; one that cannot be read has a fault, and the others are answered.
+    """Yield the answer to each picture, or signal; what cannot be read has a fault, and the others are answered.
 
-    With `thresholds` by class, :func:`lenumba.engine.models.thresholds.choose` says which class it is.
+    Signals are called by their file and row. With `thresholds` by class,
+    :func:`lenumba.engine.models.thresholds.choose` says which class it is.
     """
     limits = np.array([(thresholds or {}).get(name, np.nan) for name in model.class_names])
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
-        images, faults = {}, {}
-        for k, path in enumerate(part):
-            try:
-                images[k] = model.read_picture(path)
-            except DataError as error:
-                faults[k] = str(error)
-        outputs = dict(zip(images, model.predict_proba(np.stack([*images.values()])), strict=True)) if images else {}
-        for k, path in enumerate(part):
-            row = outputs.get(k, np.zeros(0)).astype(np.float64)
+    read = signals_of if model.loaded.config.network.signals else pictures_of
+    for part in read(model, paths):
+        images = [image for _, image, _ in part if image is not None]
+        outputs = iter(model.predict_proba(np.stack(images)) if images else ())
+        for path, image, fault in part:
+            row = np.zeros(0) if image is None else next(outputs).astype(np.float64)
             if len(row) == 1:  # one output is the probability of class 1
                 row = np.array([1 - row[0], row[0]])
             chosen = choose(row, limits) if len(row) else None
-            yield Answer(path, model.class_names, row, chosen, faults.get(k, ""))
+            yield Answer(path, model.class_names, row, chosen, fault)
+
+
+def pictures_of(model: Model, paths: Sequence[str]) -> Iterator[list[Input]]:
+    """Yield the pictures of files, some at a time."""
+    for start in range(0, len(paths), BATCH):
+        found: list[Input] = []
+        for path in paths[start : start + BATCH]:
+            try:
+                found.append((path, model.read_picture(path), ""))
+            except DataError as error:
+                found.append((path, None, str(error)))
+        yield found
+
+
+def signals_of(model: Model, paths: Sequence[str]) -> Iterator[list[Input]]:
+    """Yield the signals of each file."""
+    for path in paths:
+        try:
+            signals, numbers = read_signals(path, model.image_shape)
+        except DataError as error:
+            yield [(path, None, str(error))]
+            continue
+        yield [(f"{path}:{number}", signal, "") for signal, number in zip(signals, numbers, strict=True)]
 
 
 @contextlib.contextmanager
-def table_writer(path: Path, class_names: Sequence[str]) -> Iterator[Callable[[Answer], None]]:
-    """Yield a function that writes an answer as a row: image, class, its probability, those of all classes, fault.
+def table_writer(path: Path, class_names: Sequence[str], kind: str = "image") -> Iterator[Callable[[Answer], None]]:
+    """Yield a function that writes an answer as a row: image (`kind`), class, its probability, those of all, fault.
 
     What was written stays, whatever interrupts the rest.
     """
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "class", "probability", *class_names, "fault"])
+        writer.writerow([kind, "class", "probability", *class_names, "fault"])
 
         def write(answer: Answer) -> None:
             values = [""] * len(class_names) if answer.fault else answer.probabilities.tolist()

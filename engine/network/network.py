@@ -8,6 +8,7 @@ import numpy as np
 
 from lenumba.engine.network.augmentation import Augment, Distortion
 from lenumba.engine.network.layers import Parameter, Shape, activation_of
+from lenumba.engine.network.layers.signals import along
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
 from lenumba.engine.network.losses import Loss, loss_for
 from lenumba.engine.network.optimizers import Optimizer
@@ -40,6 +41,8 @@ class Network:
         Small batches take images one by one, as they cannot fill the lanes; None: blocks of 16.
     pixels
         What the images are made of, ``uint8`` or ``float32``.
+    signals
+        Whether the images, of one row, are signals: then one-number sizes of layers lie along them.
     augment
         How training images are distorted; that is done for 16 at a time, so then small batches are blocks of 16, too.
     weighted
@@ -65,6 +68,7 @@ class Network:
         name: str = "network",
         batch_size: int | None = None,
         pixels: str = "uint8",
+        signals: bool = False,
         augment: Augment | None = None,
         weighted: bool = False,
     ) -> None:
@@ -72,6 +76,7 @@ class Network:
         self.input_shape: Shape = (channels, height, width)
         self.name, self.pixels, self.weighted = name, pixels, weighted
         self._sources: dict[Optimizer, Source] = {}
+        layers = [along(layer) for layer in layers] if signals else layers
         try:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
         except ValueError as error:

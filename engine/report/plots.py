@@ -160,10 +160,13 @@ def kernel_grid(found: Findings) -> Any:
 
 def features(found: Findings, image: np.ndarray) -> Any:
     """Draw an image and what every layer puts out for it."""
-    grids = [("input", image if image.shape[2] == 3 else image[:, :, 0] / 255)]
+    signals = found.model.loaded.config.network.signals
+    grids = [("input", image[0].T if signals else image if image.shape[2] == 3 else image[:, :, 0] / 255)]
     for name, maps in feature_maps(found.model, image):
         flat = maps.shape[1:] == (1, 1)
         shown = maps.reshape(1, 1, 1, -1) if flat else maps[np.newaxis, :MOST_MAPS]
+        if signals and not flat:  # a row for each map
+            shown = shown.transpose(0, 2, 1, 3)
         left_out = "" if flat or len(maps) <= MOST_MAPS else f" (the first {MOST_MAPS} of {len(maps)})"
         grids.append((f"{name}{left_out}", tile(shown)))
     return pictures(grids)
@@ -211,7 +214,11 @@ def mistakes(found: Findings) -> Any:
     for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
         axes.set_axis_off()
     for axes, number in zip(grid.flat, worst, strict=False):
-        axes.imshow(found.dataset.test_images[number], cmap="gray_r", vmin=0, vmax=255)
+        image = found.dataset.test_images[number]
+        if image.dtype == np.uint8:
+            axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        else:
+            axes.plot(image[0], linewidth=0.8)
         label, guess = found.test.labels[number], found.test.predicted[number]
         shares = [100 * outputs[number, k] for k in (label, guess)]
         text = f"is {names[label]}: {shares[0]:.1f} %\nseems {names[guess]}: {shares[1]:.1f} %"

@@ -120,7 +120,9 @@ class Checkpoint:
     @property
     def normalization(self) -> Normalization:
         """What the network expects of pixels; of an imported one it is not the data's own."""
-        return Normalization(np.array(self.state["mean"]), np.array(self.state["deviation"]))
+        return Normalization(
+            np.array(self.state["mean"]), np.array(self.state["deviation"]), self.state.get("levels", 255.0)
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -257,6 +259,7 @@ def make_state(
         "config": None if data_sha256 is None else deciding(config),
         "mean": normalization.mean.tolist(),
         "deviation": normalization.deviation.tolist(),
+        **({} if normalization.levels == 255 else {"levels": normalization.levels}),
         "data_sha256": data_sha256,
         "drawn_sha256": drawn_sha256,
         "class_names": list(class_names),

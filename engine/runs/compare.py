@@ -137,7 +137,17 @@ def compare(
     keys = []
     for item in loaded:
         data = item.config.data
-        keys.append((data.name, data.root, data.image_size, data.classes, data.samples_per_class, data.decisions))
+        keys.append(
+            (
+                data.name,
+                data.root,
+                data.image_size,
+                item.config.network.signal_shape,
+                data.classes,
+                data.samples_per_class,
+                data.decisions,
+            )
+        )
         if keys[-1] not in datasets:
             datasets[keys[-1]] = load_data(item, hooks.download_bar)
         dataset = datasets[keys[-1]]
@@ -237,8 +247,9 @@ def with_p_values(results: Sequence[Comparison]) -> list[Comparison]:
 
 
 def shifted_accuracy(trainer: Trainer, dataset: Dataset, distance: int) -> float:
-    """Return the mean accuracy on the test set shifted by `distance` pixels in each of the four directions."""
-    images = (shift(dataset.test_images, dx, dy) for dx, dy in shifts(distance))
+    """Return the mean accuracy on the test set shifted by `distance` pixels in all four directions, signals in two."""
+    moves = [(dx, dy) for dx, dy in shifts(distance) if not (dy and trainer.config.network.signals)]
+    images = (shift(dataset.test_images, dx, dy) for dx, dy in moves)
     return float(np.mean([trainer.test(moved).accuracy for moved in images]))
 
 
@@ -249,7 +260,7 @@ def shifts(distance: int) -> Iterator[tuple[int, int]]:
 
 
 def shift(images: np.ndarray, dx: int, dy: int) -> np.ndarray:
-    """Return images uint8 [N, H, W, C] moved by dx pixels to the right and dy down; 0 comes in, the rest falls off."""
+    """Return images [N, H, W, C] moved by dx pixels to the right and dy down; 0 comes in, the rest falls off."""
     height, width = images.shape[1:3]
     moved = np.zeros_like(images)
     rows, columns = max(0, height - abs(dy)), max(0, width - abs(dx))

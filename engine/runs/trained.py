@@ -12,6 +12,7 @@ from lenumba.engine.data.dataset import Dataset, dataset_spec
 from lenumba.engine.data.images import prepare_digit
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_judged
+from lenumba.engine.data.signal_files import read_signal
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import load_run_config
@@ -51,7 +52,12 @@ class Trained:
         return dataset_spec(self.loaded.config.data.name).prepare is prepare_digit
 
     def read_picture(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError."""
+        """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError.
+
+        Where the network is for signals, the row of a file as a signal float32 [1, L, C].
+        """
+        if self.loaded.config.network.signals:
+            return read_signal(str(path), self.image_shape)
         return dataset_spec(self.loaded.config.data.name).prepare(path, self.image_shape)
 
     def test_data(self) -> Dataset:

@@ -13,20 +13,22 @@ from lenumba.engine.network.network import LayerError, Network
 
 
 def build_network(
-    loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str = "uint8", *, weighted: bool = False
+    loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str | None = None, *, weighted: bool = False
 ) -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit.
 
-    With `weighted`, training images may count differently also where the configuration has no weights of classes.
+    Signals are of float32 `pixels`, and so may images be that are none of a data set's; else they are of uint8. With
+    `weighted`, training images may count differently also where the configuration has no weights of classes.
     """
     config = loaded.config
-    layers, size = config.network.layers, config.data.batch_size
+    layers, size, signals = config.network.layers, config.data.batch_size, config.network.signals
+    pixels = pixels or ("float32" if signals else "uint8")
     if config.augment.active and pixels != "uint8":
         raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
     try:
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
-            augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
+            signals=signals, augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
         )  # fmt: skip
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.path}", str(error)) from None
@@ -34,14 +36,14 @@ def build_network(
 
 def stated_shape(config: Config) -> tuple[int, int, int] | None:
     """Return (height, width, channels) of the images as far as the configuration or the data set's name tell it."""
-    return config.network.input or config.data.image_size or dataset_spec(config.data.name).image_shape
+    return config.network.image_shape or config.data.image_size or dataset_spec(config.data.name).image_shape
 
 
 def check_network(
     loaded: LoadedConfig,
     image_shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
-    pixels: str = "uint8",
+    pixels: str | None = None,
     *,
     weighted: bool = False,
 ) -> Network:
@@ -53,12 +55,13 @@ def check_network(
         Where a layer does not fit, or the input size or the outputs do not fit the data.
     """
     config = loaded.config
-    spec, wanted = dataset_spec(config.data.name), config.network.input
+    spec, wanted = dataset_spec(config.data.name), config.network.image_shape
     image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
+    kind = "signals" if config.network.signals else "images"
     if wanted is not None and image_shape is not None and wanted != image_shape:
         raise loaded.error(
             "network.input",
-            f"expected {describe_size(image_shape)}, the size of the images of {config.data.name}, "
+            f"expected {describe_size(image_shape)}, the size of the {kind} of {config.data.name}, "
             f"found {describe_size(wanted)}; change it or data.name",
         )
     if (shape := image_shape or stated_shape(config)) is None:

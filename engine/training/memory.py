@@ -52,7 +52,9 @@ def training_needs(
     compiling = 0 if is_cached(source) else numba + COMPILING * len(source.text)
     return {
         # Counted, as nobody looks at the test images before the end; four arrays of int64 order an epoch.
-        "data": images * math.prod(dataset.image_shape) + 4 * 8 * len(dataset.train_labels) + outputs,
+        "data": images * math.prod(dataset.image_shape) * dataset.train_images.itemsize
+        + 4 * 8 * len(dataset.train_labels)
+        + outputs,
         "buffers": 4 * network.layout.size * max(threads, -(-batch_size // network.unit) if network.sees_batch else 0),
         "parameters": held + shards * size + copies,
         "program": LLVM + compiling,

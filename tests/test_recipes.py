@@ -15,7 +15,7 @@ from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.losses import outputs_misfit
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.training.build import stated_shape
+from lenumba.engine.training.build import check_network
 from lenumba.engine.training.executor import Executor
 
 COUNTS = {
@@ -32,6 +32,7 @@ COUNTS = {
     "lenet5": 61706,
     "mlp": 6370,
     "mlp-wide": 101770,
+    "mnist1d": 21114,
     "quickstart": 6070,
     "tiny15": 15,
     "two-pool": 5994,
@@ -42,8 +43,7 @@ COUNTS = {
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_fits_its_data_and_has_the_promised_parameters(name):
     loaded = load_config(name)
-    config = loaded.config
-    network = Network(config.network.layers, stated_shape(config), loss=config.loss_name)
+    network = check_network(loaded)
     assert network.parameter_count == COUNTS[name]
     assert outputs_misfit(network.loss, network.outputs, stated_classes(loaded) or network.outputs) is None
 

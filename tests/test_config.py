@@ -259,7 +259,7 @@ def test_defaults():
 def test_all_faults_at_once_with_their_lines():
     text = MINIMAL.replace("channels: 2", "chanels: 2").replace("units: 10", 'units: "10"')
     text = text.replace("name: digits", "name: digit\n  batch_size: true") + "trian:\n  epochs: 3\n"
-    known = "digits, mnist, fashion_mnist, digits8x8, bars, shapes, folder, npz, idx, arrays"
+    known = "digits, mnist, fashion_mnist, digits8x8, bars, shapes, folder, npz, idx, csv, arrays"
     assert fault(text).splitlines() == [
         f"my.yaml:2: data.name: expected one of {known}, found 'digit' (did you mean 'digits'?)",
         "my.yaml:3: data.batch_size: expected an integer from 1 to 65536, found true",
@@ -287,9 +287,9 @@ LAYER = "network.layers.0"
         ("network.layers=[]", "network.layers: expected a list of 1 to 64 items, found []"),
         (
             "network.input=[28,28]",
-            "network.input: expected a list of 3, each an integer from 1 to 1024, found",
+            "network.input: expected [height, width, channels] for the images of digits, found",
         ),
-        ("network.input=[28,28,0]", "network.input: network.input.2: expected an integer from 1 to 1024, f"),
+        ("network.input=[28,28,0]", "network.input: network.input.2: expected an integer from 1 to 65536, f"),
         (f"{LAYER}.type=covn", f"{LAYER}.type: expected one of"),
         ("network.layers.1.name=x", "network.layers.1.name: unknown key; known keys: type"),
         (f"{LAYER}={{channels: 1}}", f"{LAYER}: network.layers.0.type: missing; expected one of"),

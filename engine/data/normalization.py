@@ -32,5 +32,5 @@ class Normalization:
 
 
 def unmeasured(normalize: str, channels: int, levels: float = 255.0) -> Normalization:
-    """Return what needs no images: ``none``, pixels from 0 to 1, or ``raw``, values as they are, as signals always are."""
+    """Return what needs no images: ``none``, pixels from 0 to 1, or ``raw``, as they are; signals always are."""
     return Normalization(np.zeros(channels), np.full(channels, {"none": 1.0, "raw": 1 / levels}[normalize]), levels)

@@ -32,12 +32,8 @@ from lenumba.engine.network.layers import LAYERS, Strictly, activation_of
 from lenumba.engine.network.layers.table import NESTED, expand_layer
 from lenumba.engine.network.losses import LOSSES, losses_for
 
-JUDGED_WITH: dict[str, tuple[str, ...]] = {
-    "loss": ("network",),
-    "schedule": ("train",),
-    "augment": ("network",),
-    "network.input": ("data",),
-}  # what misfits of a section, or of one value, also depend on
+# What misfits of a section, or of one value, also depend on.
+JUDGED_WITH = {"loss": ("network",), "schedule": ("train",), "network.input": ("data",)}
 
 Overrides = Iterable[str] | Mapping[str, Any]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -28,9 +29,11 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
     lines += ["FORWARD"]
     if layers[0] is explanation.layers[0] or layer:
         value = "value" if explanation.subject.loaded.config.network.signals else "pixel/255"
-        normalized = f"x = ({value} − mean)/deviation"
-        equation = normalized if layers[0] is explanation.layers[0] else "x"
-        lines += section(equation, [], tensor("x", layers[0].x, whole, width), width)
+        names = input_names(layers[0])
+        equation = f"x = ({value} − mean)/deviation" if layers[0] is explanation.layers[0] else ", ".join(names)
+        inputs = zip(names, layers[0].inputs, strict=True)
+        blocks = [block for name, x in inputs for block in tensor(name, x, whole, width)]
+        lines += section(equation, [], blocks, width)
     for item in layers:
         lines += forward_lines(item, whole, width)
     if not layer:
@@ -77,7 +80,16 @@ def forward_lines(layer: Layer, whole: int | None, width: int) -> list[str]:
     blocks = [b for name, value in layer.parameters.items() for b in tensor(symbol(layer, name), value, whole, width)]
     blocks += tensor("y", layer.y, whole, width)
     title = f"{layer.unit.name}  {shape_text(*layer.unit.shape)} → {shape_text(*layer.unit.output)}"
-    return section(title, [layer.equations.y], blocks, width)
+    equations = [layer.equations.y]
+    if layer.sources:
+        named = zip(input_names(layer), layer.sources, strict=True)
+        equations.append(f"({', '.join(f'{name} is {source}' for name, source in named)})")
+    return section(title, equations, blocks, width)
+
+
+def input_names(layer: Layer) -> str:
+    """Return the letters that the equations have for its inputs."""
+    return "x" if len(layer.inputs) == 1 else ascii_lowercase[: len(layer.inputs)]
 
 
 def backward_lines(layer: Layer, below: Layer | None, whole: int | None, width: int) -> list[str]:

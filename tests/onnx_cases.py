@@ -17,8 +17,8 @@ FUNCTIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Tanh": "tanh", "Sigmoid
 FUNCTIONS |= {"HardSwish": "hard_swish", "Swish": "silu"}
 POOLS = {"AveragePool": "average_pool", "MaxPool": "max_pool"}
 GLOBAL = {f"Global{kind}": f"global_{pool}" for kind, pool in POOLS.items()}
-KINDS = {"Conv", "Gemm", "Softmax", "LogSoftmax", "Flatten", *POOLS, *GLOBAL, *FUNCTIONS}
-AROUND = {"Constant", "Identity", "Reshape", "Transpose", "Add", "Mul", "Dropout", "MatMul"}  # may stand beside them
+KINDS = {"Add", "BatchNormalization", "Conv", "Gemm", "Softmax", "LogSoftmax", "Flatten", *POOLS, *GLOBAL, *FUNCTIONS}
+AROUND = {"Constant", "Identity", "Reshape", "Transpose", "Mul", "Dropout", "MatMul"}  # may stand beside them
 MEMORY = {"work": "f32*", "theta": "f32*", "result": "f64*"}
 
 
@@ -58,7 +58,7 @@ def read_case(name: str) -> Case:
     if len(model.graph.node) != 1:
         raise Skip("several operators")
     if len(model.graph.output) != 1:
-        raise Skip("a second output: where the maxima are")
+        raise Skip("a second output")
     node = model.graph.node[0]
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
@@ -104,12 +104,22 @@ def read_case(name: str) -> Case:
         weights = {"dense1.kernel": attributes.get("alpha", 1.0) * b}
         weights["dense1.bias"] = np.broadcast_to(attributes.get("beta", 1.0) * c.reshape(-1), len(b))
         return Case([{"type": "dense", "units": len(b)}], a[:, :, None, None], weights, y, lambda z: z)
+    if node.op_type == "Add":  # both as channels of one image, of which each way of a residual takes one
+        pair = [np.broadcast_to(value, y.shape).reshape(1, 1, 1, -1) for value in (x, rest[0])]
+        ways = [[{"type": "conv", "channels": 1, "kernel_size": 1, "bias": False}] for _ in pair]
+        layers = [{"type": "residual", "layers": ways[0], "shortcut": ways[1]}, {"type": "flatten"}]
+        weights = {f"conv{number}.kernel": np.eye(2)[number - 1].reshape(1, 2, 1, 1) for number in (1, 2)}
+        return Case(layers, np.concatenate(pair, 1), weights, y, lambda z: z.reshape(y.shape))
+    if node.op_type == "BatchNormalization":
+        layers = [{"type": "batch_norm", "epsilon": float(np.float32(attributes.get("epsilon", 1e-5)))}]
+        weights = dict(zip(("weight", "bias", "running_mean", "running_var"), rest, strict=True))
+        weights = {f"norm1.{key}": value for key, value in weights.items()}
+        maps = x.reshape(len(x), x.shape[1], 1, -1)
+        return Case([*layers, {"type": "flatten"}], maps, weights, y, lambda z: z.reshape(y.shape))
     if x.ndim != 4:
         raise Skip("not two-dimensional")
     if node.op_type in GLOBAL:
         return Case([{"type": GLOBAL[node.op_type]}], x, {}, y, lambda z: z.reshape(y.shape))
-    if attributes.get("group", 1) != 1:
-        raise Skip("groups")
     if set(attributes.get("dilations", [1])) != {1}:
         raise Skip("dilation")
     if attributes.get("ceil_mode"):
@@ -119,7 +129,7 @@ def read_case(name: str) -> Case:
     top, left, bottom, right = pads(attributes, x.shape[2:], kernel, stride)
     if node.op_type == "Conv":
         conv = {"type": "conv", "channels": len(rest[0]), "kernel_size": kernel, "stride": stride}
-        conv |= {"padding": [top, bottom, left, right], "bias": len(rest) > 1}
+        conv |= {"padding": [top, bottom, left, right], "bias": len(rest) > 1, "groups": attributes.get("group", 1)}
         weights = {"conv1.kernel": rest[0]} | ({"conv1.bias": rest[1]} if len(rest) > 1 else {})
         return Case([conv, {"type": "flatten"}], x, weights, y, lambda z: z.reshape(y.shape))
     if (top, left) != (bottom, right):

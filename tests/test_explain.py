@@ -205,6 +205,23 @@ def test_overlapping_windows_are_said_to_add_up():
         assert "+=" not in pool(size=2).equations((1, 8, 8)).x
 
 
+def test_a_sum_s_two_inputs_are_named_and_shown():
+    conv = {"type": "conv", "channels": 2, "kernel_size": 1}
+    residual = {"type": "residual", "layers": [{**conv, "norm": "batch"}], "shortcut": [conv]}
+    dense = {"type": "dense", "units": 4, "activation": "softmax"}
+    found = explained(network__layers=[{**conv, "kernel_size": 3}, residual, "flatten", dense])
+    text = explanation_text(found, 100)
+    assert "y = a + b, from its layers and its shortcut   (a is conv2_norm, b is conv3)" in text
+    assert re.search(r"^conv3 .*\n? *\(x is conv1\)", text, re.MULTILINE)
+    assert text.count(" is conv1") == 1  # conv2 reads what stands before it
+    (total,) = (layer for layer in found.as_dict()["layers"] if layer["name"] == "residual1")
+    assert total["reads"] == ["conv2_norm", "conv3"]
+    np.testing.assert_array_equal(np.add(total["x"], total["more_inputs"][0]), total["y"])
+    whole = explanation_text(found, 100, "residual1")
+    assert "a0 =" in whole
+    assert "b1 =" in whole
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_shows_every_value_of_a_small_network(lenumba, width):
     subject_lines = explanation_text(explained(), width).splitlines()

@@ -64,10 +64,12 @@ class Sample:
 class Layer:
     """What one layer did: arrays float64, [C, H, W] for its inputs, y and ∂L/∂y; parameters by their short names.
 
-    Running statistics are among the parameters, but have neither gradient nor equation.
+    Running statistics are among the parameters, but have neither gradient nor equation. `sources` names the layers
+    whose outputs it reads, where these are not just the layer before.
     """
 
     unit: Unit
+    sources: tuple[str, ...]
     equations: Equations
     inputs: tuple[np.ndarray, ...]
     y: np.ndarray
@@ -127,6 +129,7 @@ def layer_dict(layer: Layer) -> dict[str, Any]:
         "input_shape": list(unit.shape),
         "output_shape": list(unit.output),
         "equation": equations.y,
+        **({"reads": list(layer.sources)} if layer.sources else {}),
         "x": layer.x.tolist(),
         **({"more_inputs": [x.tolist() for x in layer.inputs[1:]]} if len(layer.inputs) > 1 else {}),
         "y": layer.y.tolist(),
@@ -266,13 +269,15 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         after = plain.judge(network, moved_z, np.array([label]), smoothing, np.array([weight]))
     layers = []
     tensors = [images, *outputs]
-    for unit, y, delta in zip(network.units, outputs, deltas, strict=True):
+    names = ["the image", *(unit.name for unit in network.units)]
+    for number, (unit, y, delta) in enumerate(zip(network.units, outputs, deltas, strict=True)):
         own, slopes, new = (
             {name: values[full] for name in names_of(unit) if (full := f"{unit.name}.{name}") in values}
             for values in (parameters, gradients, updated)
         )
         inputs = tuple(tensors[tensor][0] for tensor in unit.inputs)
-        layers.append(Layer(unit, unit.layer.equations(unit.shape), inputs, y[0], delta[0], own, slopes, new))
+        sources = () if unit.inputs == (number,) else tuple(names[tensor] for tensor in unit.inputs)
+        layers.append(Layer(unit, sources, unit.layer.equations(unit.shape), inputs, y[0], delta[0], own, slopes, new))
     return Explanation(
         subject=subject,
         sample=sample,

@@ -24,7 +24,7 @@ function slide(layer, visit) {
 // What slide needs to find map m's pixels, outputs and taps in flat tensors.
 function planes(layer) {
   const [C, H, W] = layer.shape, [M, OH, OW] = layer.output;
-  return { C, M, image: H * W, map: OH * OW, taps: sizeOf(layer.window) };
+  return { C, M, image: H * W, map: OH * OW, taps: sizeOf(layer.window ?? []) };
 }
 
 // The tables, to which every layer, activation and loss adds its own. A layer has `forward(layer, x)`, which returns y,

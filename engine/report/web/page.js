@@ -56,11 +56,17 @@ function makeBars() {
 
 function describe(layer) {
   const shape = ([maps, height, width]) => (height * width === 1 ? String(maps) : `${height}×${width}×${maps}`);
-  const what = { average_pool: "average pooling", max_pool: "max pooling", activation: layer.function };
+  const what = {
+    average_pool: "average pooling", max_pool: "max pooling", activation: layer.function, batch_norm: "batch norm",
+    add: "sum",
+  };
+  const above = network.layers.indexOf(layer); // the number of what comes out of the layer above
+  const sources = layer.inputs.map((number) => (number ? network.layers[number - 1].name : "the image"));
+  const from = layer.inputs.length > 1 || layer.inputs[0] !== above ? ` of ${sources.join(" and ")}` : "";
   const window = layer.window ? ` ${layer.window.join("×")}` : "";
   const count = Object.values(layer.tensors).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
   const parameters = count ? `, ${count.toLocaleString("en")} parameters${layer.trainable ? "" : ", frozen"}` : "";
-  return `${what[layer.kind] ?? layer.kind}${window}, ${shape(layer.shape)} → ${shape(layer.output)}${parameters}`;
+  return `${what[layer.kind] ?? layer.kind}${window}${from}, ${shape(layer.shape)} → ${shape(layer.output)}${parameters}`;
 }
 
 function makeCards() {

@@ -215,7 +215,7 @@ def label_column(header: Sequence[str] | None, lines: Sequence[Line]) -> int:
     for k, name in enumerate(header or ()):
         if name.strip().lower() in LABELS:
             return k
-    texts = any(line.cells and not is_number(line.cells[-1]) for line in lines)
+    texts = any(line.cells[-1].strip() and not is_number(line.cells[-1]) for line in lines)
     return len(lines[0].cells) - 1 if texts else 0
 
 

@@ -59,6 +59,7 @@ def page_values(found: Assessment) -> dict[str, Any]:
         **{key: values[key] for key in ("class_names", "confusion", "roc_auc", "average_precision", "curves")},
         "calibration": values["calibration"],
         "hardest": int(np.argmin(precisions)),
+        "type": found.model.network.pixels,
         "shape": [channels, height, width],
         "cells": named_cells(found),
         "mistakes": {"pixels": packed(found, worst), "items": values["mistakes"][: len(worst)]},
@@ -79,8 +80,9 @@ def named_cells(found: Assessment, most: int = NAMED) -> list[list[Any]]:
 
 
 def packed(found: Assessment, chosen: np.ndarray) -> str:
-    """Return test images as base64 bytes [N, C, H, W]."""
-    return base64.b64encode(found.dataset.test_images[chosen].transpose(0, 3, 1, 2).tobytes()).decode()
+    """Return test images as base64 values [N, C, H, W]: bytes, of signals little-endian float32."""
+    images = found.dataset.test_images[chosen].transpose(0, 3, 1, 2)
+    return base64.b64encode(images.astype(images.dtype.newbyteorder("<")).tobytes()).decode()
 
 
 def class_table(found: Assessment) -> str:

@@ -18,7 +18,7 @@ from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import escape, fill, run_page, web_file
 from lenumba.engine.runs.records import EpochLine, read_run_json
 
-SCRIPTS = ("drawing.js", "picture.js", "digit.js", "charts.js", "pad.js", "page.js")
+SCRIPTS = ("drawing.js", "picture.js", "digit.js", "rows.js", "charts.js", "pad.js", "page.js")
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
@@ -27,6 +27,22 @@ HISTOGRAM_NOTE = (
     "How the values of each tensor are distributed, and those of its gradient on the first training images: one row "
     "an epoch, the first on top, darker where more of them lie."
 )
+OF_IMAGES = {
+    "input": '<figure><canvas id="input" role="img" aria-label="what the network sees"></canvas>\n'
+    "<figcaption>what the network sees</figcaption></figure>",
+    "own": '<h3>A picture of your own</h3>\n<p><label class="file">Choose a picture<input type="file" id="file" '
+    'accept="image/*"></label>\n<span id="chosen" role="status" aria-live="polite"></span></p>\n<p class="hint">Or '
+    "drop one on this page. It is prepared as 'lenumba predict' does it, and stays here.</p>",
+    "tests": "Test images",
+}
+OF_SIGNALS = {
+    "input": '<div id="input" class="charts"></div>',
+    "own": '<h3>A signal of your own</h3>\n<p><label class="file">Choose a CSV file<input type="file" id="file" '
+    'accept=".csv,.tsv,.txt,text/csv"></label>\n<label hidden>Line <input type="number" id="row" inputmode="numeric">'
+    '</label>\n<span id="chosen" role="status" aria-live="polite"></span></p>\n<p class="hint">Or drop one on this '
+    "page: a signal in each row, as 'lenumba predict' takes them. It stays here.</p>",
+    "tests": "Test signals",
+}
 NO_HISTOGRAMS = "Not recorded by this run: train with plots=true to see how they change over the epochs."
 
 
@@ -53,6 +69,7 @@ def report_page(found: Findings) -> str:
         figures(found),
         fill(
             "report.html",
+            **(OF_SIGNALS if found.model.loaded.config.network.signals else OF_IMAGES),
             calibration=f"<p>{escape(found.absent)}</p>" if found.absent else calibration_text(found),
             histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
         ),
@@ -102,6 +119,7 @@ def run_values(found: Findings) -> dict[str, Any]:
         "network": describe_network(model),
         "weights": base64.b64encode(flat_weights(model)).decode(),
         "class_names": list(model.class_names),
+        "type": model.network.pixels,
         "pad": pad_kind(model),
         "prepare": preparation(model),
         "rate": config.optimizer.learning_rate,
@@ -126,11 +144,16 @@ def run_values(found: Findings) -> dict[str, Any]:
 
 def pad_kind(model: Model) -> str | None:
     """Return how the pad prepares a drawing: ``digit`` as MNIST, ``plain`` for other grey images, None: no pad."""
-    return preparation(model) if model.image_shape[2] == 1 else None
+    return preparation(model) if model.image_shape[2] == 1 and not model.loaded.config.network.signals else None
 
 
 def preparation(model: Model) -> str | None:
-    """Return how pictures are prepared: ``digit`` as MNIST, ``plain``; None: there are none of so many channels."""
+    """Return how pictures are prepared: ``digit`` as MNIST, ``plain``; None: there are none of so many channels.
+
+    Where the network is for signals, ``signal``.
+    """
+    if model.loaded.config.network.signals:
+        return "signal"
     if model.image_shape[2] not in (1, 3):
         return None
     return "digit" if model.shows_digits else "plain"
@@ -179,7 +202,7 @@ def flat_weights(model: Model) -> bytes:
 
 
 def pack(found: Findings, chosen: np.ndarray) -> dict[str, Any]:
-    """Return test images as base64 bytes [N, C, H, W], with their labels and names."""
+    """Return test images as base64 values [N, C, H, W], with their labels and names."""
     return {
         "pixels": packed(found, chosen),
         "labels": found.dataset.test_labels[chosen].tolist(),

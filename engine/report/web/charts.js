@@ -66,6 +66,35 @@ function epochChart(parent, title, epochs, series) {
   lineChart(parent, title, axes, lines, `${title}: ${ends.join(", ")}`);
 }
 
+// Adds one input, `wide` pixels wide: an image on a canvas, a signal [channels, 1, length] as curves.
+function addInput(parent, values, shape, wide, attributes = {}) {
+  if (!(values instanceof Float32Array)) return drawImage(add(parent, "canvas", attributes), values, shape, wide / shape[2]);
+  const [channels, , length] = shape, tall = Math.round(0.6 * wide), [low, high] = range(values);
+  const svg = addSvg(parent, "svg", { viewBox: `0 0 ${wide} ${tall}`, width: wide, height: tall, class: "signal", ...attributes });
+  const x = (k) => 1 + ((wide - 2) * k) / Math.max(1, length - 1);
+  const y = (value) => tall - 2 - ((tall - 4) * (value - low)) / (high - low || 1);
+  for (let c = 0; c < channels; c++) {
+    const points = Array.from(values.subarray(c * length, (c + 1) * length), (value, k) => `${x(k).toFixed(1)},${y(value).toFixed(1)}`);
+    addSvg(svg, "polyline", { points: points.join(" "), class: "line line0" });
+  }
+  return svg;
+}
+
+const MOST_CHANNELS = 6;
+
+// Draws a signal large, a chart for each of the first channels.
+function drawSignal(parent, values, [channels, , length]) {
+  parent.replaceChildren();
+  for (let c = 0; c < Math.min(channels, MOST_CHANNELS); c++) {
+    const own = Array.from(values.subarray(c * length, (c + 1) * length));
+    let [low, high] = range(own);
+    if (low === high) [low, high] = [low - 0.5, high + 0.5];
+    const title = channels > 1 ? `channel ${c} of ${channels}` : "what the network sees";
+    const axes = { x: [0, Math.max(1, length - 1)], y: [low, high], label: "position", whole: true };
+    lineChart(parent, title, axes, [{ points: own.map((value, k) => [k, value]) }]);
+  }
+}
+
 function drawCurves(parent, history) {
   const epochs = history.map((line) => line.epoch);
   const column = (name, factor = 1) => history.map((line) => (line[name] == null ? null : factor * line[name]));

@@ -65,9 +65,13 @@ function arrangement([count, height, width]) {
   return { across: clamp(room() / (scale * (width + gap)), 1, count), scale, gap };
 }
 
+// Maps of one row stand below one another, as rows of one map.
+const asRows = ([count, height, width]) => (height === 1 && width > 1 ? [1, count, width] : [count, height, width]);
+
 // A layer's kernels: of a convolution a row of them for each map that it puts out; of a dense layer one matrix.
 function kernelArrangement([maps, inputs, height, width]) {
   if (height === undefined) return { shape: [1, maps, inputs], scale: Math.min(24, 480 / inputs) };
+  if (height === 1) return { shape: [1, maps, inputs * width], scale: clamp(Math.min(480 / (inputs * width), 320 / maps), 2, 16) };
   if (inputs === 1) return { shape: [maps, height, width], across: Math.min(maps, 8), scale: clamp(48 / width, 4, 16) };
   return { shape: [maps * inputs, height, width], across: inputs, scale: 5 };
 }

@@ -7,11 +7,11 @@ const names = found.class_names;
 const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 function drawMistakes({ pixels, items }) {
-  const bytes = decode(pixels), [channels, height, width] = found.shape, size = channels * height * width;
+  const bytes = decodeValues(pixels, found.type), [channels, height, width] = found.shape, size = channels * height * width;
   items.forEach((item, n) => {
     const figure = add(at("mistakes"), "figure", { class: "mistake" });
-    const canvas = add(figure, "canvas", { role: "img", "aria-label": `image ${item.image}` });
-    drawImage(canvas, bytes.subarray(n * size, (n + 1) * size), found.shape, 84 / width);
+    const label = { role: "img", "aria-label": `image ${item.image}` };
+    addInput(figure, bytes.subarray(n * size, (n + 1) * size), found.shape, 84, label);
     add(figure, "span", {}, `is ${item.label}: ${percent(item.label_probability)}`);
     add(figure, "span", {}, `seems ${item.predicted}: ${percent(item.probability)}`);
     add(figure, "span", { class: "hint" }, item.image);

@@ -111,6 +111,12 @@ function classOf(outputs) {
   return outputs.length === 1 ? Number(outputs[0] >= 0.5) : Math.max(0, outputs.indexOf(Math.max(...outputs)));
 }
 
+// base64 → the values of inputs: bytes of images, float32 of signals
+function decodeValues(text, type) {
+  const bytes = decode(text);
+  return type === "float32" ? new Float32Array(bytes.buffer) : bytes;
+}
+
 // base64 → bytes
 function decode(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

@@ -12,9 +12,9 @@ let now = null; // the image in the network: { pixels, trace, outputs }
 let lesson = null; // the gradient step that is being walked through: { label, loss, gradients, deltas, shown }
 const cards = []; // of each layer: where its pictures go
 
-// Images in a pack: bytes of all of them one after the other, and their labels.
+// Images or signals in a pack: values of all of them one after the other, and their labels.
 const images = ({ pixels }) => {
-  const bytes = decode(pixels), size = sizeOf(run.network.input);
+  const bytes = decodeValues(pixels, run.type), size = sizeOf(run.network.input);
   return Array.from({ length: bytes.length / size }, (_, n) => bytes.subarray(n * size, (n + 1) * size));
 };
 
@@ -24,7 +24,8 @@ function look(pixels) {
   const trace = network.forward(pixels);
   now = { pixels, trace, outputs: Array.from(network.judge(trace.outputs.at(-1), 0).outputs) };
   lesson = null;
-  drawImage(at("input"), pixels, run.network.input, Math.max(2, Math.floor(112 / run.network.input[2])));
+  if (run.prepare === "signal") drawSignal(at("input"), pixels, run.network.input);
+  else drawImage(at("input"), pixels, run.network.input, Math.max(2, Math.floor(112 / run.network.input[2])));
   showAnswer();
   showLayers();
   showLesson();
@@ -95,7 +96,8 @@ function drawKernel(canvas, values, layer) {
 
 function showLayers() {
   network.layers.forEach((layer, k) => {
-    drawMaps(cards[k].output, now.trace.outputs[k], layer.output, arrangement(layer.output));
+    const shape = asRows(layer.output);
+    drawMaps(cards[k].output, now.trace.outputs[k], shape, arrangement(shape));
   });
 }
 
@@ -146,7 +148,8 @@ function showLesson() {
   layers.forEach((layer, k) => {
     cards[k].back.hidden = !lesson?.gradients || k < lesson.shown;
     if (cards[k].back.hidden) return;
-    drawMaps(cards[k].delta, lesson.deltas[k], layer.output, arrangement(layer.output));
+    const shape = asRows(layer.output);
+    drawMaps(cards[k].delta, lesson.deltas[k], shape, arrangement(shape));
     const gradient = lesson.gradients[k];
     if (gradient.kernel) drawKernel(cards[k].gradient, gradient.kernel, layer);
     const sizes = Object.entries(gradient).map(([name, values]) => `largest |∂L/∂${name}| = ${biggest(values)}`);
@@ -187,19 +190,39 @@ function makePad() {
   at("clear").addEventListener("click", () => pad.clear());
 }
 
-// A picture of one's own, chosen or dropped anywhere on the page.
+// What becomes of a file: an input, or null with a reason.
+async function readPictureInput(file) {
+  const pixels = preparePicture(await readPicture(file), run.prepare, run.network.input);
+  return pixels ? { pixels } : { fault: "no digit that stands out from its background" };
+}
+
+// Of a file of signals, the row that is asked for, the first at first.
+async function readSignalInput(file) {
+  let rows;
+  try {
+    rows = readRows(await file.text(), run.network.input);
+  } catch (error) {
+    return { fault: error.message };
+  }
+  const number = at("row"), shown = () => rows.findLast(({ line }) => line <= Number(number.value)) ?? rows[0];
+  Object.assign(number, { min: rows[0].line, max: rows.at(-1).line, value: rows[0].line });
+  number.closest("label").hidden = rows.length === 1;
+  number.oninput = () => look(shown().values);
+  return { pixels: rows[0].values };
+}
+
+// A file of one's own, chosen or dropped anywhere on the page.
 function makeChooser() {
   if (!run.prepare) return at("own").remove();
   const take = async (file) => {
     if (!file) return;
     let fault = "no picture that this browser can read";
     try {
-      const pixels = preparePicture(await readPicture(file), run.prepare, run.network.input);
-      if (!pixels) fault = "no digit that stands out from its background";
-      else {
+      const { pixels, fault: reason = "" } = await (run.prepare === "signal" ? readSignalInput : readPictureInput)(file);
+      fault = reason;
+      if (pixels) {
         pad?.blank();
         look(pixels);
-        fault = "";
       }
     } catch (error) {
       console.warn(error);
@@ -221,7 +244,7 @@ function makeSamples() {
   images(run.samples).forEach((pixels, n) => {
     const label = run.samples.labels[n];
     const button = add(at("samples"), "button", { type: "button", "aria-label": `test image: ${names[label]}` });
-    drawImage(add(button, "canvas"), pixels, run.network.input, 36 / run.network.input[2]);
+    addInput(button, pixels, run.network.input, run.prepare === "signal" ? 84 : 36);
     button.addEventListener("click", () => choose(pixels, label));
   });
 }
@@ -238,7 +261,7 @@ function makeMistakes() {
   images(run.mistakes).forEach((pixels, n) => {
     const values = shares(outputs[n]), label = labels[n], guess = classOf(outputs[n]);
     const button = add(at("mistakes"), "button", { type: "button" });
-    drawImage(add(button, "canvas"), pixels, run.network.input, 84 / run.network.input[2]);
+    addInput(button, pixels, run.network.input, 84);
     add(button, "span", {}, `is ${names[label]}: ${percent(values[label])}`);
     add(button, "span", {}, `seems ${names[guess]}: ${percent(values[guess])}`);
     add(button, "span", { class: "hint" }, run.mistakes.names[n]);
@@ -270,5 +293,5 @@ else drawConfusion(at("confusion"), run.confusion, names, run.cells);
 if (run.calibration) drawReliability(at("calibration"), run.calibration);
 drawHistograms(at("histograms"), run.histograms);
 showKernels();
-if (run.absent) look(new Uint8Array(sizeOf(run.network.input)));
+if (run.absent) look(new (run.type === "float32" ? Float32Array : Uint8Array)(sizeOf(run.network.input)));
 else choose(images(run.samples)[0], run.samples.labels[0]);

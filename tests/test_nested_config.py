@@ -1,11 +1,15 @@
 """What configurations say of layers inside of layers, and of norms."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import dump_config, read_config
 from lenumba.engine.network.layers import BatchNorm
 from lenumba.engine.runs.prepare import check_run
+from lenumba.engine.runs.transfer import Source, fitting
 
 HEAD = "data: {name: shapes}\nnetwork:\n  layers:\n"
 TAIL = "    - flatten\n    - {type: dense, units: 6, activation: softmax}\n"
@@ -125,3 +129,18 @@ def test_plain_data_nest_as_deeply_as_yaml_may(depth):
         with pytest.raises(ConfigError, match="expected at most 32 levels of nesting, found more") as caught:
             read_config(content, "mine", changes)
         assert "\n" not in str(caught.value)
+
+
+def test_transfer_takes_a_layer_with_its_norm_or_neither():
+    two = """\
+    - {type: conv, channels: 4, kernel_size: 3, groups: GROUPS, norm: batch}
+    - {type: residual, layers: [{type: conv, channels: 4, kernel_size: 1, norm: batch}]}
+"""
+    first = "    - {type: conv, channels: 4, kernel_size: 3, padding: 1, norm: batch}\n"
+    _, source = checked(first + two.replace("GROUPS", "1"))
+    _, network = checked(first + two.replace("GROUPS", "2"))
+    loaded = read_config(HEAD + TAIL, "my.yaml")
+    tensors = {name: np.zeros(parameter.shape) for name, parameter in source.parameters.items()}
+    taken, drawn = fitting(Source(Path("run"), tensors, frozenset()), network, loaded)
+    assert {name.partition(".")[0] for name in drawn} == {"conv2", "conv2_norm"}
+    assert {name.partition(".")[0] for name in taken} == {"conv1", "conv1_norm", "conv3", "conv3_norm", "dense1"}

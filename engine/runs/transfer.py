@@ -82,7 +82,8 @@ def read_source(loaded: LoadedConfig) -> Source | None:
 def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[list[str], list[str]]:
     """Return the names of the parameters to take and of those to draw.
 
-    A layer is taken where the source has all of its parameters, by name and shape: half a layer would be worth nothing.
+    A layer is taken where the source has all of its parameters, by name and shape, those of its own norm included: half
+    a layer would be worth nothing, and statistics are those of what a norm was trained behind.
 
     Raises
     ------
@@ -91,8 +92,9 @@ def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[lis
     """
     shapes = {name: parameter.shape for name, parameter in network.parameters.items()}
     found = {name: tensor.shape for name, tensor in source.tensors.items()}
-    misfits = {layer_of(name) for name, shape in shapes.items() if found.get(name) != shape}
-    taken = [name for name in shapes if layer_of(name) not in misfits]
+    layers = {f"{unit.name}.{parameter.name}": unit.path for unit in network.units for parameter in unit.parameters}
+    misfits = {layers[name] for name, shape in shapes.items() if found.get(name) != shape}
+    taken = [name for name in shapes if layers[name] not in misfits]
     if not taken:
         raise loaded.error(
             "init_from",
@@ -100,11 +102,6 @@ def fitting(source: Source, network: Network, loaded: LoadedConfig) -> tuple[lis
             f"found {describe(found)}; choose another run or make the layers alike",
         )
     return taken, [name for name in shapes if name not in taken]
-
-
-def layer_of(name: str) -> str:
-    """Return the layer's part of a parameter's name."""
-    return name.rpartition(".")[0]
 
 
 def describe(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -40,11 +40,14 @@ print(json.dumps([seen[0] / 1e6, peak_rss_mb()]))
 """
 LAST = "flatten, {type: dense, units: 10, activation: softmax}]"
 LARGE = f"network.layers=[flatten, {{type: dense, units: 4000, activation: relu}}, {LAST}"
+BLOCKS = ["quickstart", "network.layers.0.norm=batch", "data.batch_size=1024"]  # a batch's blocks are all in memory
 BUFFERS = f"network.layers=[{{type: average_pool, size: 2, stride: 1}}, {{type: max_pool, size: 2, stride: 1}}, {LAST}"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured with Linux's /proc")
-@pytest.mark.parametrize("config", [["tiny.yaml", LARGE], ["quickstart", "train.threads=48"]], ids=["large", "lenet"])
+@pytest.mark.parametrize(
+    "config", [["tiny.yaml", LARGE], ["quickstart", "train.threads=48"], BLOCKS], ids=["large", "lenet", "norm"]
+)
 def test_estimate_is_near_the_measured_peak(place, config):
     command = [sys.executable, "-c", MEASURE, *config, "train.epochs=1"]
     for _ in range(2):  # compiled, and from the cache

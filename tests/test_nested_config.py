@@ -115,6 +115,14 @@ def test_layers_that_do_not_fit_are_one_line(layer, words):
     assert words in line
 
 
+def test_a_batch_of_one_image_has_no_variance():
+    (line,) = faults("    - {type: conv, channels: 4, kernel_size: 3, norm: batch}\n", "data.batch_size=1")
+    assert line == "override data.batch_size: expected at least 2 for batch norm, found 1: one image has no variance"
+    dense = "    - flatten\n    - {type: dense, units: 4, norm: batch}\n"
+    (line,) = faults(dense, "data.samples=101", "data.validation=0", "data.batch_size=50")
+    assert "the last batch of 101 images would be a single one, which has no variance for batch norm" in line
+
+
 @pytest.mark.parametrize("depth", [1, 13, 20, 400, 5000])
 def test_plain_data_nest_as_deeply_as_yaml_may(depth):
     """What a run wrote down of them could not be read again."""

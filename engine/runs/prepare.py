@@ -11,7 +11,7 @@ from lenumba.engine.data.splits import split_validation
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.extras import check_extras
 from lenumba.engine.runs.transfer import fitting, read_source
-from lenumba.engine.training.build import check_network, check_trainable, check_training, stated_shape
+from lenumba.engine.training.build import check_last_batch, check_network, check_trainable, check_training, stated_shape
 
 
 def check_stated(loaded: LoadedConfig) -> None:
@@ -48,6 +48,7 @@ def check_run(loaded: LoadedConfig) -> Network:
         if parts == (None, None):
             parted = split_validation(min(data.samples or count, count), data.validation, loaded.config.train.seed)
             check_counts(loaded, data.name, *map(len, parted))
+            check_last_batch(loaded, network, len(parted[0]))
     else:
         network = check_training(loaded, load_data(loaded))[0]
     if source is not None:

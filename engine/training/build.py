@@ -107,16 +107,21 @@ def check_training(
     network = check_network(loaded, dataset.image_shape, dataset.classes, pixels, weighted=weighted)
     check_trainable(loaded, network)
     check_class_weight(loaded, dataset.class_names)
-    config = loaded.config
     train, validation = split(loaded, dataset) if indices is None else (indices, np.empty(0, np.int64))
     check_counts(loaded, dataset.name, len(train), len(validation))
-    if network.sees_single_values and len(train) % config.data.batch_size == 1:
+    check_last_batch(loaded, network, len(train))
+    return network, train, validation
+
+
+def check_last_batch(loaded: LoadedConfig, network: Network, count: int) -> None:
+    """Raise ConfigError where the last batch of `count` images is too small for a norm."""
+    size = loaded.config.data.batch_size
+    if network.sees_single_values and count % size == 1:
         raise loaded.error(
             "data.batch_size",
-            f"the last batch of {len(train)} images would be a single one, which has no variance for batch norm; "
-            f"choose another than {config.data.batch_size}",
+            f"the last batch of {count} images would be a single one, which has no variance for batch norm; "
+            f"choose another than {size}",
         )
-    return network, train, validation
 
 
 def describe_size(shape: Sequence[int]) -> str:

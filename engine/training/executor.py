@@ -114,6 +114,7 @@ class Executor:
     def provide(self, count: int) -> None:
         """Have memory for `count` workers, or for as many blocks of a batch where these wait for one another."""
         size = self.network.layout.size + self.spare
+        self.memory = []  # before there is new memory
         if self.network.sees_batch:
             memory = aligned(count * size)
             self.memory = [memory[k * size : (k + 1) * size] for k in range(count)]

@@ -13,6 +13,7 @@ from node import for_scripts, packed, run_scripts
 from PIL import Image, ImageDraw
 from pydantic import TypeAdapter
 
+from lenumba.engine.config.config import load_config
 from lenumba.engine.data.images import prepare_digit
 from lenumba.engine.explain.plain import backward, forward, judge
 from lenumba.engine.models.model import load
@@ -261,7 +262,7 @@ def test_text_of_the_user_cannot_end_the_script_or_become_html(tmp_path):
     ("channels", "digits", "kind"), [(1, True, "digit"), (1, False, "plain"), (3, True, None), (3, False, None)]
 )
 def test_only_grey_images_are_drawn(channels, digits, kind):
-    model = SimpleNamespace(image_shape=(16, 16, channels), shows_digits=digits)
+    model = SimpleNamespace(loaded=load_config("quickstart"), image_shape=(16, 16, channels), shows_digits=digits)
     assert report_module.pad_kind(model) == kind
 
 

@@ -177,7 +177,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "data.root": (3, True, "x" * 2000),
     "data.samples_per_class": (0, "few"),
     "data.classes": ([0], [0, 1000], [0, "1"], 3),
-    "network.input": ([28, 28], [0, 28, 1], [28, 28, 2000], "28x28", [6.0, 6, 1]),
+    "network.input": ([28, 28, 1, 1], [0, 28, 1], [28, 28, 2000], "28x28", [6.0, 6, 1]),
     "loss.name": ("cross_entropy", 1, None),
     "loss.label_smoothing": (1.0, -0.1, "a bit", None),
     "loss.class_weight": ("even", 1, ["balanced"]),

@@ -1,8 +1,10 @@
 """What the tests of compiled programs share: small networks, and gradients read off a program."""
 
+import platform
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from pydantic import TypeAdapter
 
 from lenumba.engine.data.normalization import Normalization
@@ -83,3 +85,15 @@ def run_program(executor: Executor, images: np.ndarray, labels: np.ndarray) -> R
 def normalized(executor: Executor, images: np.ndarray) -> np.ndarray:
     scale, shift = executor.scale.astype(np.float64), executor.shift.astype(np.float64)
     return images * scale[:, None, None] + shift[:, None, None]
+
+
+def avx2_setting() -> dict[str, str]:
+    """Return the environment in which programs are compiled for AVX2: what the CPU has beyond that is switched off."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if platform.machine() not in ("x86_64", "AMD64") or not (features.get("avx2") and features.get("fma")):
+        pytest.skip("this CPU has no AVX2")
+    beyond = ("avx512", "avx10", "evex512", "amx")
+    flags = [("+" if there and not name.startswith(beyond) else "-") + name for name, there in features.items()]
+    return {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(sorted(flags))}

@@ -1,10 +1,24 @@
 """Networks that branch and that normalise over the batch, against PyTorch in float64."""
 
+import hashlib
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from drawn_networks import draw_graph
-from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters, run_program
+from harness import (
+    STILL,
+    avx2_setting,
+    make_executor,
+    make_network,
+    normalized,
+    random_batch,
+    random_parameters,
+    run_program,
+)
 from peer import tensor, torch_logits
 from torch.nn import functional
 
@@ -109,6 +123,30 @@ def test_threads_change_no_bit_where_blocks_wait_for_one_another():
     batches = [random_batch(network, size, size) for size in (70, 33, 16, 3)]
     bits = {trained(network, batches, threads)[0].theta.tobytes() for threads in (1, 2, 3, 7)}
     assert len(bits) == 1
+
+
+HASWELL = """
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from test_graphs import digest_of_training
+
+sys.exit(digest_of_training(2))
+"""
+
+
+def digest_of_training(threads: int) -> str:
+    network, _ = draw_graph(3)
+    batches = [random_batch(network, size, size) for size in (40, 33, 16)]
+    return hashlib.sha256(trained(network, batches, threads)[0].theta.tobytes()).hexdigest()
+
+
+def test_avx2_code_of_norms_computes_the_same_bits():
+    done = subprocess.run(
+        [sys.executable, "-c", HASWELL, os.path.dirname(__file__)],
+        env=os.environ | avx2_setting(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.strip() == digest_of_training(1)
 
 
 def test_a_large_mean_costs_no_precision():

@@ -90,10 +90,10 @@ def test_model_takes_one_image_or_many_with_or_without_channels(run):
 
 
 @pytest.mark.parametrize(
-    "images", [np.zeros((2, 28, 27), np.uint8), np.zeros((2, 28, 28)), np.zeros((0, 28, 28), np.uint8), [1]]
+    "images", [np.zeros((2, 28, 27), np.uint8), np.full((2, 28, 28), 1.5), np.zeros((0, 28, 28), np.uint8), [1]]
 )
 def test_model_refuses_other_images(run, images):
-    with pytest.raises(DataError, match="expected uint8"):
+    with pytest.raises(DataError, match="images: expected"):
         package.load(run).predict(images)
 
 
@@ -197,8 +197,8 @@ def test_lock_file_of_a_dead_process_is_no_obstacle(run):
 
 
 def test_other_process_that_was_quicker_keeps_its_folder(place, monkeypatch):
-    def occupied(*arguments):
-        trainer = real(*arguments)
+    def occupied(*arguments, **options):
+        trainer = real(*arguments, **options)
         start_first()
         return trainer
 

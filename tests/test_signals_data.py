@@ -122,7 +122,7 @@ def test_sizes_across_a_signal_are_refused_all_at_once_and_those_along_it_may_be
         ({"data.name": "csv", "network.input": None}, "expected [length] or [length, channels]"),
         ({"data.name": "csv", "network.input": [28, 28, 1]}, "expected [length] or [length, channels]"),
         ({"data.name": "csv", "augment.rotation": 5.0}, "augment: expected every distortion off for signals"),
-        ({"network.input": [28, 2000, 1]}, "expected an integer from 1 to 1024 for images, found 2000"),
+        ({"network.input": [28, 2000, 1]}, "expected integers from 1 to 1024 for images, found 2000"),
     ],
 )
 def test_what_does_not_go_with_signals_is_one_line(changes, expected):

@@ -134,8 +134,8 @@ def test_pixel_statistics_are_those_of_the_training_images(trainer):
 def test_test_set_is_read_once_and_at_the_end(place, monkeypatch):
     reads = []
 
-    def counted(*arguments):
-        dataset = load_dataset(*arguments)
+    def counted(*arguments, **options):
+        dataset = load_dataset(*arguments, **options)
         images = dataset.test_images
         fields = {
             name: getattr(dataset, name) for name in (*dataset.__dataclass_fields__, "image_shape", "mean_and_std")

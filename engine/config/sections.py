@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from lenumba.engine.config.faults import nearest, show
 from lenumba.engine.network.activations import ACTIVATIONS
@@ -143,6 +143,13 @@ class Network(Strictly):
     )
     layers: Annotated[tuple[Layer, ...], LIST] = Field(min_length=1, max_length=64, description="The layers in order.")
 
+    @field_validator("input")
+    @classmethod
+    def _image_fits(cls, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if shape is not None and len(shape) == 3 and max(shape) > MAX_SIDE:
+            raise ValueError(f"expected integers from 1 to {MAX_SIDE} for images, found {max(shape)}")
+        return shape
+
     @property
     def signals(self) -> bool:
         """Whether the network is for signals."""
@@ -240,10 +247,6 @@ class Train(Strictly):
 def network_misfits(network: Network, name: str) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a network for the data set `name`, each fault with its path."""
     shape = network.input
-    if shape is not None and not network.signals:
-        for index, side in enumerate(shape):
-            if side > MAX_SIDE:
-                yield f"network.input.{index}", f"expected an integer from 1 to {MAX_SIDE} for images, found {side}"
     if name == "csv" and not network.signals:
         yield "network.input", f"expected [length] or [length, channels] of the signals in csv, found {show(shape)}"
     elif network.signals and name not in OF_SIGNALS:

@@ -4,6 +4,7 @@ The statistics are those of a whole batch. So every block leaves what it knows i
 and summed squared deviations of each channel, and going back the two sums that the gradient needs. Once all blocks have
 come so far, each reads what the others left, `stride` floats apart, and combines it in the blocks' order (Chan, Golub &
 LeVeque 1983): neither the number of threads nor large means cost a bit. ROW is C rounded up to whole vectors.
+Every product that is added to something is an `fma`: where LLVM may choose, it chooses by the processor.
 """
 
 from lenumba.kernels.compile.jit import kernel
@@ -60,13 +61,13 @@ def batch_moments(others, stride, batch, running_mean, running_variance, moments
             part = fma(splat(images_in(block, batch) * AREA) * deviation, deviation, load(here, ROW // LANES + k))
             squares = squares + part
         store(moments, k, mean)
-        store(moments, ROW // LANES + k, splat(1.0) / sqrt(squares * splat(1.0 / values) + splat(epsilon)))
+        store(moments, ROW // LANES + k, splat(1.0) / sqrt(fma(squares, splat(1.0 / values), splat(epsilon))))
         if keeps:
             before = load(running_mean, k)
             store(running_mean, k, fma(splat(share), mean - before, before))
             before = load(running_variance, k)
-            unbiased = squares * splat(1.0 / max(values - 1, 1))
-            store(running_variance, k, fma(splat(share), unbiased - before, before))
+            further = fma(squares, splat(1.0 / max(values - 1, 1)), splat(0.0) - before)  # the unbiased one, from there
+            store(running_variance, k, fma(splat(share), further, before))
 
 
 @kernel
@@ -117,9 +118,9 @@ def norm_backward_sums(
             for j in range(W):
                 deviation = load(x, c * X_PLANE + i * X_ROW + j) - mean
                 slope = derivative(function(fma(deviation, scale, shift)))
-                delta = load(dy, c * Y_PLANE + i * Y_ROW + j) * slope
-                row = row + delta
-                other = fma(delta, deviation, other)
+                above = load(dy, c * Y_PLANE + i * Y_ROW + j)
+                row = fma(above, slope, row)
+                other = fma(above * slope, deviation, other)
             total = total + row
             product = product + other
         sums[2 * ROW + c] = sum_lanes(total)
@@ -148,14 +149,14 @@ def norm_backward(
         inverse = splat(moments[ROW + c])
         mean, factor = splat(moments[c]), splat(weight[c]) * inverse * inside
         scale, shift = splat(weight[c] * moments[ROW + c]), splat(bias[c])
-        total, product = total * splat(share), product * splat(share) * inverse * inverse
+        total, product = total * splat(-share), product * splat(-share) * inverse * inverse
         for i in range(H):
             for j in range(W):
                 pixel = c * X_PLANE + i * X_ROW + j
                 deviation = load(x, pixel) - mean
                 slope = derivative(function(fma(deviation, scale, shift)))
-                delta = load(dy, c * Y_PLANE + i * Y_ROW + j) * slope
-                store(dx, pixel, ((delta - total) - deviation * product) * factor)
+                centered = fma(load(dy, c * Y_PLANE + i * Y_ROW + j), slope, total)
+                store(dx, pixel, fma(deviation, product, centered) * factor)
 
 
 @kernel

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_configs import draw_every_option, write
+from harness import avx2_setting
 
 CHANGES = ["data.samples=1500", "train.epochs=2", "data.batch_size=128"]
 TRAIN = """
@@ -50,16 +51,6 @@ def train(threads: list[int], cache: Path, config: str = "quickstart", **environ
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def avx2() -> dict[str, str]:
-    """Return the environment in which code is compiled for this CPU without what it has beyond AVX2."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    beyond = ("avx512", "avx10", "evex512", "amx")
-    flags = [("+" if there and not name.startswith(beyond) else "-") + name for name, there in features.items()]
-    return {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(sorted(flags))}
-
-
 def test_threads_and_cache_never_change_a_bit(place, tmp_path, campaign):
     repeats, threads = campaign.size(1, 10), [1, 2, 3, 4, 8] if campaign.full else [1, 3]
     config = "quickstart" if campaign.full else "tiny.yaml"
@@ -94,7 +85,7 @@ def test_vector_width_never_changes_a_bit(place, tmp_path, campaign):
     if not (features.get("avx512f") and features.get("fma")):
         pytest.skip("this CPU has no AVX-512 to compare with")
     wide = train([1, 2, 8], tmp_path / "wide")
-    narrow = train([1, 2, 8], tmp_path / "narrow", **avx2())
+    narrow = train([1, 2, 8], tmp_path / "narrow", **avx2_setting())
     assert narrow[0]["compiled"]
     assert len({run["bits"] for run in wide + narrow}) == 1
     campaign.note(f"same bits: AVX-512 against AVX2, {len(wide)} trainings each, all the same")
@@ -124,7 +115,7 @@ def test_vector_width_never_changes_a_bit_of_a_drawn_configuration(tmp_path, cam
         drawn["schedule"] = {"name": drawn.get("schedule", {}).get("name", "constant")}
         clipping += "max_norm" in drawn["optimizer"]
         (tmp_path / f"drawn-{number:03}.yaml").write_text(write(drawn)[0])
-    wide, narrow = train_drawn(tmp_path), train_drawn(tmp_path, **avx2())
+    wide, narrow = train_drawn(tmp_path), train_drawn(tmp_path, **avx2_setting())
     assert len(wide) == count
     assert [name for name in wide if wide[name] != narrow[name]] == []
     campaign.note(f"same bits: AVX-512 against AVX2, {count} drawn configurations, {clipping} with clipping, all same")

@@ -56,7 +56,9 @@ def in_published_order(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows.reshape(10, 1000, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
 
 
-def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny):
+def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny, request):
+    if not request.config.getoption("--campaign"):
+        pytest.skip("compiles for a minute; with --campaign")
     cases = np.load(mlperf_tiny / "vww-cases.npz")
     write_pictures(place / "pictures", ("non-person", "person"), cases["x"][:3])
     file, data = mlperf_tiny / "vww.safetensors", ("data.root=pictures", "data.validation=0")

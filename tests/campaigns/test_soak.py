@@ -86,7 +86,8 @@ def test_soak_leaves_nothing_and_grows_nowhere(place, spawn, monkeypatch, campai
     # The first hundred rounds or so load what later ones use again, and let the allocator find its size.
     settled = sizes[len(sizes) // 2 :]
     growth = max(settled) - settled[0]
-    assert growth < GROWTH_MB, f"a process that trained {len(sizes)} times grew by {growth:.1f} MB"
+    allowed = GROWTH_MB if len(sizes) > 100 else 4 * GROWTH_MB
+    assert growth < allowed, f"a process that trained {len(sizes)} times grew by {growth:.1f} MB"
     seconds = 60 * minutes if campaign.full else SHORT_SECONDS
     campaign.note(
         f"soak of {seconds:g} seconds: {json.dumps(done)}; a process trained and "

@@ -42,8 +42,9 @@ def bars(**changes):
 # ---------------------------------------------------------------------------------------------------- the loss
 
 
-@pytest.mark.parametrize("unit", [16, 1])
-@pytest.mark.parametrize(("loss", "outputs", "activation", "smoothing"), CASES)
+@pytest.mark.parametrize(
+    ("loss", "outputs", "activation", "smoothing", "unit"), [*((*case, 16) for case in CASES), (*CASES[0], 1)]
+)
 def test_weighted_loss_and_gradients_equal_pytorch(loss, outputs, activation, smoothing, unit):
     layers = [Flatten(), Dense(units=outputs, activation=activation)]
     network, alike = (Network(layers, (1, 20, 1), loss=loss, batch_size=unit, weighted=on) for on in (True, False))

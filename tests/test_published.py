@@ -58,7 +58,7 @@ def in_published_order(rows: np.ndarray) -> np.ndarray:
 
 def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny, request):
     if not request.config.getoption("--campaign"):
-        pytest.skip("compiles for a minute; with --campaign")
+        pytest.skip("compiles for long; with --campaign")
     cases = np.load(mlperf_tiny / "vww-cases.npz")
     write_pictures(place / "pictures", ("non-person", "person"), cases["x"][:3])
     file, data = mlperf_tiny / "vww.safetensors", ("data.root=pictures", "data.validation=0")
@@ -67,7 +67,9 @@ def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny, request):
     np.testing.assert_allclose(load("vww").predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
 
 
-def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny):
+def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny, request):
+    if not request.config.getoption("--campaign"):
+        pytest.skip("compiles for long; with --campaign")
     cases = np.load(mlperf_tiny / "kws-cases.npz")
     labels, names = np.arange(12), np.array([f"word {number}" for number in range(12)])
     images = np.zeros((12, 49, 10, 1), np.uint8)

@@ -19,7 +19,7 @@ from harness import (
     random_parameters,
     run_program,
 )
-from peer import tensor, torch_logits
+from peer import tensor, torch_logits, torch_network
 from torch.nn import functional
 
 from lenumba.engine.network.optimizers import SGD, Hyperparameters
@@ -107,6 +107,25 @@ def test_gradients_of_a_residual_network_are_pytorch_s():
     for name, leaf in leaves.items():
         if leaf.requires_grad:
             np.testing.assert_allclose(found[name], leaf.grad.numpy(), rtol=1e-4, atol=1e-5 * largest, err_msg=name)
+
+
+def test_pooling_takes_in_no_activation_that_stands_before_a_sum():
+    layers = [
+        {
+            "type": "residual",
+            "layers": [{"type": "conv", "channels": 2, "kernel_size": 3, "padding": 1, "activation": "relu"}],
+        },
+        {"type": "max_pool", "size": 2},
+        "flatten",
+        {"type": "dense", "units": 3, "activation": "softmax"},
+    ]
+    network = make_network(layers, (6, 6, 2))
+    theta, (images, labels) = random_parameters(network), random_batch(network, 20)
+    executor = make_executor(network, network.compile(STILL), theta)
+    found = run_program(executor, images, labels).gradients
+    expected = torch_network(network, network.views(theta), normalized(executor, images), labels)[2]
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 CONV = {"type": "conv", "channels": 4, "kernel_size": 3, "padding": 1, "norm": "batch", "activation": "relu"}

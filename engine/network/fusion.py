@@ -22,13 +22,23 @@ def fused(steps: Sequence[Step]) -> list[Step]:
     """Return the steps of a pass with every activation that its neighbour can compute taken into that neighbour."""
     done: list[Step] = []
     for step in steps:
-        if done and done[-1].only == step.only and (calls := joined(done[-1].calls, step.calls)):
+        if not (done and neighbours(done[-1], step)):
+            done.append(step)
+        elif calls := joined(done[-1].calls, step.calls):
             done[-1] = replace(done[-1], calls=calls)
-        elif done and done[-1].only == step.only and (calls := read_through(done[-1], step)):
+        elif calls := read_through(done[-1].calls, step.calls):
             done[-1] = replace(step, calls=calls)
         else:
             done.append(step)
     return done
+
+
+def neighbours(before: Step, step: Step) -> bool:
+    """Return whether two steps that follow one another are of layers of which one reads the other's output.
+
+    Going back that must be asked: a sum between them has no step of its own, and leaves gradients where they lie.
+    """
+    return before.only == step.only and (step.phase == "forward" or before.source == step.layer)
 
 
 def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | None:
@@ -51,12 +61,9 @@ def joined(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | Non
     return [*calls[:-1], last.changed(derivative=function)]
 
 
-def read_through(before: Step, step: Step) -> list[Call] | None:
+def read_through(calls: Sequence[Call], following: Sequence[Call]) -> list[Call] | None:
     """Return the calls of a batch norm's backward pass with the activation behind it, or None where it has none."""
-    calls, following = before.calls, step.calls
-    if len(calls) != 1 or calls[0].kernel != "activation_backward" or before.source != step.layer:
-        return None
-    if any(call.kernel not in NORMS for call in following):
+    if len(calls) != 1 or calls[0].kernel != "activation_backward" or any(c.kernel not in NORMS for c in following):
         return None
     given = calls[0].arguments
     function = str(given["derivative"]).removesuffix("_derivative")

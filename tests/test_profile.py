@@ -160,7 +160,7 @@ def test_an_unprofiled_program_has_no_clock(loaded):
     optimizer = make_optimizer(loaded.config.optimizer)
     plan = network.plan(optimizer)
     assert not re.search("lap|clock", program_source(plan).text)
-    assert "lap(work" in profiled_source(network, optimizer)[1].text
+    assert "lap(run.work" in profiled_source(network, optimizer)[1].text
 
 
 def test_every_address_that_a_program_gets_is_of_memory_that_its_executor_keeps(loaded):

@@ -80,8 +80,8 @@ class Run(NamedTuple):
 # What differs from block to block, beside the run: the place in the epoch of its first image and how many there are,
 # its shard's gradient and result, and what its loss is multiplied by.
 BLOCK = {"first": "i64", "count": "i64", "gradient": "f32*", "result": "f64*", "weight": "f64"}
-# And where blocks wait for one another: the block's number in its batch, and the batch's images.
-SEGMENT = {"block": "i64", "batch": "i64"}
+# And in training: the segment of the program, the block's number in its batch, and the batch's images.
+SEGMENT = {"segment": "i64", "block": "i64", "batch": "i64"}
 UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
 
 

@@ -3,10 +3,26 @@
 Every thread (worker) runs the same call. A batch is cut into *shards*, runs of consecutive blocks that share one
 gradient buffer; their number depends on the batch alone, and the shards' gradients are summed in order, so the
 result does not depend on which worker took which shard. A block is UNIT images: 16, or one where batches are small.
+
+A batch norm needs sums over the whole batch. There the program falls into *segments*: every worker takes blocks
+through one, meets the others when all blocks have come so far, and goes on with the next. Each block then has memory of
+its own, which stays until the batch is over; where there is one segment alone, a worker's memory serves all its blocks.
 """
 
 from lenumba.kernels.compile.jit import kernel
-from lenumba.kernels.constants import ARRIVED, CLAIMED, HALT, HYPER_COLUMNS, LANES, PHASE, PROGRESS, STOP, UPDATE, WAIT
+from lenumba.kernels.constants import (
+    ARRIVED,
+    CLAIMED,
+    CLAIMED_NEXT,
+    HALT,
+    HYPER_COLUMNS,
+    LANES,
+    PHASE,
+    PROGRESS,
+    STOP,
+    UPDATE,
+    WAIT,
+)
 from lenumba.kernels.vector.parallel import (
     FLUSH_DENORMALS,
     atomic_add,
@@ -21,35 +37,43 @@ from lenumba.kernels.vector.simd import at
 
 @kernel
 def train_loop(
-    run, train_block, update, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None
+    run, train_block, update, SEGMENTS, GRADIENT_SIZE, UNIT, lap=None, CLOCK=0, add_shards=None, clip_gradient=None
 ):  # fmt: skip
     """Train on a part of an epoch, or until STOP is set or the loss is not finite.
 
     `run` is a :class:`lenumba.kernels.program.arguments.Run`. totals[0] and totals[1] accumulate the summed loss and
     the right answers, in batch order. control[PROGRESS] is the number of batches done. A profiled program gives `lap`,
     the reading of its clock. To clip gradients, a program gives `add_shards` and `clip_gradient`.
+
+    Two counters of claimed shards take turns: while workers claim from one, the first worker clears the other.
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
     control, gradients, results, totals = run.control, run.gradients, run.results, run.totals
     vectors = GRADIENT_SIZE // LANES
     slice_from, slice_to = vectors * run.worker // run.workers, vectors * (run.worker + 1) // run.workers
+    claimed, cleared = CLAIMED, CLAIMED_NEXT
     for batch in range(run.first_batch, run.last_batch):
         start = batch * run.batch_size
         images_here = min(run.batch_size, run.count - start)
         blocks = (images_here + UNIT - 1) // UNIT
         shards = min(blocks, run.max_shards)
-        shard = atomic_add(control, CLAIMED, 1)
-        while shard < shards:
-            for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
-                train_block(
-                    run, start + block * UNIT, min(UNIT, images_here - block * UNIT),
-                    at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
-                )  # fmt: skip
-            shard = atomic_add(control, CLAIMED, 1)
-        barrier(control, ARRIVED, PHASE, run.workers)
-        if lap is not None:
-            lap(run.work, CLOCK, WAIT)
+        for segment in range(SEGMENTS):
+            shard = atomic_add(control, claimed, 1)
+            while shard < shards:
+                for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
+                    train_block(
+                        run, at(run.blocks, block * run.stride) if SEGMENTS > 1 else run.work, segment,
+                        block, images_here, start + block * UNIT, min(UNIT, images_here - block * UNIT),
+                        at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
+                    )  # fmt: skip
+                shard = atomic_add(control, claimed, 1)
+            barrier(control, ARRIVED, PHASE, run.workers)
+            if lap is not None:
+                lap(run.work, CLOCK, WAIT)
+            if run.worker == 0:
+                atomic_store(control, claimed, 0)
+            claimed, cleared = cleared, claimed
         row, summands, squares = at(run.hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * run.max_shards)
         if add_shards is not None:
             add_shards(gradients, squares, shards, vectors, slice_from, slice_to)
@@ -65,7 +89,6 @@ def train_loop(
                 totals[1] += results[8 * shard + 1]
                 results[8 * shard] = 0.0
                 results[8 * shard + 1] = 0.0
-            atomic_store(control, CLAIMED, 0)
             atomic_store(control, PROGRESS, batch + 1)
             finite = totals[0] - totals[0] == 0.0
             atomic_store(control, HALT, 1 if atomic_load(control, STOP) != 0 or not finite else 0)
@@ -90,7 +113,7 @@ def evaluate_loop(run, evaluate_block, WIDTH, OUTPUT, UNIT):
     while block < blocks and atomic_load(control, STOP) == 0:
         first = block * UNIT
         images_here = min(UNIT, run.count - first)
-        evaluate_block(run, first, images_here, run.theta, at(run.results, 2 * block), 1.0)
+        evaluate_block(run, work, first, images_here, run.theta, at(run.results, 2 * block), 1.0)
         for lane in range(images_here):
             for k in range(WIDTH):
                 outputs[(first + lane) * WIDTH + k] = work[OUTPUT + k * LANES + lane]

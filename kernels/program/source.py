@@ -5,7 +5,7 @@ Whole numbers are written out, so Numba and LLVM see constants everywhere; what 
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lenumba.kernels.compile.native import Source
@@ -16,10 +16,6 @@ from lenumba.kernels.program.plan import Call, Place, Plan, Step
 
 WIDTH = 120
 CLIPPING = ("add_shards", "clip_gradient")
-LOOPS = {
-    False: ("lenumba.kernels.program.loop", "train_loop"),
-    True: ("lenumba.kernels.program.segments", "train_segments"),
-}
 TITLES = {
     "work": "Each worker's memory `work`, in floats: labels, activations y, their gradients dy, scratch memory. A "
     "gradient lives only until the layer before has read it, so a few places in turn hold all of them.",
@@ -41,13 +37,10 @@ def program_source(plan: Plan) -> Source:
     for step in plan.steps:
         words = [f'"{(types | BLOCK | SEGMENT)[name]}"' for name in used(step)]
         lines.append(f"    ({step.name}, [{', '.join(words)}]),")
-    lines += ["]", "", *block_function("evaluate_block", plan, plan.block("evaluation"))]
     segments = plan.segments
-    if len(segments) > 1:
-        lines += segments_function("train_block", segments, plan.clock)
-    else:
-        lines += block_function("train_block", plan, segments[0], plan.clock)
-    lines += update_function(plan) + entry_function(plan)
+    lines += ["]", "", *block_function("evaluate_block", BLOCK, [plan.block("evaluation")])]
+    lines += block_function("train_block", SEGMENT | BLOCK, segments, plan.clock)
+    lines += update_function(plan) + entry_function(plan, len(segments))
     return Source(plan.name, "\n".join(lines) + "\n", "program", list(types.values()))
 
 
@@ -56,11 +49,9 @@ def imports(plan: Plan) -> list[str]:
     found = {
         "lenumba.kernels.compile.jit": {"kernel"},
         "lenumba.kernels.program.arguments": {"Run"},
-        "lenumba.kernels.program.loop": {"evaluate_loop"},
+        "lenumba.kernels.program.loop": {"evaluate_loop", "train_loop"},
         "lenumba.kernels.vector.simd": {"at"},
     }
-    module, loop = LOOPS[len(plan.segments) > 1]
-    found.setdefault(module, set()).add(loop)
     if plan.clock >= 0:
         found["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
     for name in kernels_of(plan):
@@ -130,40 +121,25 @@ def wrapped(words: Sequence[str], width: int) -> list[str]:
     return [line.replace("\0", " ") for line in textwrap.wrap(text, width, break_on_hyphens=False)]
 
 
-def block_function(name: str, plan: Plan, steps: Sequence[Step], clock: int = -1) -> list[str]:
-    """Print the function that takes one block through the network."""
-    lines = ["", "@kernel", f"def {name}(run, {', '.join(BLOCK)}):", "    work, theta = run.work, run.theta"]
-    local = {"work", "theta", *BLOCK}
-    lines += lap(clock, WAIT)
-    for slot, step in enumerate(steps, UPDATE + 1):
-        arguments = ", ".join(each if each in local else f"run.{each}" for each in used(step))
-        lines += [f"    {step.name}({arguments})", *lap(clock, slot)]
-    return [*lines, ""]
-
-
-def segments_function(name: str, segments: Sequence[Sequence[Step]], clock: int = -1) -> list[str]:
-    """Print the function that takes one block, whose memory is `work`, through one of the segments."""
-    lines = [
-        "",
-        "@kernel",
-        f"def {name}(run, work, segment, {', '.join((*SEGMENT, *BLOCK))}):",
-        "    theta = run.theta",
-    ]
-    local, slot = {"work", "theta", *BLOCK, *SEGMENT}, UPDATE + 1
-    lines += [line.replace("(work", "(run.work") for line in lap(clock, WAIT)]
+def block_function(
+    name: str, given: Mapping[str, str], segments: Sequence[Sequence[Step]], clock: int = -1
+) -> list[str]:
+    """Print the function that takes one block, whose memory is `work`, through the network or one of its segments."""
+    lines = ["", "@kernel", f"def {name}(run, work, {', '.join(given)}):", "    theta = run.theta", *lap(clock, WAIT)]
+    local, slot, cut = {"work", "theta", *given}, UPDATE + 1, len(segments) > 1
     for number, steps in enumerate(segments):
-        lines.append(f"    {'elif' if number else 'if'} segment == {number}:")
+        lines += [f"    {'elif' if number else 'if'} segment == {number}:"] * cut
         for step in steps:
             arguments = ", ".join(each if each in local else f"run.{each}" for each in used(step))
-            lines.append(f"        {step.name}({arguments})")
-            lines += [f"    {line.replace('(work', '(run.work')}" for line in lap(clock, slot)]
+            called = [f"    {step.name}({arguments})", *lap(clock, slot)]
+            lines += [f"    {line}" if cut else line for line in called]
             slot += 1
     return [*lines, ""]
 
 
 def lap(clock: int, slot: int) -> list[str]:
     """Return the line that ends a slot of the clock; none in a program that is not profiled."""
-    return [f"    lap(work, CLOCK={clock}, SLOT={slot})"] if clock >= 0 else []
+    return [f"    lap(run.work, CLOCK={clock}, SLOT={slot})"] if clock >= 0 else []
 
 
 def update_function(plan: Plan) -> list[str]:
@@ -172,12 +148,9 @@ def update_function(plan: Plan) -> list[str]:
     return [*lines, *(line for call in plan.updates for line in written(call)), "", ""]
 
 
-def entry_function(plan: Plan) -> list[str]:
+def entry_function(plan: Plan, segments: int) -> list[str]:
     """Print the program's entry point."""
-    segments = len(plan.segments)
-    numbers = (
-        f"SEGMENTS={segments}, " if segments > 1 else ""
-    ) + f"GRADIENT_SIZE={plan.gradient_size}, UNIT={plan.unit}"
+    numbers = f"SEGMENTS={segments}, GRADIENT_SIZE={plan.gradient_size}, UNIT={plan.unit}"
     numbers += f", lap=lap, CLOCK={plan.clock}" if plan.clock >= 0 else ""
     numbers += "".join(f", {name}={name}" for name in CLIPPING) if plan.clips else ""
     output = plan.output.name or plan.output.offset
@@ -192,7 +165,7 @@ def entry_function(plan: Plan) -> list[str]:
         "    )",
         "    if training:",
         *([f"        start_clock(work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
-        f"        {LOOPS[segments > 1][1]}(run, train_block, update, {numbers})",
+        f"        train_loop(run, train_block, update, {numbers})",
         *(f"    {line}" for line in lap(plan.clock, WAIT)),
         "    else:",
         f"        evaluate_loop(run, evaluate_block, WIDTH={plan.width}, OUTPUT={output}, UNIT={plan.unit})",

@@ -168,7 +168,7 @@ def test_printed_equations_of_a_single_output_compute_what_they_say(label, smoot
             output, value, delta = loss.written(1, smoothing, weight)
             a = evaluated(output, z=0.7)
             with interpreted():
-                expected = find_twin(loss.twin)(z, np.array([label]), smoothing)
+                expected = find_twin(loss.twin())(z, np.array([label]), smoothing)
             found = evaluated(value, a=a, y=label), a, evaluated(delta, a=a, y=label)
             expected = [weight * expected[0], expected[2][0, 0], weight * expected[3][0, 0]]
             np.testing.assert_allclose(found, expected, rtol=1e-12)

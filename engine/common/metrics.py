@@ -5,13 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: What epochs and trainings may be judged by, as people call it.
-METRICS = {
-    "accuracy": "accuracy",
-    "loss": "loss",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-}
+from lenumba.engine.common.targets import METRICS
 
 
 def predicted_classes(probabilities: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsil
 class Case:
     """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss.
 
-    `weighted`: whether the losses of the images count differently.
+    `weighted`: whether the losses of the images count differently; `target`: what it is trained to give.
     """
 
     name: str
@@ -49,12 +49,16 @@ class Case:
     pixels: str = "uint8"
     loss: str = "auto"
     weighted: bool = False
+    target: str = "class"
 
     @property
     def network(self) -> Network:
         """The network."""
         batch = IMAGES if self.singly else None
-        return Network(self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss, weighted=self.weighted)
+        return Network(
+            self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss, weighted=self.weighted,
+            target=self.target,
+        )  # fmt: skip
 
     @property
     def kernels(self) -> set[str]:
@@ -126,6 +130,8 @@ CASES = (
             Dense(units=3, activation="softmax"),
         ),
     ),
+    Case("several labels", (Flatten(), Dense(units=3, activation="sigmoid")), weighted=True, target="labels"),
+    Case("the input as target", (Flatten(), Dense(units=84)), pixels="float32", target="input"),
 )
 
 
@@ -142,9 +148,10 @@ def all_cases() -> list[Case]:
             if not function.kernels().keys() <= known
         ),
         *(
-            Case(name, (Flatten(), Dense(units=3, activation=loss.fused or "none")), loss=name)
+            Case(name, (Flatten(), Dense(units=3, activation=loss.fused or "none")), loss=name, target=target)
             for name, loss in LOSSES.items()
-            if not loss.kernels().keys() <= known
+            for target in loss.targets
+            if loss.kernel_for(target) not in known and target != "input"
         ),
         *(
             Case(name, (Flatten(), dense), Optimizer(name=name, weight_decay=0.01, epsilon=EPSILON))

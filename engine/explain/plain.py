@@ -97,8 +97,12 @@ def inputs_of(unit: Unit, tensors: list[np.ndarray]) -> Any:
 def judge(
     network: Network, z: np.ndarray, labels: np.ndarray, smoothing: float = 0.0, weights: np.ndarray | None = None
 ) -> Outcome:
-    """Compare the last unit's output z[N, outputs, 1, 1] with the labels [N]; weights [N]: what each image counts."""
-    twin, z, labels = find_twin(network.loss.twin), z[:, :, 0, 0], np.asarray(labels, np.int64)
+    """Compare the last unit's output z[N, outputs, 1, 1] with the labels; weights [N]: what each image counts.
+
+    Labels are classes int64 [N], or [N, outputs] where the network's target has a number for each output.
+    """
+    twin, z = find_twin(network.loss.twin(network.target)), z[:, :, 0, 0]
+    labels = np.asarray(labels, np.int64 if network.target == "class" else np.float64)
     if weights is None:
         return Outcome(*twin(z, labels, float(smoothing)))
     each = [Outcome(*twin(z[n : n + 1], labels[n : n + 1], float(smoothing))) for n in range(len(z))]

@@ -47,6 +47,9 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     program = network.compile(optimizer, progress)
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (IMAGES, *SHAPE), np.uint8), rng.integers(0, network.outputs, IMAGES)
+    if network.labels == "float32":
+        drawn = rng.integers(0, 2, (IMAGES, network.outputs)).astype(np.float32)
+        labels = moves.pack_targets(drawn, np.arange(IMAGES))
     normalization = Normalization(np.array([0.4, 0.6]), np.array([0.3, 0.2]))
     smoothing = SMOOTHING if network.loss.smooths else 0.0
     executor = Executor(network, program, optimizer, normalization=normalization, threads=1, smoothing=smoothing)
@@ -61,12 +64,13 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
     weights = moves.weigh(rng.uniform(0.1, 3.0, IMAGES).astype(np.float32), order) if case.weighted else None
     _, totals = executor.train(images, labels, order, IMAGES, hyper, key=1, weights=weights)
     normalized = normalization(images)
+    targets = normalized.reshape(IMAGES, -1) if network.target == "input" else labels
     with interpreted():  # on few small images that is quicker than compiling them
         step = StepCheck(case, network, executor)
         outputs = step.forward(before, normalized)
-        gradients = step.backward(before, normalized, outputs, labels, smoothing, weights, totals)
+        gradients = step.backward(before, normalized, outputs, targets, smoothing, weights, totals)
         step.update(before, gradients)
-        step.evaluation(before, normalized, labels, smoothing, evaluated)
+        step.evaluation(before, normalized, targets, smoothing, evaluated)
         step.statistics(before, normalized, outputs)
     return Outcome(case, frozenset(case.kernels), program.cached, step.fault, step.error)
 
@@ -102,7 +106,10 @@ class StepCheck:
         """Compare the outputs and the loss of an evaluation."""
         z = plain.forward(self.network, parameters, images)[-1]
         expected = plain.judge(self.network, z, labels, smoothing)
-        suspects = [*self.kernels(*(step.name for step in self.plan.block("evaluation"))), self.network.loss.kernel]
+        suspects = [
+            *self.kernels(*(step.name for step in self.plan.block("evaluation"))),
+            self.network.loss.kernel_for(self.network.target),
+        ]
         self.check("an evaluation's output", found[1], expected.outputs, suspects)
         self.check("an evaluation's loss", found[0], expected.loss, suspects)
 
@@ -150,7 +157,8 @@ class StepCheck:
         """Compare the loss; return the gradients, which the optimiser's state shows."""
         outcome = plain.judge(self.network, outputs[-1], labels, smoothing, weights)
         above = [
-            self.network.loss.kernel,
+            self.network.loss.kernel_for(self.network.target),
+            *self.kernels("fill_targets"),
             *self.kernels("weigh_images"),
         ]  # kernels of the layers above whose input gradients were not yet seen
         self.check("the loss", totals / IMAGES, [outcome.loss, outcome.correct / IMAGES], above)

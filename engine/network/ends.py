@@ -43,13 +43,35 @@ def label_places(layout: Layout) -> tuple[Place, Place]:
     return Place("work", layout.labels, "label", "16"), Place("work", layout.labels + LANES, "valid", "16")
 
 
-def loss_step(layout: Layout, loss: Loss, y: Tensor, dy: Tensor) -> Step:
+def target_steps(layout: Layout, x: Tensor, target: str, outputs: int) -> list[Step]:
+    """Return the step that fills the targets of a block, one for each output; none where the target is a class."""
+    if target == "class":
+        return []
+    place = target_place(layout, outputs)
+    if target != "input":
+        packed = call("pack_targets", target=place, K=outputs)
+        return [Step("fill_targets", f"{target} → {outputs} for each image", [packed])]
+    flat = Tensor(*x.shape)
+    copied = call("copy", geometry(x, flat), x=x.interior, y=place)
+    if x.unit == 1:  # into lane 0
+        sizes = geometry(x, flat) | {"Y_ROW": LANES * flat.row, "Y_PLANE": LANES * flat.plane}
+        copied = call("copy_strided", sizes, x=x.interior, y=place, X_STEP=1, Y_STEP=LANES)
+    return [Step("fill_targets", f"{x} → {outputs} for each image", [copied])]
+
+
+def target_place(layout: Layout, outputs: int) -> Place:
+    """Return where a block's targets lie, [outputs, 16]."""
+    return Place("work", layout.targets, "target", f"{outputs}×{LANES}")
+
+
+def loss_step(layout: Layout, loss: Loss, y: Tensor, dy: Tensor, target: str = "class") -> Step:
     """Return the step that compares the last layer's output with the labels; a single image lies in lane 0."""
     label, valid = label_places(layout)
     z, p, dz = y.interior, layout.output, dy.interior
     if y.unit == 1:
         z, dz = layout.loss_input, layout.loss_gradient
-    calls = [call(loss.kernel, z=z, p=p, dz=dz, label=label, valid=valid, scale="weight", K=y.channels)]
+    known = {"label": label} if target == "class" else {"target": target_place(layout, y.channels)}
+    calls = [call(loss.kernel_for(target), z=z, p=p, dz=dz, **known, valid=valid, scale="weight", K=y.channels)]
     if y.unit == 1:
         row = geometry(Tensor(1, 1, y.channels), Tensor(1, 1, y.channels))
         calls.insert(0, call("copy_strided", row, x=y.interior, y=z, X_STEP=1, Y_STEP=LANES))

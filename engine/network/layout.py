@@ -36,6 +36,8 @@ class Layout:
         Images in a block: 16, or 1. A single image lies without margins.
     distortion
         What distorts the training images, if anything does.
+    targets
+        Numbers that come with each image, for the loss to compare the outputs with.
 
     Attributes
     ----------
@@ -51,7 +53,9 @@ class Layout:
 
     apart = False  # whether every gradient has a buffer of its own
 
-    def __init__(self, units: Sequence[Unit], shape: Shape, unit: int, distortion: Distortion | None = None) -> None:
+    def __init__(
+        self, units: Sequence[Unit], shape: Shape, unit: int, distortion: Distortion | None = None, targets: int = 0
+    ) -> None:
         self.units, self.unit, self.size = units, unit, 0
         shapes = [shape, *(each.output for each in units)]
         self.readers = [[k for k, each in enumerate(units) if t in each.inputs] for t in range(len(shapes))]
@@ -91,6 +95,7 @@ class Layout:
         ]
         self.distortion = distortion
         self.augmentation = self.part("augmentation", distortion.size if distortion else 0)
+        self.targets = self.part("targets", targets * LANES)
         self.size = -(-self.size // MARGIN) * MARGIN
 
     def part(self, name: str, size: int) -> int:

@@ -30,6 +30,10 @@ class Loss:
         is elementwise, as an ordinary layer before it.
     single
         Whether one output is enough for two classes.
+    targets
+        The kinds of targets (:mod:`lenumba.engine.common.targets`) that it fits.
+    each
+        The kernel, with its twin beside the other, for targets that are a number for each output.
     spread
         Over how many values label smoothing spreads its share, as a function of the number of outputs; None: labels
         cannot be smoothed.
@@ -44,6 +48,8 @@ class Loss:
     fused: str | None = None
     single: bool = False
     spread: Callable[[int], int] | None = None
+    targets: tuple[str, ...] = ("class",)
+    each: str = ""
     module: str = ".loss"
     twins: str = ".steps"
 
@@ -52,17 +58,23 @@ class Loss:
         """Whether labels can be smoothed."""
         return self.spread is not None
 
-    @property
-    def twin(self) -> str:
-        """The kernel's twin, as the catalogue names it."""
-        return f"{self.twins}.{self.kernel}"
+    def kernel_for(self, target: str) -> str:
+        """Return the kernel for a kind of target."""
+        return self.kernel if target == "class" else self.each
+
+    def twin(self, target: str = "class") -> str:
+        """Return the twin of the kernel for a kind of target, as the catalogue names it."""
+        return f"{self.twins}.{self.kernel_for(target)}"
 
     def kernels(self) -> dict[str, Kernel]:
-        """Return the catalogue's row of its kernel."""
-        return {self.kernel: Kernel(self.module, self.twin, own=loss_bytes)}
+        """Return the catalogue's rows of its kernels."""
+        found = [name for name in (self.kernel, self.each) if name]
+        return {name: Kernel(self.module, f"{self.twins}.{name}", own=loss_bytes) for name in found}
 
-    def fits(self, activation: str) -> bool:
-        """Return whether it fits a final activation."""
+    def fits(self, activation: str, target: str = "class") -> bool:
+        """Return whether it fits a final activation and a kind of target."""
+        if target not in self.targets:
+            return False
         return ACTIVATIONS[activation].elementwise if self.fused is None else self.fused == activation
 
     def written(self, outputs: int, smoothing: float, weight: float = 1.0) -> Written:
@@ -131,42 +143,76 @@ TABLE = (
     Loss("sparse_categorical_cross_entropy", "softmax_cross_entropy", *SOFTMAX),
     # Labels are class numbers inside, one-hot ones are converted when they come in: so it is the same kernel.
     Loss("categorical_cross_entropy", "softmax_cross_entropy", *SOFTMAX),
-    Loss("binary_cross_entropy", "sigmoid_cross_entropy", *SIGMOID),
-    Loss("mean_squared_error", "squared_error", squared_error, SQUARED_ERROR, single=True),
+    Loss(
+        "binary_cross_entropy",
+        "sigmoid_cross_entropy",
+        *SIGMOID,
+        targets=("class", "labels"),
+        each="multilabel_cross_entropy",
+    ),
+    Loss(
+        "mean_squared_error",
+        "squared_error",
+        squared_error,
+        SQUARED_ERROR,
+        single=True,
+        targets=("class", "numbers", "input"),
+        each="regression_squared_error",
+    ),
 )
 LOSSES = {loss.name: loss for loss in TABLE}
 TABLES.append(LOSSES)
 LossName = Annotated[str, NameIn(LOSSES, "auto")]
 
 
-def losses_for(activation: str) -> tuple[str, ...]:
-    """Return the losses that fit a final activation, the usual one first."""
-    return tuple(name for name, loss in LOSSES.items() if loss.fits(activation))
+def losses_for(activation: str, target: str = "class") -> tuple[str, ...]:
+    """Return the losses that fit a final activation and a kind of target, the usual one first."""
+    return tuple(name for name, loss in LOSSES.items() if loss.fits(activation, target))
 
 
-def loss_for(name: str, activation: str) -> Loss:
-    """Return the loss called `name`; ``"auto"`` goes by the last layer's activation.
+def loss_misfit(name: str, activation: str, target: str = "class") -> str | None:
+    """Say in one line why a loss fits neither final activation nor target, or return None; ``auto`` is any that fits.
+
+    Softmax makes one answer of all outputs: it fits a class alone.
+    """
+    fitting = losses_for(activation, target)
+    if name in fitting or (name == "auto" and fitting):
+        return None
+    if fitting:
+        of = "" if target == "class" else f" and data.target = {target}"
+        return f"expected {' or '.join(fitting)} for the last activation {activation}{of}, found {name}"
+    known = {other: loss for other, loss in LOSSES.items() if target in loss.targets}
+    remedies = [f"{loss.fused or 'no activation'} ({other})" for other, loss in known.items()]
+    return f"expected {' or '.join(remedies)} in the last layer for data.target = {target}, found {activation}"
+
+
+def loss_for(name: str, activation: str, target: str = "class") -> Loss:
+    """Return the loss called `name`; ``"auto"`` goes by the last layer's activation and the target.
 
     Raises
     ------
     ValueError
-        If it does not fit the activation.
+        If it does not fit these.
     """
-    fitting = losses_for(activation)
-    if name == "auto":
-        return LOSSES[fitting[0]]
-    if name not in fitting:
-        raise ValueError(f"expected {' or '.join(fitting)} for the last activation {activation}, found {name}")
-    return LOSSES[name]
+    if misfit := loss_misfit(name, activation, target):
+        raise ValueError(misfit)
+    return LOSSES[losses_for(activation, target)[0] if name == "auto" else name]
 
 
-def fitting_outputs(loss: Loss, classes: int) -> tuple[int, ...]:
-    """Return the numbers of outputs that fit `classes` classes, the usual one first."""
-    return (1, 2) if loss.single and classes == 2 else (classes,)
+def fitting_outputs(loss: Loss, classes: int, target: str = "class") -> tuple[int, ...]:
+    """Return the numbers of outputs that fit `classes` classes, labels or numbers, the usual one first."""
+    return (1, 2) if loss.single and classes == 2 and target == "class" else (classes,)
 
 
-def outputs_misfit(loss: Loss, outputs: int, classes: int) -> str | None:
-    """Say in one line why a network with `outputs` outputs does not fit `classes` classes, or return None."""
+def outputs_misfit(loss: Loss, outputs: int, classes: int, target: str = "class") -> str | None:
+    """Say in one line why a network with `outputs` outputs does not fit `classes` classes, or return None.
+
+    Of other targets, `classes` are the labels or numbers of a sample, or the values of the input.
+    """
+    if target != "class":
+        what = {"input": "one for each value of the input"}.get(target, f"one for each of the {target}")
+        remedy = f"give the last layer {classes} units"
+        return None if outputs == classes else f"expected {classes} outputs, {what}, found {outputs}; {remedy}"
     fitting = fitting_outputs(loss, classes)
     if outputs in fitting:
         return None

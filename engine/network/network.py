@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.network.augmentation import Augment, Distortion
 from lenumba.engine.network.layers import Parameter, Shape, activation_of
 from lenumba.engine.network.layers.signals import along
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
-from lenumba.engine.network.losses import Loss, loss_for
+from lenumba.engine.network.losses import Loss, loss_for, outputs_misfit
 from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.network.planning import make_plan
 from lenumba.engine.network.units import Assembly, LayerError, Unit
@@ -47,6 +48,8 @@ class Network:
         How training images are distorted; that is done for 16 at a time, so then small batches are blocks of 16, too.
     weighted
         Whether the losses of training images count differently.
+    target
+        What it is trained to give: a key of `TARGETS` (:mod:`lenumba.engine.common.targets`).
 
     Attributes
     ----------
@@ -71,14 +74,15 @@ class Network:
         signals: bool = False,
         augment: Augment | None = None,
         weighted: bool = False,
+        target: str = "class",
     ) -> None:
         height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
-        self.name, self.pixels, self.weighted = name, pixels, weighted
+        self.name, self.pixels, self.weighted, self.target = name, pixels, weighted, target
         self._sources: dict[Optimizer, Source] = {}
         layers = [along(layer) for layer in layers] if signals else layers
         try:
-            self.loss: Loss = loss_for(loss, activation_of(layers[-1]))
+            self.loss: Loss = loss_for(loss, activation_of(layers[-1]), target)
         except ValueError as error:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
         self.units = Assembly(layers, self.input_shape, self.loss).units
@@ -90,6 +94,9 @@ class Network:
         self.unit = 1 if singly and all(unit.layer.takes_single_images for unit in self.units) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
+        values = channels * height * width
+        if target == "input" and (misfit := outputs_misfit(self.loss, self.outputs, values, target)):
+            raise LayerError(len(layers) - 1, misfit)
         if any(len(unit.inputs) > 1 for unit in self.units):
             _ = self.layout  # raises where branches want other margins around the same tensor
 
@@ -184,7 +191,17 @@ class Network:
     @functools.cached_property
     def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
-        return Layout(self.units, self.input_shape, self.unit, self.distortion)
+        targets = 0 if self.target == "class" else self.outputs
+        return Layout(self.units, self.input_shape, self.unit, self.distortion, targets)
+
+    @property
+    def labels(self) -> str:
+        """What the program takes labels as: int64 [N], or float32 [N, outputs] where each output has a number."""
+        return "float32" if TARGETS[self.target].numbered else "int64"
+
+    def no_labels(self, count: int) -> np.ndarray:
+        """Return labels for `count` images of which nothing is known."""
+        return np.zeros((count, self.outputs) if self.labels == "float32" else count, self.labels)
 
     def evaluated(self, theta: np.ndarray) -> np.ndarray:
         """Return float32 [size] parameters as evaluation takes them: every folded norm lies in the weights before it.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from lenumba.engine.network.ends import image_steps, loss_step
+from lenumba.engine.network.ends import image_steps, loss_step, target_steps
 from lenumba.engine.network.fusion import fused
 from lenumba.engine.network.layers import Node, Shape
 from lenumba.engine.network.layers.residual import add_call
@@ -23,12 +23,15 @@ class Network(Protocol):
     units: list[Unit]
     pixels: str
     weighted: bool
+    target: str
     loss: Loss
     size: int
     input_shape: Shape
 
     @property
     def layout(self) -> Layout: ...  # noqa: D102
+    @property
+    def labels(self) -> str: ...  # noqa: D102
     @property
     def folded(self) -> Mapping[int, Unit]: ...  # noqa: D102
     @property
@@ -43,10 +46,13 @@ def make_plan(network: Network, optimizer: Optimizer) -> Plan:
     layout, units = network.layout, network.units
     tensors, gradients = layout.tensors, layout.gradients
     forward = forward_steps(network)
-    ends = image_steps(layout, named(tensors[0], "image"), network.pixels, network.weighted)
+    image = named(tensors[0], "image")
+    ends = image_steps(layout, image, network.pixels, network.weighted)
+    ends += target_steps(layout, image, network.target, network.outputs)
     last = units[-1].name
     assert gradients[-1] is not None
-    compare = loss_step(layout, network.loss, named(tensors[-1], f"{last}_y"), named(gradients[-1], f"{last}_dy"))
+    y, dy = named(tensors[-1], f"{last}_y"), named(gradients[-1], f"{last}_dy")
+    compare = loss_step(layout, network.loss, y, dy, network.target)
     return Plan(
         name="network",  # not the recipe's: equal networks share their machine code
         title=f"A network of {network.parameter_count} parameters: {shape_text(*network.input_shape)} → "
@@ -58,6 +64,7 @@ def make_plan(network: Network, optimizer: Optimizer) -> Plan:
         gradient_size=network.size,
         unit=network.unit,
         pixels=network.pixels,
+        labels=network.labels,
         clips=optimizer.max_norm is not None,
     )
 

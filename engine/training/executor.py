@@ -159,7 +159,8 @@ class Executor:
         Parameters
         ----------
         images, labels, order
-            uint8 [N, C, H, W], int64 [N], and int64 [count]: the images in this epoch's order.
+            uint8 [N, C, H, W]; int64 [N], or float32 [N, outputs] where each output has a number of its own; and int64
+            [count]: the images in this epoch's order.
         hyper
             float32 [batches, HYPER_COLUMNS]: every step's hyperparameters.
         key
@@ -257,7 +258,7 @@ class Executor:
         Slower than :meth:`evaluate`: the first is read from a worker's memory after every block.
         """
         start, width, unit = self.network.layout.tensors[-1].interior.offset, self.network.outputs, self.network.unit
-        labels, logits, outputs = np.zeros(len(images), np.int64), [], []
+        labels, logits, outputs = self.network.no_labels(len(images)), [], []
         for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
             outputs.append(self.evaluate(images, labels, order)[1])
             block = self.memory[0][start : start + width * unit].reshape(width, unit)

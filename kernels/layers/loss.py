@@ -6,7 +6,8 @@ batch (handout 001: the loss is a mean, so every gradient carries 1/m). `valid` 
 else 1, or what that image's loss and gradient count (:mod:`lenumba.kernels.layers.weights`).
 
 With K > 1 outputs the target is the one-hot label and the answer the largest output. With one output the target is
-the label as a number and the answer is 1 where the output is at least ½, else 0.
+the label as a number and the answer is 1 where the output is at least ½, else 0. Two kernels at the end take a target
+of each output instead, target[K].
 """
 
 from lenumba.kernels.compile.jit import kernel
@@ -95,26 +96,43 @@ def softmax_cross_entropy(z, p, dz, label, valid, result, scale, smoothing, K):
 
 
 @kernel
+def sigmoid_term(z, p, dz, k, t, step):
+    """Return output k's loss for the target t; store σ(z) and (σ(z) − t) · step.
+
+    Written as max(z, 0) − z·t + log(1 + e^−|z|), nothing overflows and no logarithm of 0 is taken.
+    """
+    zero, one = splat(0.0), splat(1.0)
+    logit = load(z, k)
+    small = exp(zero - absolute(logit))
+    share = one / (one + small)
+    share = where_greater(zero, logit, small * share, share)
+    store(p, k, share)
+    store(dz, k, (share - t) * step)
+    return relu(logit) - logit * t + log(one + small)
+
+
+@kernel
+def squared_term(z, p, dz, k, t, loss, step):
+    """Return the loss with output k's square (z − t)² added; store z and (z − t) · step."""
+    value = load(z, k)
+    difference = value - t
+    store(p, k, value)
+    store(dz, k, difference * step)
+    return fma(difference, difference, loss)
+
+
+@kernel
 def sigmoid_cross_entropy(z, p, dz, label, valid, result, scale, smoothing, K):
     """L = mean over k of −t·log σ(z) − (1 − t)·log(1 − σ(z)); dz = (σ(z) − t) · scale / K (handout 000: a − y).
 
-    t is the target y, smoothed: t = (1 − smoothing)·y + smoothing / 2. Written as max(z, 0) − z·t + log(1 + e^−|z|),
-    nothing overflows and no logarithm of 0 is taken.
+    t is the target y, smoothed: t = (1 − smoothing)·y + smoothing / 2.
     """
     target, mask = load(label, 0), load(valid, 0)
-    zero, one = splat(0.0), splat(1.0)
     on, off = splat(1.0 - smoothing), splat(0.5 * smoothing)
     step = mask * splat(scale / K)
-    loss = zero
+    loss = splat(0.0)
     for k in range(K):
-        logit = load(z, k)
-        t = fma(on, target_of(target, k, K), off)
-        small = exp(zero - absolute(logit))
-        share = one / (one + small)
-        share = where_greater(zero, logit, small * share, share)
-        loss = loss + (relu(logit) - logit * t + log(one + small))
-        store(p, k, share)
-        store(dz, k, (share - t) * step)
+        loss = loss + sigmoid_term(z, p, dz, k, fma(on, target_of(target, k, K), off), step)
     if K == 1:
         guess = answer_of(p, K)
     else:  # the largest logit
@@ -130,9 +148,33 @@ def squared_error(z, p, dz, label, valid, result, scale, smoothing, K):
     step = mask * splat(2.0 * scale / K)
     loss = splat(0.0)
     for k in range(K):
-        value = load(z, k)
-        difference = value - target_of(target, k, K)
-        loss = fma(difference, difference, loss)
-        store(p, k, value)
-        store(dz, k, difference * step)
+        loss = squared_term(z, p, dz, k, target_of(target, k, K), loss, step)
     add_result(result, loss * splat(1.0 / K), answer_of(p, K), target, mask)
+
+
+@kernel
+def multilabel_cross_entropy(z, p, dz, target, valid, result, scale, smoothing, K):
+    """Do the same as :func:`sigmoid_cross_entropy` with a label 0 or 1 of each output, target[K].
+
+    An answer is right where every output is on the side of ½ that its label is on.
+    """
+    mask, half, one = load(valid, 0), splat(0.5), splat(1.0)
+    on, off = splat(1.0 - smoothing), splat(0.5 * smoothing)
+    step = mask * splat(scale / K)
+    loss, wrong = splat(0.0), splat(0.0)
+    for k in range(K):
+        label = load(target, k)
+        loss = loss + sigmoid_term(z, p, dz, k, fma(on, label, off), step)
+        wrong = where_equal(where_greater(half, load(p, k), splat(0.0), one), label, wrong, one)
+    add_result(result, loss * splat(1.0 / K), wrong, splat(0.0), mask)
+
+
+@kernel
+def regression_squared_error(z, p, dz, target, valid, result, scale, smoothing, K):
+    """Do the same as :func:`squared_error` with a number for each output, target[K]; no answer is right or wrong."""
+    mask = load(valid, 0)
+    step = mask * splat(2.0 * scale / K)
+    loss = splat(0.0)
+    for k in range(K):
+        loss = squared_term(z, p, dz, k, load(target, k), loss, step)
+    add_result(result, loss * splat(1.0 / K), splat(0.0), splat(1.0), mask)

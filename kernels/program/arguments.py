@@ -10,6 +10,7 @@ Floats: TypeAlias = Annotated[int, "f32*"]
 Doubles: TypeAlias = Annotated[int, "f64*"]
 
 PIXELS = {"uint8": "u8*", "float32": "f32*"}  # what images can be made of, and the type of their address
+LABELS = {"int64": "i64*", "float32": "f32*"}  # and labels
 
 
 class Run(NamedTuple):
@@ -24,7 +25,8 @@ class Run(NamedTuple):
     control
         int64 [CONTROL_SIZE]: what threads meet with (see `kernels.constants`).
     images, labels, order
-        Images [N, C, H, W] of PIXELS, int64 [N], and int64 [count]: which images, in which order.
+        Images [N, C, H, W] of PIXELS; classes int64 [N], or float32 [N, K], a number for each output; and int64
+        [count]: which images, in which order.
     max_shards
         Shards of a batch, at most.
     scale, shift
@@ -85,7 +87,7 @@ SEGMENT = {"segment": "i64", "block": "i64", "batch": "i64"}
 UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
 
 
-def types_of(pixels: str) -> dict[str, str]:
-    """Return the types of a run's arguments by name, in order, for images made of `pixels`."""
+def types_of(pixels: str, labels: str = "int64") -> dict[str, str]:
+    """Return the types of a run's arguments by name, in order, for images made of `pixels`, and for such labels."""
     types = {name: hint.__metadata__[0] for name, hint in get_type_hints(Run, include_extras=True).items()}
-    return types | {"images": PIXELS[pixels]}
+    return types | {"images": PIXELS[pixels], "labels": LABELS[labels]}

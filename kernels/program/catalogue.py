@@ -133,6 +133,7 @@ CATALOGUE: dict[str, Kernel] = {
     "pack": Kernel(".lanes", ".moves.pack", shared=lambda s: s["C"] * s["H"] * s["W"] * (LANES + VECTOR)),
     "pack_floats": Kernel(".lanes", ".moves.pack", shared=lambda s: 2 * VECTOR * s["C"] * s["H"] * s["W"]),
     "augment": Kernel(".augmentation", ".moves.augment", shared=lambda s: s["C"] * s["H"] * s["W"] * (LANES + VECTOR)),
+    "pack_targets": Kernel(".weights", ".moves.pack_targets", own=lambda s: 2 * VECTOR * s["K"]),
     "weigh": Kernel(".weights", ".moves.weigh", shared=lambda s: 2 * VECTOR + 8 * LANES),
     "conv_forward": Kernel(
         ".conv",

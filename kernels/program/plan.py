@@ -263,8 +263,8 @@ class Plan:
         The calls that turn the gradients of a batch into weights.
     output, width
         Where a block's outputs (probabilities) lie, [width, 16].
-    unit, pixels
-        Images of a block, and what they are made of.
+    unit, pixels, labels
+        Images of a block, and what they and their labels are made of.
     clips
         Whether gradients are clipped by their norm.
     clock
@@ -280,6 +280,7 @@ class Plan:
     gradient_size: int
     unit: int = LANES
     pixels: str = "uint8"
+    labels: str = "int64"
     clips: bool = False
     clock: int = -1
 

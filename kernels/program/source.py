@@ -26,7 +26,7 @@ TITLES = {
 
 def program_source(plan: Plan) -> Source:
     """Print a plan as the source text of a Python module."""
-    types, taken = types_of(plan.pixels), {place.name for call in plan.calls for place in call.places}
+    types, taken = types_of(plan.pixels, plan.labels), {place.name for call in plan.calls for place in call.places}
     # Whatever the layers' names are.
     plan = replace(plan, steps=[replace(step, name=step.name + "_" * (step.name in taken)) for step in plan.steps])
     block = f"a block of {plan.unit} images" if plan.unit > 1 else "one image"

@@ -28,6 +28,16 @@ def weigh(weights, order):
 
 
 @reference
+def pack_targets(labels, order):
+    """target[n, k] = labels[order[n], k]."""
+    target = np.zeros((len(order), labels.shape[1]), labels.dtype)
+    for n in range(len(order)):
+        for k in range(labels.shape[1]):
+            target[n, k] = labels[order[n], k]
+    return target
+
+
+@reference
 def augment(images, order, mesh, cell, scale, shift):
     """x[n, c, i, j] = image(v, u) · scale[c] + shift[c], where (v, u) is the pixel's source point.
 

@@ -217,6 +217,37 @@ def squared_error(z, label, smoothing):
     return loss, correct, z, dz
 
 
+@reference
+def multilabel_cross_entropy(z, target, smoothing):
+    """As sigmoid_cross_entropy, with a label 0 or 1 of each output: target[N, K]. Right is a row of K right answers."""
+    N, K = z.shape
+    a, dz = np.zeros_like(z), np.zeros_like(z)
+    loss, correct = 0.0, 0
+    for n in range(N):
+        right = 0
+        for k in range(K):
+            t = (1 - smoothing) * target[n, k] + smoothing / 2
+            a[n, k] = sigmoid(z[n, k])
+            loss += (max(z[n, k], 0) - z[n, k] * t + np.log1p(np.exp(-abs(z[n, k])))) / (N * K)
+            dz[n, k] = (a[n, k] - t) / (N * K)
+            right += 1 if (a[n, k] >= 0.5) == (target[n, k] == 1) else 0
+        correct += 1 if right == K else 0
+    return loss, correct, a, dz
+
+
+@reference
+def regression_squared_error(z, target, smoothing):
+    """As squared_error, with a number for each output: target[N, K]. No answer is right or wrong."""
+    N, K = z.shape
+    dz = np.zeros_like(z)
+    loss = 0.0
+    for n in range(N):
+        for k in range(K):
+            loss += (z[n, k] - target[n, k]) ** 2 / (N * K)
+            dz[n, k] = 2 * (z[n, k] - target[n, k]) / (N * K)
+    return loss, 0, z, dz
+
+
 # ----------------------------------------------------------------------------------------------------- updates
 
 

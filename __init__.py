@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from lenumba.engine.models.export import Exported
     from lenumba.engine.models.model import Model
+    from lenumba.engine.profile.record import Profile
     from lenumba.engine.runs.compare import Comparison
     from lenumba.engine.runs.run import RunResult
     from lenumba.engine.tuning.results import Study
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __path__ = [str(Path(__file__).parent), str(Path(__file__).parent / "extras")]
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "export", "load", "train", "tune"]
+__all__ = ["__version__", "compare", "export", "load", "profile", "train", "tune"]
 
 
 def train(
@@ -242,3 +243,31 @@ def tune(
 
     loaded = load_config(config, dict(overrides or {}))
     return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage)
+
+
+def profile(function: Any, *args: Any, seconds: float = 1.0) -> "Profile":
+    """Profile a function that Numba compiled, for these arguments.
+
+    Where the function writes into its arguments, every call finds them as they were; they are restored at the end.
+
+    Parameters
+    ----------
+    function
+        With Numba's ``njit`` or ``jit`` on it.
+    seconds
+        How long to measure.
+
+    Returns
+    -------
+    Profile
+        A dict of what was measured; ``str()`` of it is the text, ``.html`` the page.
+
+    Raises
+    ------
+    lenumba.engine.common.errors.LenumbaError
+        Where Numba did not compile the function, or calling it raised something.
+    """
+    from lenumba.engine.profile.function import profile_function
+    from lenumba.engine.profile.subject import subject_of
+
+    return profile_function(subject_of(function, args), seconds)

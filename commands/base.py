@@ -22,7 +22,23 @@ class UserPath(click.Path):
         return Path(os.fsdecode(super().convert(os.path.expanduser(value), param, ctx)))
 
 
-PATH = UserPath()
+class Share(click.ParamType):
+    """A share of one, written as 0.05 or as 5%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the share."""
+        try:
+            share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 100:
+            self.fail(f"expected a share such as 5% or 0.05, found {value!r}", param, ctx)
+        return share
+
+
+PATH, SHARE = UserPath(), Share()
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.common.files import write_json, write_text
 from lenumba.engine.profile import report as profile_report
-
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+from lenumba.engine.profile.record import Profile
+from lenumba.engine.profile.subject import find_subject, names_function
 
 
 def run_profile(
@@ -20,7 +19,9 @@ def run_profile(
     *,
     threads: int | None = None,
     arguments: str | None = None,
-    seconds: float = 6.0,
+    setup: str | None = None,
+    tolerance: float | None = None,
+    seconds: float | None = None,
     as_json: bool = False,
     html: Path | None = None,
     trace: Path | None = None,
@@ -49,21 +50,26 @@ def run_profile(
 
         facts = machine_facts(threads, progress=progress)
         return as_text(facts) if as_json else profile_report.machine_table(facts), None
-    if name is not None and FUNCTION.fullmatch(name) and not os.path.exists(name):
-        return function_report(name, arguments, changes, as_json, asm is not None, llvm is not None), None
-    if arguments is not None:
-        raise ConfigError("--args: expected only with MODULE:FUNCTION; leave it out for a network")
-    from lenumba.engine.config.config import load_config
-    from lenumba.engine.profile.compare import compare_profiles, config_of, read_earlier
-    from lenumba.engine.profile.profiling import profile_training
-
     for path in (html, trace):
         check_place(path)
+    if name is not None and names_function(name):
+        refuse({"--compile": compilation}, "for a network")
+        if changes:
+            raise ConfigError(f"{changes[0]}: expected no overrides beside {name}; give its arguments by --args")
+        subject = find_subject(name, arguments, setup)
+        return profile_own(
+            subject, threads, seconds, as_json, html, trace, compare, tolerance, asm, llvm, progress=progress
+        )
+    refuse({"--args": arguments, "--setup": setup, "--tolerance": tolerance}, "with FILE.py:FUNCTION")
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.profile.compare import compare_profiles, config_of, read_earlier
+    from lenumba.engine.profile.profiling import SECONDS, profile_training
+
     old = read_earlier(compare) if compare else None
     changes = [*changes, *([f"train.threads={threads}"] if threads else [])]
     loaded = config_of(compare, changes) if compare and name is None else None
     loaded = loaded or load_config("lenet" if name is None else name, changes)
-    profile = profile_training(loaded, seconds=seconds, progress=progress)
+    profile = profile_training(loaded, seconds=SECONDS if seconds is None else seconds, progress=progress)
     fault = written_files(profile, html, trace)
     parts = []
     if as_json:
@@ -71,7 +77,7 @@ def run_profile(
     elif asm or llvm:
         parts += [listing(profile, kernel, end) for kernel, end in ((asm, ".s"), (llvm, ".ll")) if kernel]
     elif not old:
-        parts.append(profile_report.profile_table(profile))
+        parts.append(profile_report.profile_text(profile))
         parts += [profile_report.compile_table(profile)] if compilation else []
     if old:
         text, slower = compare_profiles(old, profile)
@@ -99,13 +105,11 @@ def check_place(path: Path | None) -> None:
         raise DataError(f"{path}: cannot write there; choose another place")
 
 
-def written_files(profile: dict[str, Any], html: Path | None, trace: Path | None) -> LenumbaError | None:
+def written_files(profile: Profile, html: Path | None, trace: Path | None) -> LenumbaError | None:
     """Write the page and the trace; return what went wrong, if anything did: the result is there all the same."""
     try:
         if html:
-            from lenumba.engine.profile.html import profile_html
-
-            write_text(html, profile_html(profile))
+            write_text(html, profile.html)
         if trace:
             write_json(trace, profile_report.chrome_trace(profile))
     except OSError as error:
@@ -113,22 +117,56 @@ def written_files(profile: dict[str, Any], html: Path | None, trace: Path | None
     return None
 
 
-def function_report(name: str, arguments: str | None, rest: Sequence[str], as_json: bool, asm: bool, llvm: bool) -> str:
-    """Profile a function of the user's; return the text."""
-    from lenumba.engine.profile.function import function_text, profile_function
+def refuse(options: dict[str, Any], where: str) -> None:
+    """Raise ConfigError for the first option that was given where it has no meaning."""
+    for option, value in options.items():
+        if value not in (None, False):
+            raise ConfigError(f"{option}: expected only {where}; leave it out")
 
-    if rest:
-        raise ConfigError(f"{rest[0]}: expected no overrides beside {name}; give the function's arguments by --args")
-    profile = profile_function(name, arguments or "")
+
+def profile_own(
+    subject: Any, threads: int | None, seconds: float | None, as_json: bool, html: Path | None, trace: Path | None,
+    compare: str | None, tolerance: float | None, asm: str | None, llvm: str | None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[str, LenumbaError | None]:  # fmt: skip
+    """Profile a function of the user's; return the text, and the error to end with."""
+    from lenumba.engine.profile.function import SECONDS, profile_function, using_threads
+    from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_text, read_profile
+
+    if compare and (compare.endswith(".json") or Path(compare).is_file()):
+        read_profile(compare, subject)  # its faults are told before anything is measured
+    with using_threads(threads):
+        profile = profile_function(subject, SECONDS if seconds is None else seconds, progress)
     listings = profile.pop("listings")
+    parts, fault = [], None
     if asm or llvm:
-        from lenumba.kernels.measure.assembly import annotate
+        parts += [own_listing(subject, listings, part, end) for part, end in ((asm, ".s"), (llvm, ".ll")) if part]
+    elif not as_json and not compare:
+        parts.append(profile.text)
+    if compare:
+        allowed = TOLERANCE if tolerance is None else tolerance
+        found = compare_function(subject, profile, compare, 6.0 if seconds is None else seconds, allowed, progress)
+        profile["comparison"] = found | {"with": compare}
+        parts += [] if as_json else [gate_text(found, compare)]
+        if found["slower"]:
+            fault = LenumbaError(f"slower than {compare}: ratio {found['low']:.3f} to {found['high']:.3f}")
+    fault = written_files(profile, html, trace) or fault
+    return as_text(profile) if as_json else "\n\n".join(parts), fault
 
-        return "\n".join([annotate(listings[".s"])] * asm + [listings[".ll"]] * llvm)
-    return as_text(profile) if as_json else function_text(profile)
+
+def own_listing(subject: Any, listings: dict[str, str], name: str, end: str) -> str:
+    """Return the code of the user's function and what it calls, of those functions that have `name` in their names."""
+    from lenumba.kernels.measure.assembly import annotate
+    from lenumba.kernels.measure.listings import select_functions
+
+    own = subject.function.py_func.__name__
+    chosen, names = select_functions(listings[end], end, "" if name in (own, subject.name) else name)
+    if not chosen:
+        raise ConfigError(f"{name}: expected {own} or a part of a name below it, found none; give one of {names}")
+    return annotate(chosen) if end == ".s" else chosen
 
 
-def listing(profile: dict[str, Any], name: str, end: str) -> str:
+def listing(profile: Profile, name: str, end: str) -> str:
     """Return a kernel's assembly or LLVM code below LLVM's remarks; in the assembly, loops are marked with verdicts."""
     from lenumba.kernels.measure.assembly import annotate
     from lenumba.kernels.measure.inspection import read_listing

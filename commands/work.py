@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import PATH, split_arguments, tell_notes
+from lenumba.commands.base import PATH, SHARE, split_arguments, tell_notes
 from lenumba.engine.common.files import is_file
 
 SEEDS = 5  # trainings of each configuration that is compared
@@ -194,12 +194,19 @@ def tune(
 @click.argument("overrides", nargs=-1)
 @click.option("--batch-size", type=click.IntRange(1), help="Images in a batch; the recipe's by default.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default.")
-@click.option("--args", "arguments", help="For MODULE:FUNCTION: its arguments, such as 'np.ones(1000), 3'.")
-@click.option("--seconds", type=click.FloatRange(0, 3600), default=6.0, show_default=True, help="Time to measure.")
+@click.option("--args", "arguments", help="For a function: its arguments, such as 'np.ones(1000), 3'.")
+@click.option("--setup", metavar="CODE", help="For a function: statements before --args, whose names it may use.")
+@click.option("--seconds", type=click.FloatRange(0, 3600), help="Time to measure  [default: 6; of a function 1]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: what --compare reads.")
 @click.option("--html", type=PATH, is_flag=False, flag_value="profile.html", help="Write a page with pictures.")
 @click.option("--trace", type=PATH, help="Write a timeline for Perfetto or chrome://tracing.")
-@click.option("--compare", metavar="RUN|FILE", help="Compare with a run or what --json printed; exit code 1 if slower.")
+@click.option(
+    "--compare",
+    metavar="RUN|FILE|FUNCTION|REVISION",
+    help="Compare with a run or what --json printed; a function also with another, or with a Git revision, in turns; "
+    "exit code 1 if slower.",
+)
+@click.option("--tolerance", type=SHARE, help="For a function: what --compare lets pass  [default: 5%]")
 @click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
 @click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with LLVM's remarks and each loop's verdict.")
 @click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code, with LLVM's remarks.")
@@ -207,8 +214,8 @@ def tune(
 def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
     """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
 
-    CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or MODULE:FUNCTION, a function of your
-    own that Numba compiles.
+    CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or FILE.py:FUNCTION or MODULE:FUNCTION,
+    a function of your own that Numba compiles. Without --args, the function FUNCTION_arguments() beside it makes them.
     """
     from lenumba.commands.display import StepBar
     from lenumba.commands.profile_command import run_profile

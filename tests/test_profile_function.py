@@ -3,13 +3,19 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
+from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.text import duration
+from lenumba.engine.profile.calls import Calls
+from lenumba.engine.profile.function_report import timing
 from lenumba.kernels.measure.assembly import annotate, judge
 from lenumba.kernels.measure.remarks import caught, reason_of, split_remarks
 from lenumba.kernels.measure.user_function import with_counter
 
 SAMPLES = """\
+import numpy as np
 from numba import njit, prange
 
 
@@ -63,6 +69,19 @@ def worn(x):
     if x[0] > 3:
         raise IndexError("worn out")
     return x[0]
+
+
+@njit
+def in_order(x):
+    for i in range(1, x.size):
+        if x[i] < x[i - 1]:
+            return False
+    x.sort()
+    return True
+
+
+def total_arguments():
+    return np.ones(10)
 """
 
 
@@ -150,12 +169,85 @@ def test_arguments_may_be_left_to_their_defaults(profiled, arguments, flops):
         ("total", "np.ones(", "SyntaxError"),
         ("total", "3", "size"),
         ("broken", "1", "told so"),
-        ("worn", "np.zeros(1)", "IndexError: worn out"),
+        ("worn", "np.full(1, 3)", "IndexError: worn out"),
         ("worn", "exit(3)", "SystemExit: 3"),
     ],
 )
 def test_mistakes_are_one_line(refused, samples, name, arguments, told):
     assert told in refused(2, "profile", f"{samples}:{name}", "--args", arguments)
+
+
+def test_a_file_and_a_function_that_makes_arguments_will_do(lenumba, samples, place):
+    shown = lenumba("profile", "profiled_samples/functions.py:total", "--seconds", "0", "--json")
+    found = json.loads(shown.stdout)
+    assert (found["arguments"], found["flops"]) == ("total_arguments()", 10)
+    shown = lenumba("profile", f"{samples}:total", "--setup", "n = 7", "--args", "functions.np.ones(n)", "--json")
+    assert json.loads(shown.stdout)["flops"] == 7
+
+
+def test_arguments_that_a_function_writes_into_are_restored_for_every_call():
+    seen = []
+
+    def call(x, rest):
+        seen.append((x.tolist(), rest[0].tolist(), rest[1]))
+        x.sort()
+        rest[0][0] += 1
+
+    memory = np.arange(6.0)[::-1]
+    calls = Calls(call, (memory[::2], (np.zeros(2), 3)))
+    calls.times(0)
+    assert calls.writes
+    assert len(seen) > 4
+    assert all(one == ([5.0, 3.0, 1.0], [0.0, 0.0], 3) for one in seen)
+    assert memory[1::2].tolist() == [4.0, 2.0, 0.0]
+    assert not Calls(lambda x: x.sum(), (memory,)).writes
+
+
+def test_a_profile_may_be_asked_for_in_python(samples, place, monkeypatch):
+    import lenumba
+
+    monkeypatch.syspath_prepend(place)
+    module = __import__("profiled_samples.functions", fromlist=["total"])
+    found = lenumba.profile(module.total, np.ones(50), seconds=0)
+    assert found["flops"] == 50
+    assert "profiled_samples.functions:total" in str(found)
+    assert found.html.startswith("<!DOCTYPE html>")
+    with pytest.raises(ConfigError, match="njit"):
+        lenumba.profile(module.plain, 3)
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "options"),
+    [
+        (3, "none.json: expected a function's profile", ["--compare", "none.json"]),
+        (3, "tiny.yaml: expected a function's profile", ["--compare", "tiny.yaml"]),
+        (2, "in no repository", ["--compare", "HEAD"]),
+        (2, "nope: expected total", ["--asm", "nope"]),
+        (2, "nope: expected total", ["--llvm", "nope"]),
+        (2, "name 'fx' is not defined", ["--args", "fx.make()"]),
+        (2, "--setup: expected statements", ["--setup", "1 +"]),
+        (2, "--compile: expected only for a network", ["--compile"]),
+        (2, "train.epochs=3: expected no overrides", ["train.epochs=3"]),
+        (3, "--html: expected|nowhere", ["--html", "nowhere/page.html"]),
+        (3, "--threads: expected at most", ["--threads", "1024"]),
+        (2, "expected a share such as 5%", ["--tolerance", "much"]),
+    ],
+)
+def test_options_that_do_not_fit_a_function_are_refused(refused, samples, code, told, options):
+    arguments = [] if "--args" in options else ["--args", "np.ones(9)"]
+    line = refused(code, "profile", f"{samples}:total", "--seconds", "0", *arguments, *options)
+    assert any(part in line for part in told.split("|"))
+
+
+def test_units_fit():
+    shown = [duration(value) for value in (122.89027e-3, 9.9996e-4, 1.5, 63.21, 2.5e-6, 3e-8, 0.0)]
+    assert shown == ["123 ms", "1.00 ms", "1.50 s", "63.2 s", "2.50 µs", "30 ns", "0 ns"]
+
+
+def test_what_varies_too_much_is_not_judged():
+    profile = {"calls_ms": [1.0, 1.0, 2.0, 9.0, 9.0], "call_ms": 2.0, "calls": 5, "writes": False}
+    assert "too much to judge" in timing(profile)
+    assert "too much to judge" not in timing(profile | {"calls_ms": [2.0] * 5})
 
 
 X86 = """\

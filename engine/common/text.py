@@ -1,4 +1,4 @@
-"""Text with aligned columns."""
+"""Text with aligned columns, and units that fit."""
 
 from collections.abc import Sequence
 
@@ -16,3 +16,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def flush_last(text: str) -> str:
+    """Turn a table's last column from flush right to flush left."""
+    lines = text.splitlines()
+    start = len(lines[1].rstrip("-"))
+    return "\n".join((line[:start] + line[start:].strip()).rstrip() for line in lines)
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits, in the unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= 0.9995 * size:
+            value = seconds / size
+            return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+    return f"{1e9 * seconds:.0f} ns"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenumba.engine.profile.function_report import function_text, function_title
 from lenumba.engine.profile.report import HEAD, compile_table, machine_table, percent, row_cells, sums, title
 from lenumba.engine.report.page import document, escape
 
@@ -33,6 +34,8 @@ svg .halo { stroke: #fff; stroke-width: 4px; paint-order: stroke }
 
 def profile_html(profile: Profile) -> str:
     """Return the page."""
+    if profile.get("kind") == "function":
+        return function_html(profile)
     rows = sorted(profile["rows"], key=lambda row: -row["ms"])
     colours = colours_of(rows)
     parts = [
@@ -45,6 +48,18 @@ def profile_html(profile: Profile) -> str:
         f'<h2>Machine</h2><div class="wide"><pre>{escape(machine_table(profile["machine"]))}</pre></div>',
         f'<h2>Compilation</h2><div class="wide"><pre>{escape(compile_table(profile))}</pre></div>',
     ]
+    return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
+
+
+def function_html(profile: Profile) -> str:
+    """Return the page of a function's profile."""
+    rows = sorted(profile["rows"], key=lambda row: -row["ms"])
+    colours = colours_of(rows)
+    parts = [
+        f"<h1>{escape(function_title(profile))}</h1>",
+        f'<div class="wide"><pre>{escape(function_text(profile))}</pre></div>',
+    ]
+    parts += [f"<h2>Where the time goes</h2>{stacked_bar(rows, colours)}"]
     return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
 
 

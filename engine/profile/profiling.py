@@ -14,6 +14,7 @@ from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer, make_optimizer
 from lenumba.engine.profile.machine import limits_of, machine_facts, read_counter
+from lenumba.engine.profile.record import Profile
 from lenumba.engine.training.build import check_network
 from lenumba.engine.training.executor import Executor
 from lenumba.engine.training.trainer import Trainer
@@ -103,7 +104,7 @@ def profile_training(
     progress: Progress | None = None,
     seconds: float = SECONDS,
     change: Callable[[Plan], Plan] | None = None,
-) -> dict[str, Any]:
+) -> Profile:
     """Profile the training of a configuration.
 
     Parameters
@@ -158,8 +159,9 @@ def profile_training(
     for entry in table:
         entry["share"] = entry["ms"] / total
     unprofiled = 1e3 * median(plain)
-    return {
+    facts = {
         "version": VERSION,
+        "kind": "training",
         "name": loaded.name,
         "threads": usual.threads,
         "batch_size": loaded.config.data.batch_size,
@@ -181,6 +183,7 @@ def profile_training(
         "trace": trace_events(clocks, rows, ghz),
         "listings": report["folder"],
     }
+    return Profile(facts)
 
 
 def alternate(

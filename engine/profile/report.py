@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.common.text import table
+from lenumba.engine.common.text import flush_last, table
+from lenumba.engine.profile.function_report import function_text
 
 HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
 HEAD += ["FMA peak", "bandwidth", "bound by", "code"]
 BUSY = 0.1  # half range of the middle half of the epochs, relative: quiet machines stay below 0.03
 Profile = Mapping[str, Any]
+
+
+def profile_text(profile: Profile) -> str:
+    """Return a profile as text."""
+    return function_text(profile) if profile.get("kind") == "function" else profile_table(profile)
 
 
 def profile_table(profile: Profile) -> str:
@@ -120,13 +126,6 @@ def seconds(times: Profile) -> list[str]:
 def percent(share: float, digits: int = 0) -> str:
     """Write a share as percent."""
     return f"{100 * share:.{digits}f} %"
-
-
-def flush_last(text: str) -> str:
-    """Turn a table's last column from flush right to flush left."""
-    lines = text.splitlines()
-    start = len(lines[1].rstrip("-"))
-    return "\n".join((line[:start] + line[start:].strip()).rstrip() for line in lines)
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from lenumba.kernels.compile import native
 from lenumba.kernels.measure.assembly import SCALAR, judge
+from lenumba.kernels.measure.listings import WRAPPERS
 from lenumba.kernels.measure.remarks import caught, reason_of
 
-WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_gil")  # how symbols begin that are not the user's code
 PARTS = {"type_inference": "typing_s", "lowering": "lowering_s"}  # by a word in the name of Numba's pass
 
 

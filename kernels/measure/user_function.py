@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numba import get_num_threads, set_num_threads
 from numba.core import types
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaDebugInfoWarning
 from numba.core.typing.templates import fold_arguments
 
+from lenumba.kernels.compile.jit import config
 from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
 
 FLOAT_LINE = re.compile(
@@ -28,9 +30,27 @@ DEBUGGING = re.compile(
 COUNTER = "lenumba_float_operations"
 
 
-def is_dispatcher(value: object) -> bool:
+def is_compiled(value: object) -> bool:
     """Return whether a value is a function with Numba's jit or njit on it."""
     return isinstance(value, Dispatcher)
+
+
+def use_threads(threads: int | None) -> int:
+    """Let Numba use so many threads from now on, where a number is given; return how many it used so far."""
+    before = get_num_threads()
+    if threads:
+        set_num_threads(threads)
+    return before
+
+
+def most_threads() -> int:
+    """Return how many threads Numba can use."""
+    return int(config.NUMBA_NUM_THREADS)
+
+
+def threads_of(function: Any) -> int:
+    """Return how many threads a call may use."""
+    return get_num_threads() if function.targetoptions.get("parallel") else 1
 
 
 class LineNumbers(Compiler):

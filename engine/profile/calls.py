@@ -1,0 +1,98 @@
+"""Calls of a function, each with arguments as they were for the first one, and their times."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+CALLS = (5, 10_000)  # least and most of them
+LONG = 3.0  # least number of calls for a function that takes longer than all the time that there is
+TIMED = 2e-5  # seconds between two readings of the clock: shorter calls are timed several at once
+PLAIN = (int, float, complex, str, bytes, bool, np.generic, type(None), np.dtype, type, range)
+
+
+class Unknown:
+    """The copy of a value that cannot be copied."""
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of what a function could write into."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject is False:
+        return value.copy(order="K")
+    if isinstance(value, tuple | list):
+        return type(value)(map(copied, value)) if type(value) in (tuple, list) else Unknown()
+    return value if isinstance(value, PLAIN) or callable(value) else Unknown()
+
+
+def differs(copy: Any, value: Any) -> bool:
+    """Return whether a value is no longer what it was when it was copied."""
+    if isinstance(copy, np.ndarray):
+        return copy.tobytes() != value.tobytes()
+    if isinstance(copy, tuple | list):
+        return len(copy) != len(value) or any(map(differs, copy, value))
+    return isinstance(copy, Unknown) or copy is not value
+
+
+def restore(copy: Any, value: Any) -> None:
+    """Make a value what it was when it was copied."""
+    if isinstance(copy, np.ndarray):
+        if value.flags.writeable:
+            np.copyto(value, copy)
+    elif isinstance(copy, list):
+        value[:] = [part if isinstance(part, PLAIN) else old for part, old in zip(copy, value, strict=False)]
+    elif isinstance(copy, tuple):
+        for part, old in zip(copy, value, strict=True):
+            restore(part, old)
+
+
+class Calls:
+    """Calls of a function with arguments that it may write into.
+
+    Attributes
+    ----------
+    values
+        The arguments of the next call.
+    writes
+        Whether the function writes into them; then every call finds them as the first one did.
+    """
+
+    def __init__(
+        self, function: Any, values: tuple[Any, ...], make: Callable[[], tuple[Any, ...]] | None = None
+    ) -> None:
+        """Call the function once, to see whether it writes into its arguments."""
+        self.function, self.values, self.make = function, values, make
+        self.copies = copied(values)
+        start = time.perf_counter()
+        function(*values)
+        self.first_s = time.perf_counter() - start
+        self.writes = differs(self.copies, values)
+
+    def renew(self) -> tuple[Any, ...]:
+        """Return the arguments for a call, as they were for the first one."""
+        if self.writes:
+            if self.make and any(isinstance(copy, Unknown | list) for copy in self.copies):
+                self.values = self.make()
+            else:
+                restore(self.copies, self.values)
+        return self.values
+
+    def times(self, seconds: float, function: Callable[..., Any] | None = None) -> list[float]:
+        """Return the seconds of each of many calls (of another function, where one is given)."""
+        call = function or self.function
+        values, clock = self.renew(), time.perf_counter
+        start = clock()
+        call(*values)
+        one = clock() - start
+        several = 1 if self.writes else max(1, min(1000, int(TIMED / max(one, 1e-8))))
+        times: list[float] = []
+        began = clock()
+        while len(times) < CALLS[0] or (clock() - began < seconds and len(times) < CALLS[1]):
+            if len(times) >= LONG and clock() - began > 3 * seconds:
+                break
+            values = self.renew()
+            start = clock()
+            for _ in range(several):
+                call(*values)
+            times.append((clock() - start) / several)
+        return times

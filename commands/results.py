@@ -181,25 +181,52 @@ def runs(as_json: bool) -> None:
 
 @click.command(epilog=RUN_HELP)
 @click.argument("run")
+@click.argument("overrides", nargs=-1)
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["onnx", "safetensors", "npz"]),
+    type=click.Choice(["onnx", "safetensors", "npz", "c"]),
     help="[default: by the ending of --out, else onnx]",
 )
-@click.option("--out", type=PATH, help="The new file  [default: the run's name, here]")
+@click.option("--int8", "whole", is_flag=True, help="In whole numbers, as TensorFlow Lite computes; for c.")
+@click.option("--out", type=PATH, help="The new file, of c the folder  [default: the run's name, here]")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(run: str, kind: str | None, out: Path | None, checkpoint: str, force: bool) -> None:
-    """Export a trained network for other programs.
+@click.option("--force", is_flag=True, help="Replace existing files.")
+def export(
+    run: str,
+    overrides: tuple[str, ...],
+    kind: str | None,
+    whole: bool,
+    out: Path | None,
+    checkpoint: str,
+    force: bool,
+) -> None:
+    """Export a trained network for other programs, and for microcontrollers.
 
     onnx takes pixels 0…255 as float32 [N, C, H, W], or signals as float32 [N, C, 1, L] as they are, and gives logits
-    and probabilities; safetensors has PyTorch's names and layouts; npz has lenumba's.
+    and probabilities; safetensors has PyTorch's names and layouts; npz has lenumba's. c makes a folder of C files with
+    a test and a Makefile: docs/deploy.md.
+
+    OVERRIDES such as data.root=PATH tell where the data are now: --int8 wants the training images.
     """
     from lenumba.engine.models.export import export_run
     from lenumba.engine.runs.folders import find_run
 
-    exported = export_run(find_run(run), kind, out, checkpoint, force=force)
+    if kind == "c":
+        from lenumba.engine.deploy.export import export_c
+
+        made = export_c(find_run(run), out, checkpoint, whole=whole, force=force, overrides=overrides)
+        click.echo("\n".join(made.notes))
+        if made.warning:
+            click.echo(f"warning: {made.warning}", err=True)
+        click.echo(
+            f"flash {made.flash:,} bytes and the code, RAM {made.ram:,} bytes\n"
+            f"next: make -C {shlex.quote(str(made.folder))} test"
+        )
+        return
+    if whole:
+        raise click.UsageError("--int8 goes with --format c; add that")
+    exported = export_run(find_run(run), kind, out, checkpoint, force=force, overrides=overrides)
     if exported.agreement:
         click.echo(str(exported.agreement))
     click.echo(f"{exported.kind}: {exported.path}")

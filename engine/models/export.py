@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -67,6 +67,7 @@ def export_run(
     *,
     force: bool = False,
     model: "Model | None" = None,
+    overrides: Sequence[str] = (),
 ) -> Exported:
     """Export a run's network.
 
@@ -80,6 +81,8 @@ def export_run(
         Whether an existing file may be replaced.
     model
         The same checkpoint, where it is loaded already.
+    overrides
+        Changes of the run's configuration, such as where its data are now.
 
     Raises
     ------
@@ -91,12 +94,12 @@ def export_run(
     kind = export_kind(kind, out)
     out = Path(f"{folder.resolve().name}.{kind}") if out is None else out
     check_new_file(out, force)
-    trained = model.trained if model else read_trained(folder, checkpoint)
+    trained = model.trained if model else read_trained(folder, checkpoint, overrides)
     content: Callable[[Path], Any]
     agreement = None
     if kind == "onnx":
         data, reference_only = onnx_bytes(trained)
-        agreement = check_agreement(model or Model(folder, checkpoint), data, reference_only)
+        agreement = check_agreement(model or Model(folder, checkpoint, overrides=overrides), data, reference_only)
         # Of the largest logit, as float32 has digits, not decimals; a NaN fails, too.
         if not max(agreement.logits / agreement.largest, agreement.probabilities) <= TOLERANCE:
             raise DataError(f"{out}: not written, as it would differ by more than {TOLERANCE:g}: {agreement}")

@@ -1,0 +1,4 @@
+static value mean(total sum, int count)
+{
+    return sum / (float)count;
+}

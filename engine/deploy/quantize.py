@@ -18,6 +18,7 @@ from lenumba.engine.deploy.layers import MAPS_AXIS, SAME_SCALE, make_layer
 KEPT = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the range that values have: which are tried
 WEIGHTED = tuple(MAPS_AXIS)
 STEPS = HIGHEST - LOWEST
+TINY = 2.0**-60
 
 Judge = Callable[[np.ndarray], float]
 
@@ -150,9 +151,16 @@ def widen(limits: np.ndarray, values: np.ndarray) -> None:
     limits[:] = min(limits[0], float(values.min())), max(limits[1], float(values.max()))
 
 
-def scale_for(low: float, high: float) -> Scale:
+def finest(operation: Operation, inputs: list[Scale]) -> float:
+    """Return the finest scale that the inputs can tell; the output's range may be empty, where nothing gets through."""
+    if operation.weight is not None:
+        return inputs[0].scale * float(np.abs(operation.weight).max()) / HIGHEST
+    return max(scale.scale for scale in inputs) / STEPS
+
+
+def scale_for(low: float, high: float, finest: float = TINY) -> Scale:
     """Return the scale by which int8 values reach from low ≤ 0 to high ≥ 0."""
-    scale = float(np.float32(max(high - low, 1e-30) / STEPS))
+    scale = float(np.float32(max((high - low) / STEPS, finest, TINY)))
     return Scale(scale, int(np.clip(np.rint(LOWEST - low / scale), LOWEST, HIGHEST)))
 
 
@@ -164,7 +172,9 @@ def whole_network(graph: Graph, ranges: np.ndarray, kept: float) -> Int8Network:
     layers: list[Int8Layer] = []
     for k, operation in enumerate(graph.operations):
         inputs = [scales[tensor] for tensor in operation.inputs]
-        output = inputs[0] if operation.kind in SAME_SCALE else scale_for(*(kept * ranges[k + 1]))
+        output = inputs[0]
+        if operation.kind not in SAME_SCALE:
+            output = scale_for(*(kept * ranges[k + 1]), finest(operation, inputs))
         layers.append(make_layer(operation, inputs, output))
         scales.append(output)
     return Int8Network(graph, tuple(layers), tuple(scales), table)

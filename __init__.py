@@ -49,7 +49,8 @@ def train(
     images, labels
         Arrays to train on in place of the configuration's data: images [N, H, W], [N, H, W, C] or [N, C, H, W], whole
         numbers from 0 to 255 or floating-point numbers from 0 to 1; or signals [N, L] or [N, L, C] of any numbers,
-        where the configuration says so (``network.input``); labels [N], integers from 0 or names.
+        where the configuration says so (``network.input``), or images of any (``data.dtype: float32``); labels [N],
+        integers from 0 or names, or what ``data.target`` says: [N, K] of 0 and 1, numbers [N, K], or None.
     validation
         Of arrays: how many images to set aside, or which share of them, or ``(images, labels)``.
     test
@@ -91,7 +92,8 @@ def train(
         loaded = load_config(config, changes) if resume is None else load_run_config(find_run(str(resume)))
         dataset = dataset_in_memory(
             images, labels, validation=None if count else validation, test=test, class_names=class_names,
-            channels=channels, signals=loaded.config.network.signals,
+            channels=channels, signals=loaded.config.network.signals, floats=loaded.config.floats,
+            target=loaded.config.data.target,
         )  # fmt: skip
     elif given := [name for name, value in arrays.items() if value is not None]:
         raise ConfigError(f"{given[0]}: expected images, too, found none; give images and labels")

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from lenumba.engine.common.files import read_json
-from lenumba.engine.common.metrics import METRICS
 from lenumba.engine.common.progress import EpochRecord
+from lenumba.engine.common.targets import TARGETS, WORDS
 from lenumba.engine.data.survey import survey_lines
 from lenumba.engine.runs.figures import CompareHooks, SeedFigures
 from lenumba.engine.runs.run import Hooks
 from lenumba.engine.training.trainer import Trainer
 
 COLUMNS = "epoch  train loss  accuracy  val loss  accuracy  learning rate  images/s"
+PLAIN = "epoch  train loss  val loss  learning rate  images/s"  # where answers are not right or wrong
 
 
 def make_bar(**options: Any) -> Any:
@@ -90,7 +91,7 @@ class TrainingDisplay(OnBar):
 
     def _start(self, trainer: Trainer, folder: Path) -> None:
         self._close()
-        self.metric = shown_metric(trainer.config.train.best_by)
+        self.metric, self.answers = shown_metric(trainer.config.train.best_by), TARGETS[trainer.network.target].answers
         self.sample = "ROWS.csv" if trainer.config.network.signals else self.sample
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
         for note in trainer.notes:
@@ -100,7 +101,8 @@ class TrainingDisplay(OnBar):
         self.echo(
             f"{trainer.loaded.name}: {trainer.network.parameter_count:,} parameters, "
             f"{len(trainer.train_indices):,} training and {len(trainer.val_indices):,} validation images, {cpu}\n"
-            f"{origin(trainer)}run folder {folder}\n{COLUMNS}{self.metric and '  ' + METRICS[self.metric]}"
+            f"{origin(trainer)}run folder {folder}\n"
+            f"{COLUMNS if self.answers else PLAIN}{self.metric and '  ' + WORDS[self.metric]}"
         )
         self.images, self.epochs = len(trainer.train_indices), trainer.config.train.epochs
         if self.terminal:
@@ -116,22 +118,25 @@ class TrainingDisplay(OnBar):
     def _watch(self, epoch: int, images: int, loss: float, accuracy: float) -> None:
         if self.bar is not None:
             self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {100 * accuracy:.2f} %", refresh=False)
+            right = f", accuracy {100 * accuracy:.2f} %" if self.answers else ""
+            self.bar.set_postfix_str(f"loss {loss:.4f}{right}", refresh=False)
             self.bar.update((epoch - 1) * self.images + images - self.bar.n)
 
     def _epoch(self, record: EpochRecord) -> None:
-        validation = "       –         –"
-        if record.val_loss is not None and record.val_accuracy is not None:
-            validation = f"{record.val_loss:8.4f}  {100 * record.val_accuracy:6.2f} %"
+        loss, accuracy = record.validated("loss"), record.validated("accuracy")
+        cells = [f"{record.train_loss:10.4f}", "       –" if loss is None else f"{loss:8.4f}"]
+        if record.train_accuracy is not None:
+            cells.insert(1, f"{100 * record.train_accuracy:6.2f} %")
+            cells.append("       –" if accuracy is None else f"{100 * accuracy:6.2f} %")
         self._line(
-            f"{record.epoch:5d}  {record.train_loss:10.4f}  {100 * record.train_accuracy:6.2f} %  {validation}  "
-            f"{record.learning_rate:13.6f}  {record.images_per_second:8,.0f}{self._told(record)}"
+            f"{record.epoch:5d}  {'  '.join(cells)}  {record.learning_rate:13.6f}  {record.images_per_second:8,.0f}"
+            f"{self._told(record)}"
         )
 
     def _told(self, record: EpochRecord) -> str:
         """Return what the best epoch is chosen by, where the other columns do not have it."""
-        value = getattr(record, f"val_{self.metric}") if self.metric else None
-        return "" if value is None else f"  {value:{len(METRICS[self.metric])}.4f}"
+        value = record.validated(self.metric) if self.metric else None
+        return "" if value is None else f"  {value:{len(WORDS[self.metric])}.4f}"
 
     def _finished(self, folder: Path) -> None:
         draw_plots(folder, lambda path, what: self._line(f"{path}  {what}"))

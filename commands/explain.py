@@ -39,7 +39,8 @@ def explain(
     from lenumba.commands.explain_text import explanation_text
     from lenumba.engine.common.errors import ConfigError
     from lenumba.engine.common.files import is_file
-    from lenumba.engine.explain.explain import explain, find_sample, find_subject
+    from lenumba.engine.explain.explain import explain
+    from lenumba.engine.explain.subject import find_sample, find_subject
 
     if image is not None and "=" in image and not is_file(image):
         overrides, image = (image, *overrides), None

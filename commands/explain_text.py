@@ -68,10 +68,15 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
 def heading(explanation: Explanation) -> list[str]:
     """Say what network, image and class this is about."""
     subject, sample, label = explanation.subject, explanation.sample, explanation.label
+    count, target = subject.network.parameter_count, explanation.target
+    if target is not None:
+        told = "the input itself" if subject.network.target == "input" else ", ".join(f"{y:.4g}" for y in target[:10])
+        more = ", …" * (subject.network.target != "input" and len(target) > 10)
+        lines = [f"{subject.origin}: {count:,} parameters", f"{sample.origin}: target {told}{more}"]
+        return lines
     name = subject.class_names[label]
     known = name if name == str(label) else f"{label} ({name})"
     guess = ", the network's own answer; --label gives another" if sample.label is None else ""
-    count = subject.network.parameter_count
     return [f"{subject.origin}: {count:,} parameters", f"{sample.origin}: class {known}{guess}"]
 
 

@@ -3,7 +3,9 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,7 +59,18 @@ def evaluate(
         values = json.dumps(without_nan(several.as_dict()), ensure_ascii=False) if as_json else ""
         click.echo(values or seeds_evaluation_table(several))
         return
-    found = assess(load(run, checkpoint, overrides=overrides))
+    model = load(run, checkpoint, overrides=overrides)
+    if model.network.target != "class":
+        from lenumba.commands.target_tables import target_table
+
+        if page or thresholds:
+            model.loaded.only_classes("--html" if page else "--thresholds")
+        judged = model.evaluate()
+        tell_notes(judged.notes)
+        values = json.dumps(without_nan(judged.as_dict()), ensure_ascii=False) if as_json else ""
+        click.echo(values or target_table(judged))
+        return
+    found = assess(model)
     tell_notes([*found.test.notes, *([found.missing] if (page or as_json) and found.missing else [])])
     if as_json:
         click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False))
@@ -97,7 +110,8 @@ def predict(
 ) -> None:
     """Recognise pictures of any size: PNG, JPEG, BMP, WebP or TIFF; the three most probable classes each.
 
-    Where RUN was trained on signals, the rows of CSV, npy or npz files; a column of labels is not looked at.
+    Where RUN was trained on signals, the rows of CSV, npy or npz files; a column of labels is not looked at. Where its
+    target is no class: the labels that are likely, the numbers, or the anomaly score.
 
     IMAGES are files, folders with all that is in them, patterns such as "scans/*.png", or - for names on standard
     input, one a line. A picture that cannot be read is named at the end, with exit code 3; the others are answered.
@@ -111,30 +125,43 @@ def predict(
     import contextlib
 
     from lenumba.commands.display import StepBar
+    from lenumba.commands.target_tables import answer_line
     from lenumba.engine.common.errors import DataError
     from lenumba.engine.common.files import check_new_file
     from lenumba.engine.data.images import FORMATS as PICTURES
     from lenumba.engine.data.signal_files import FORMATS as OF_SIGNALS
     from lenumba.engine.models.model import load
-    from lenumba.engine.models.predicting import find_inputs, predict_files, table_writer
+    from lenumba.engine.models.predicting import (
+        find_inputs,
+        predict_files,
+        predict_targets,
+        table_writer,
+        target_writer,
+    )
     from lenumba.engine.models.thresholds import FILE, parse_thresholds, read_thresholds
 
     if table is not None:
         check_new_file(table, force, "--csv")
     model = load(run, checkpoint)
+    if thresholds or given:
+        model.loaded.only_classes("thresholds")
     limits = {**(read_thresholds(model) if thresholds else {}), **parse_thresholds(given, model.class_names)}
     if limits:
         source = f" ({model.folder / FILE})" if thresholds else ""
         values = ", ".join(f"{name} {value:.3g}" for name, value in list(limits.items())[:10])
         tell_notes([f"thresholds{source}: {values}{' …' * (len(limits) > 10)}"])
     kind = "signal" if model.loaded.config.network.signals else "image"
-    paths = find_inputs(images, sys.stdin, OF_SIGNALS if kind == "signal" else PICTURES)
-    answers, faults, count = [], [], 0
+    paths = find_inputs(images, sys.stdin, OF_SIGNALS if model.loaded.config.floats else PICTURES)
+    answers: list[dict[str, Any]] = []
+    faults, count, plain = [], 0, model.network.target == "class"
     width = max(map(len, paths))
     with contextlib.ExitStack() as stack:
-        write = None if table is None else stack.enter_context(table_writer(table, model.class_names, kind))
+        names = ("score",) if model.network.target == "input" else model.class_names
+        writer: Any = table_writer if plain else target_writer
+        write = None if table is None else stack.enter_context(writer(table, names, kind))
         bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS and kind == "image" else None
-        for answer in predict_files(model, paths, limits):
+        found: Iterator[Any] = predict_files(model, paths, limits) if plain else predict_targets(model, paths)
+        for answer in found:
             count += 1
             if bar is not None:
                 bar(f"picture {count:,} of {len(paths):,}", count, len(paths))
@@ -142,9 +169,13 @@ def predict(
                 write(answer)
             if answer.fault:
                 faults.append(answer.fault)
+            elif as_json and not plain:
+                answers.append({kind: answer.path, **answer.as_dict()})
             elif as_json:
                 chosen = {"class": answer.best and answer.best[0]} if limits else {}
                 answers.append({kind: answer.path, **chosen, "top": answer.top(3)})
+            elif table is None and not plain:
+                click.echo(f"{answer.path:<{width}}  {answer_line(answer)}")
             elif table is None:
                 none = "" if answer.best else "none   "
                 listed = none + "   ".join(f"{name} {100 * probability:5.1f} %" for name, probability in answer.top(3))

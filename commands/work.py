@@ -40,7 +40,7 @@ def train(
     OVERRIDES replace values of it, such as train.epochs=20 or network.layers.0.channels=8.
     """
     from lenumba.commands.display import TrainingDisplay
-    from lenumba.engine.common.metrics import METRICS
+    from lenumba.engine.common.targets import WORDS
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.survey import verdict_lines
     from lenumba.engine.runs.folders import find_run
@@ -68,9 +68,14 @@ def train(
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
     elif not quiet:
         summary, path = result.summary, shlex.quote(str(result.path))
-        also = display.metric and f"{METRICS[display.metric]} {summary[f'test_{display.metric}']:.4f}   "
+        told = [name for name in WORDS if name not in ("accuracy", "loss") and summary.get(f"test_{name}") is not None]
+        if "recall" in summary:  # of classes, what the best epoch was chosen by
+            told = [display.metric] if display.metric else []
+        also = "".join(f"{WORDS[name]} {summary[f'test_{name}']:.4f}   " for name in told)
+        accuracy = summary.get("test_accuracy")
+        right = "" if accuracy is None else f"accuracy {100 * accuracy:.2f} %   "
         click.echo(
-            f"test accuracy {100 * summary['test_accuracy']:.2f} %   loss {summary['test_loss']:.4f}   {also}"
+            f"test {right}loss {summary['test_loss']:.4f}   {also}"
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s"
         )
         for line in verdict_lines(summary, result.history):

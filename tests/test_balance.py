@@ -16,7 +16,8 @@ from lenumba.engine.config.config import dump_config, load_config, read_config
 from lenumba.engine.config.yaml_file import load_yaml
 from lenumba.engine.data.balance import balanced_order, class_weights
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.explain.explain import explain, find_sample, find_subject
+from lenumba.engine.explain.explain import explain
+from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.network.layers import BatchNorm, Dense, Flatten
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import make_optimizer

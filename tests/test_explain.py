@@ -15,7 +15,8 @@ from PIL import Image
 from lenumba.commands.explain_text import explanation_text
 from lenumba.engine.config.config import read_config
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.explain.explain import Explanation, Sample, Subject, exact, explain
+from lenumba.engine.explain.explain import Explanation, explain
+from lenumba.engine.explain.subject import Sample, Subject, exact
 from lenumba.engine.network.layers import AveragePool, Conv, MaxPool
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.training.build import build_network

@@ -13,7 +13,7 @@ from lenumba.engine.data.dataset import dataset_from_arrays, load_dataset
 from lenumba.engine.data.picture_folder import is_for_test
 from lenumba.engine.data.selection import split
 from lenumba.engine.data.splits import draw_stratified
-from lenumba.engine.explain.explain import find_sample, find_subject
+from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.runs.run import start_run
 
 SIZE = (12, 10, 3)

@@ -13,7 +13,8 @@ from lenumba.engine.config.config import read_config
 from lenumba.engine.config.sections import Optimizer
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data
-from lenumba.engine.explain.explain import Sample, explain, find_subject
+from lenumba.engine.explain.explain import explain
+from lenumba.engine.explain.subject import Sample, find_subject
 from lenumba.engine.models.export import export_run
 from lenumba.engine.models.importing import import_weights
 from lenumba.engine.models.model import Model

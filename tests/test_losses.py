@@ -7,7 +7,8 @@ import pytest
 from compiled import executor_for, gradients, leaves_of
 
 from lenumba.engine.common.metrics import predicted_classes
-from lenumba.engine.config.config import fitting_losses, read_config
+from lenumba.engine.config.config import read_config
+from lenumba.engine.config.misfits import fitting_losses
 from lenumba.engine.network.layers import Activation, Conv, Dense, Flatten, MaxPool
 from lenumba.engine.network.losses import LOSSES, fitting_outputs, loss_for, losses_for, outputs_misfit
 from lenumba.engine.network.network import LayerError, Network

@@ -9,7 +9,8 @@ from PIL import Image
 
 from lenumba.engine.common.metrics import balanced_accuracy, confusion_matrix, f1_scores, macro_f1
 from lenumba.engine.data import nearness
-from lenumba.engine.data.arrays import Arrays, assemble
+from lenumba.engine.data.arrays import Arrays
+from lenumba.engine.data.assemble import assemble
 from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.data.survey import survey, survey_lines, verdict_lines
 

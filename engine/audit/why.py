@@ -19,7 +19,7 @@ from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, split
-from lenumba.engine.explain.explain import find_sample, find_subject
+from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.models.model import Model
 from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.folders import load_run_config, locked
@@ -110,6 +110,7 @@ def run_why(
     if trainings < 4 or trainings % 2:
         raise ConfigError(f"--trainings {trainings}: expected an even number from 4 on, as they come in pairs")
     loaded = load_run_config(folder, overrides)
+    loaded.only_classes("'why'")
     check_judges(loaded)
     dataset = load_data(loaded, hooks.download_bar)
     if read_json(folder / "run.json").get("data_sha256") not in (None, dataset.sha256):

@@ -24,9 +24,15 @@ class Measured:
         return -np.inf if value is None else -value if metric in FALLING else value
 
     def told(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return loss and figures, and by the outputs' `names` the figures of each."""
-        each = {key: dict(zip(names, values, strict=True)) for key, values in self.each.items()}
-        return {"loss": self.loss, **self.figures, **each}
+        """Return loss and figures."""
+        return {"loss": self.loss, **self.figures}
+
+    def by_name(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return by figure and by the outputs' `names` the figures of each, of those that have it."""
+        return {
+            key: {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            for key, values in self.each.items()
+        }
 
 
 def measure_labels(loss: float, outputs: np.ndarray, truth: np.ndarray) -> Measured:
@@ -79,9 +85,12 @@ def measure_numbers(loss: float, outputs: np.ndarray, truth: np.ndarray) -> Meas
 def measure_input(loss: float, errors: np.ndarray, anomalous: np.ndarray) -> Measured:
     """Measure reconstructions: each sample's mean squared error [N] is its anomaly score; `anomalous` bool [N].
 
-    ``auc`` is the area under the ROC curve of the scores; None unless there are normal and anomalous samples.
+    Where there are both kinds, ``auc`` is the area under the ROC curve of the scores, ``normal_loss`` the mean error of
+    the normal ones.
     """
-    return Measured(loss, {"auc": Curve.of(errors, anomalous).auc})
+    if not anomalous.any() or anomalous.all():
+        return Measured(loss, {})
+    return Measured(loss, {"auc": Curve.of(errors, anomalous).auc, "normal_loss": float(errors[~anomalous].mean())})
 
 
 #: ``measure(loss, outputs, truth)`` by target: float32 [N, K] and float [N, K]; of the input itself each sample's

@@ -1,7 +1,7 @@
 """Where a training stands, and what an epoch brought."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -9,12 +9,13 @@ from typing import Any
 class EpochRecord:
     """What one epoch brought; `learning_rate` is its last step's, `seconds` and speed are of training alone.
 
-    Without validation images, all that begins with `val_` is None; `val_recall` and `val_f1` are by class.
+    Without validation images, all that begins with `val_` is None; `val_recall` and `val_f1` are by class. Where the
+    target is no class, `figures` has what begins with `val_`.
     """
 
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     val_loss: float | None = None
     val_accuracy: float | None = None
     learning_rate: float
@@ -24,10 +25,18 @@ class EpochRecord:
     val_macro_f1: float | None = None
     val_recall: dict[str, float] | None = None
     val_f1: dict[str, float] | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as plain values."""
-        return asdict(self)
+        """Return the record as plain values; what the target has no figure for is left out where it is no class."""
+        values = asdict(self)
+        if not (figures := values.pop("figures")):
+            return values
+        return {key: value for key, value in values.items() if value is not None} | figures
+
+    def validated(self, metric: str) -> float | None:
+        """Return a figure of the validation images; None without them, or where it is not defined."""
+        return self.figures.get(f"val_{metric}", getattr(self, f"val_{metric}", None))
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,28 +11,24 @@ from pydantic_core import PydanticCustomError
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import read_json
+from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.config.faults import list_faults, nearest, show
+from lenumba.engine.config.misfits import config_misfits, fitting_losses
 from lenumba.engine.config.recipes import recipe_names, recipe_text
-from lenumba.engine.config.sections import (
-    OWN_FILES,
-    Data,
-    Loss,
-    Network,
-    Optimizer,
-    Schedule,
-    Train,
-    data_misfits,
-    network_misfits,
-)
+from lenumba.engine.config.sections import OWN_FILES, Data, Loss, Network, Optimizer, Schedule, Train
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import check_levels, copied, dump_yaml, load_value, load_yaml
 from lenumba.engine.network.augmentation import Augment
-from lenumba.engine.network.layers import LAYERS, Strictly, activation_of
+from lenumba.engine.network.layers import LAYERS, Strictly
 from lenumba.engine.network.layers.table import NESTED, expand_layer
-from lenumba.engine.network.losses import LOSSES, losses_for
 
 # What misfits of a section, or of one value, also depend on.
-JUDGED_WITH = {"loss": ("network",), "schedule": ("train",), "network.input": ("data",)}
+JUDGED_WITH = {
+    "loss": ("network", "data"),
+    "schedule": ("train",),
+    "network.input": ("data",),
+    "train.best_by": ("data",),
+}
 
 Overrides = Iterable[str] | Mapping[str, Any]
 
@@ -77,52 +72,25 @@ class Config(Strictly):
     @property
     def loss_name(self) -> str:
         """The loss, with ``auto`` resolved."""
-        return fitting_losses(self.network)[0] if self.loss.name == "auto" else self.loss.name
+        return fitting_losses(self.network, self.data.target)[0] if self.loss.name == "auto" else self.loss.name
+
+    @property
+    def floats(self) -> bool:
+        """Whether the data are floating-point numbers, taken as they are: signals, or images of them."""
+        return self.network.signals or self.data.dtype == "float32"
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        if faults := list(_misfits(self)):
+        if "best_by" not in self.train.model_fields_set and self.data.target != "class":
+            usual = {"best_by": TARGETS[self.data.target].usual}
+            return self.model_copy(update={"train": self.train.model_copy(update=usual)})._checked()
+        return self._checked()
+
+    def _checked(self) -> "Config":
+        if faults := list(config_misfits(self)):
             text = "; ".join(f"{path}: {message}" for path, message in faults)
             raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
         return self
-
-
-def fitting_losses(network: Network) -> tuple[str, ...]:
-    """Return the losses that fit the last layer's activation, the usual one first."""
-    return losses_for(activation_of(network.layers[-1]))
-
-
-def _misfits(config: Config) -> Iterator[tuple[str, str]]:
-    layers = config.network.layers
-    yield from network_misfits(config.network, config.data.name)
-    if config.network.signals and config.augment.active:
-        yield "augment", "expected every distortion off for signals, found some on; use 0"
-    loss, fitting, output = config.loss, fitting_losses(config.network), activation_of(layers[-1])
-    if loss.name not in ("auto", *fitting):
-        yield (
-            "loss.name",
-            f"expected {' or '.join(fitting)} for the last activation {output}, found {loss.name}",
-        )
-    elif loss.label_smoothing and not LOSSES[config.loss_name].smooths:
-        yield "loss.label_smoothing", f"expected 0 for {config.loss_name}, found {loss.label_smoothing:g}"
-
-    yield from data_misfits(config.data)
-    if config.data.sampling == "balanced" and loss.class_weight == "balanced":
-        yield "loss.class_weight", "expected null beside data.sampling = balanced: either makes classes count alike"
-    if config.train.patience is not None and config.data.validation == 0:
-        yield "train.patience", "expected null without validation images; set data.validation above 0"
-    if config.train.best_by != "accuracy" and config.data.validation == 0:
-        yield "train.best_by", "expected accuracy without validation images, where the last epoch counts as the best"
-    warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
-    if warmup > epochs:
-        yield "schedule.warmup_epochs", f"expected at most train.epochs = {epochs}, found {warmup:g}"
-    if config.schedule.name == "piecewise":
-        boundaries, fractions = config.schedule.boundaries, config.schedule.values
-        if not boundaries or any(late <= early for early, late in pairwise(boundaries)):
-            yield "schedule.boundaries", f"expected rising epochs, such as [20, 30], found {show(boundaries)}"
-        elif len(fractions) != len(boundaries) + 1:
-            count = f"{len(boundaries) + 1} fractions of the peak, one more than boundaries"
-            yield "schedule.values", f"expected {count}, found {len(fractions)}"
 
 
 @dataclass(frozen=True)
@@ -159,6 +127,11 @@ class LoadedConfig:
     def where(self, path: str) -> str:
         """Return where a value stands: ``lenet.yaml:12: network.layers.3``, or ``override train.epochs``."""
         return _where(path, self.origins, self.source)
+
+    def only_classes(self, what: str) -> None:
+        """Raise ConfigError where the target is another than a class, which `what` is for."""
+        if self.config.data.target != "class":
+            raise self.error("data.target", f"expected class for {what}, found {self.config.data.target}")
 
     def error(self, path: str, message: str) -> ConfigError:
         """Return the error that a value at a dotted path does not fit, for the caller to raise."""

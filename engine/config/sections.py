@@ -1,20 +1,17 @@
 """The sections of a configuration, each checked by itself."""
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from lenumba.engine.config.faults import nearest, show
-from lenumba.engine.network.activations import ACTIVATIONS
-from lenumba.engine.network.layers import LIST, Conv, Layer, LayerBase, Strictly, activation_of
-from lenumba.engine.network.layers.signals import signal_misfits
-from lenumba.engine.network.layers.table import MAX_LAYERS, nested
+from lenumba.engine.network.layers import LIST, Layer, Strictly
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "csv", "arrays")
 OWN_FILES = ("folder", "npz", "idx", "csv")  # the user's: they need data.root
+OF_NUMBERS = ("npz", "csv", "arrays")  # may come with several labels or numbers for each sample
 OF_SIGNALS = ("npz", "csv", "arrays")  # may hold signals; csv holds nothing else
 MAX_SIDE = 1024  # pixels of an image
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
@@ -34,6 +31,7 @@ Dataset = Annotated[str, AfterValidator(_known_dataset), Field(json_schema_extra
 Count = Annotated[int, Field(ge=0)]
 Class = Annotated[int, Field(ge=0, le=999)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Column = Annotated[str, Field(min_length=1, max_length=256)]
 Root = Annotated[str, Field(max_length=1024)]
 MAX_WEIGHT = 1e6
 
@@ -83,7 +81,7 @@ class Data(Strictly):
     normalize: Literal["none", "mean_std", "raw"] = Field(
         "mean_std",
         description="'mean_std': subtract the training images' mean, divide by their deviation. 'none': pixels from 0 "
-        "to 1. 'raw': bytes from 0 to 255 as they are.",
+        "to 1. 'raw': bytes from 0 to 255 as they are. Floating-point numbers are as they are with either.",
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use only this many training images, drawn by train.seed, of each class its share; null: all."
@@ -96,40 +94,25 @@ class Data(Strictly):
     samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Use only this many training images of each class, the first ones; null: all."
     )
+    target: Literal["class", "labels", "numbers", "input"] = Field(
+        "class",
+        description="What the network learns to give. 'class': one of several. 'labels': several at once, each yes "
+        "or no (y [N, K] of 0 and 1). 'numbers': regression (y [N, K]). 'input': the input itself, an autoencoder, "
+        "whose error tells anomalies; labels are not needed.",
+    )
+    target_columns: Annotated[tuple[Column, ...], LIST, Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="csv: the columns that hold the labels (0 or 1) or the numbers, by their names in the header."
+    )
+    dtype: Literal["uint8", "float32"] = Field(
+        "uint8",
+        description="What images consist of: bytes, or floating-point numbers, such as features of sound (npz, "
+        "arrays). These are taken as they are, and normalised by 'mean_std' or not at all. Signals always are float32.",
+    )
     decisions: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         None,
         description="File of decisions about labels, from the page of 'lenumba audit': images to relabel or to leave "
         "out, of training and test. The data set's own files stay as they are. null: every label as given.",
     )
-
-
-def data_misfits(data: Data) -> Iterator[tuple[str, str]]:
-    """Yield (path, message) where values of the section ``data``, each of which is right, misfit one another."""
-    if data.name in OWN_FILES and data.root is None:
-        yield "data.root", f"expected the path of your files for the data set {data.name}, found null"
-    if data.root is not None and data.name not in (*OWN_FILES, *PUBLISHED):
-        yield "data.root", f"expected null for the data set {data.name}, which reads no files"
-    elif isinstance(roots := data.root, tuple):
-        if data.name not in OWN_FILES:
-            yield "data.root", f"expected one folder for the data set {data.name}, found a list"
-        for index, root in enumerate(roots):
-            if root in roots[:index]:
-                yield f"data.root.{index}", f"{root[:80]!r} is already item {roots.index(root)}; list each once"
-    size = data.image_size
-    if data.name == "folder" and size is None:
-        yield "data.image_size", "expected [height, width, channels] for the data set folder, found null"
-    elif data.name != "folder" and size is not None:
-        yield "data.image_size", f"expected null for the data set {data.name}: only those of folder are resized"
-    elif size is not None and size[2] not in (1, 3):
-        yield "data.image_size.2", f"expected 1 (grey) or 3 (RGB) channels, found {size[2]}"
-    if data.samples is not None and isinstance(data.validation, int) and data.validation >= data.samples:
-        yield "data.validation", f"expected less than data.samples = {data.samples}, found {data.validation}"
-    if data.samples is not None and data.samples_per_class is not None:
-        yield "data.samples_per_class", f"expected null beside data.samples = {data.samples}; set only one of them"
-    for index, number in enumerate(classes := data.classes or ()):
-        if number in classes[:index]:
-            first = classes.index(number)
-            yield f"data.classes.{index}", f"class {number} is already item {first}; list each class once"
 
 
 class Network(Strictly):
@@ -236,47 +219,12 @@ class Train(Strictly):
         description="patience: by how much (as a share of 1) the accuracy, or what best_by names, must rise (the loss: "
         "fall) to count as better.",
     )
-    best_by: Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"] = Field(
+    best_by: Literal[
+        "accuracy", "loss", "balanced_accuracy", "macro_f1", "average_precision", "auc", "r2", "mae", "rmse"
+    ] = Field(
         "accuracy",
         description="By which figure of the validation images the best epoch is chosen, whose weights are kept and "
         "tested; of equal ones the lower loss decides. balanced_accuracy (the mean recall) and macro_f1 count every "
-        "class alike.",
+        "class alike. Of other targets than a class, average_precision for labels, r2 for numbers and the loss for the "
+        "input, unless given.",
     )
-
-
-def network_misfits(network: Network, name: str) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a network for the data set `name`, each fault with its path."""
-    shape = network.input
-    if name == "csv" and not network.signals:
-        yield "network.input", f"expected [length] or [length, channels] of the signals in csv, found {show(shape)}"
-    elif network.signals and name not in OF_SIGNALS:
-        yield "network.input", f"expected [height, width, channels] for the images of {name}, found {show(shape)}"
-    if network.signals:
-        for path, layer in nested(network.layers):
-            for field, message in signal_misfits(layer):
-                yield f"network.layers.{path}.{field}", message
-    yield from layer_misfits(network.layers)
-
-
-def layer_misfits(layers: Sequence[LayerBase]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the layers together, each fault with its path."""
-    found = dict(nested(layers))
-    if len(found) > MAX_LAYERS:
-        yield (
-            "network.layers",
-            f"expected at most {MAX_LAYERS} layers, those inside of others included, found {len(found)}",
-        )
-    names: dict[str, str] = {}
-    for path, layer in found.items():
-        function, key = activation_of(layer), f"network.layers.{path}"
-        if not ACTIVATIONS[function].elementwise and layer is not layers[-1]:
-            field = "function" if layer.kind == "activation" else "activation"
-            yield f"{key}.{field}", f"{function} fits only the last layer; use relu or tanh here"
-        if (name := getattr(layer, "name", None)) is not None:
-            if name in names:
-                yield f"{key}.name", f"{name!r} is also the name of layer {names[name]}; use another"
-            names.setdefault(name, path)
-    kernels = [layer.kernel for layer in found.values() if isinstance(layer, Conv) and layer.kernel is not None]
-    values = sum(len(row) for kernel in kernels for maps in kernel for matrix in maps for row in matrix)
-    if values > MAX_KERNEL_VALUES:
-        yield "network.layers", f"expected at most {MAX_KERNEL_VALUES} given kernel values, found {values}"

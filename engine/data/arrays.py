@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class Arrays(NamedTuple):
     Attributes
     ----------
     train_images, train_labels, test_images, test_labels
-        Two arrays of images, two of labels.
+        Two arrays of images, two of labels: of classes, or of what else is the target.
     class_names
         The classes' names if they have any.
     validation
@@ -61,11 +61,13 @@ class Dataset:
     train_images, test_images : numpy.ndarray
         uint8 [N, H, W, C]; signals float32 [N, 1, L, C].
     train_labels, test_labels : numpy.ndarray
-        int64 [N], each at least 0 and below `classes`.
+        int64 [N], each at least 0 and below `classes`; zeros where samples have several labels or numbers.
+    train_targets, test_targets : numpy.ndarray or None
+        float64 [N, K], these labels or numbers.
     classes : int
-        The number of classes.
+        The number of classes, or of the labels or numbers of a sample.
     class_names : tuple of str
-        What each class shows.
+        What each class shows, or what labels or numbers are called.
     sha256 : str
         Of all shapes and bytes: equal for equal data, however they are stored.
     named : bool
@@ -91,11 +93,23 @@ class Dataset:
     files: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     decided: Mapping[str, Any] | None = None
+    train_targets: np.ndarray | None = None
+    test_targets: np.ndarray | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """The shape of one image, (H, W, C)."""
         return self.train_images.shape[1:]
+
+    @property
+    def train_truth(self) -> np.ndarray:
+        """What training samples are compared with: float64 [N, K] labels or numbers, else the classes int64 [N]."""
+        return self.train_labels if self.train_targets is None else self.train_targets
+
+    @property
+    def test_truth(self) -> np.ndarray:
+        """Likewise of test samples."""
+        return self.test_labels if self.test_targets is None else self.test_targets
 
     def mean_and_std(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what :func:`lenumba.engine.data.splits.mean_and_std` makes of some of the training images.
@@ -127,72 +141,6 @@ def data_sha256(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def assemble(
-    name: str,
-    arrays: Arrays,
-    image_shape: tuple[int, int, int] | None = None,
-    class_names: tuple[str, ...] | None = None,
-    judging: bool = False,
-    convert: Callable[[str, np.ndarray], np.ndarray] | None = None,
-) -> Dataset:
-    """Check arrays, and make a data set of them.
-
-    Parameters
-    ----------
-    image_shape, class_names
-        What the data set is known to have, if anything.
-    judging
-        Whether one of both parts, or images of one class, are enough.
-    convert
-        What makes images [N, H, W, C] of the arrays, or raises DataError; None: :func:`as_images`.
-
-    Raises
-    ------
-    DataError
-        If an array has another type or rank, or if the arrays do not fit each other.
-    """
-    kinds = {"training": (arrays.train_images, arrays.train_labels), "test": (arrays.test_images, arrays.test_labels)}
-    parts, counted = {}, 0
-    for kind, (images, labels) in kinds.items():
-        if not (judging and len(images) == len(labels) == 0):
-            images = (convert or as_images)(f"{name} {kind}", images)
-            labels, classes = as_labels(f"{name} {kind}", labels)
-            counted = max(counted, classes)
-            parts[kind] = images, labels
-    if not parts:
-        raise DataError(f"{name}: expected at least one sample, found none; use other files")
-    names = class_names or arrays.class_names or tuple(map(str, range(counted)))
-    if len(names) < 2 and not judging:
-        raise DataError(f"{name}: expected at least 2 classes, found {len(names)}; add labels of another class")
-    first = parts.get("training") or parts["test"]
-    shape = image_shape or first[0].shape[1:]
-    for kind, (images, labels) in parts.items():
-        check_split(f"{name} {kind}", images, labels, shape, len(names))
-    none = np.zeros((0, *shape), first[0].dtype), np.zeros(0, np.int64)
-    train_images, train_labels, test_images, test_labels = (
-        *parts.get("training", none),
-        *parts.get("test", none),
-    )
-    train_labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
-    set_aside = [] if arrays.validation is None else [arrays.validation]
-    return Dataset(
-        name,
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        len(names),
-        names,
-        data_sha256(train_images, train_labels, test_images, test_labels, *set_aside),
-        bool(class_names or arrays.class_names),
-        arrays.validation,
-        arrays.notes,
-        arrays.divided,
-        arrays.files,
-        arrays.sizes,
-    )
-
-
 def as_images(where: str, images: np.ndarray) -> np.ndarray:
     """Return uint8 images [N, H, W] or [N, H, W, C] as [N, H, W, C]; `where` begins the message if they are not.
 
@@ -212,8 +160,8 @@ def check_pixels(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         remedy = "convert them to whole numbers from 0 to 255"
         if dtype.kind == "f":
             remedy = (
-                "if they go from 0 to 1, convert them: (255 * images).round().astype(numpy.uint8); of signals [N, L] "
-                "or [N, L, channels] say network.input: [L] or [L, channels]"
+                "say data.dtype: float32 for features; if they go from 0 to 1, convert them: (255 * images).round()"
+                ".astype(numpy.uint8); of signals [N, L] or [N, L, channels] say network.input: [L] or [L, channels]"
             )
         raise DataError(f"{where}: expected uint8 images, found {dtype_name(dtype)}; {remedy}")
     if len(shape) not in (3, 4):

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import expanded
 from lenumba.engine.data import download
-from lenumba.engine.data.arrays import Arrays, Dataset, assemble, data_sha256
+from lenumba.engine.data.arrays import Arrays, Dataset, check_pixels, data_sha256
+from lenumba.engine.data.assemble import assemble
 from lenumba.engine.data.bundled import read_digits8x8
 from lenumba.engine.data.csv_file import read_csv
 from lenumba.engine.data.drawn import BAR_NAMES, SHAPE_NAMES, draw_bars, draw_shapes
@@ -20,7 +21,7 @@ from lenumba.engine.data.images import load_image, prepare_digit
 from lenumba.engine.data.joined import join
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.data.picture_folder import read_folder
-from lenumba.engine.data.signals import as_signals
+from lenumba.engine.data.signals import as_features, as_signals, check_features, check_signals
 from lenumba.engine.data.splits import split_validation
 
 __all__ = [
@@ -41,8 +42,9 @@ Root = str | os.PathLike[str] | None
 class Request:
     """What a data set's loader is asked for: `image_size` is (H, W, C), for pictures that are resized.
 
-    `signal_shape` is that of signals, (1, L, C). `judging`: the images are to be judged by a trained network, so a
-    test set, or one class, may be all there is.
+    `signal_shape` is that of signals, (1, L, C), and `floats` says that images are float32. `judging`: the images are
+    to be judged by a trained network, so a test set, or one class, may be all there is. `target` is a key of `TARGETS`,
+    and `columns` those of a text file that hold it.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Request:
     image_size: tuple[int, int, int] | None
     judging: bool
     signal_shape: tuple[int, int, int] | None = None
+    floats: bool = False
+    target: str = "class"
+    columns: tuple[str, ...] | None = None
 
     @property
     def path(self) -> Path:
@@ -118,13 +123,14 @@ def _load_idx(request: Request) -> Arrays:
 
 
 def _load_npz(request: Request) -> Arrays:
-    return read_npz(request.path, request.judging, request.signal_shape is not None)
+    check = check_signals if request.signal_shape else check_features if request.floats else check_pixels
+    return read_npz(request.path, request.judging, check, request.target)
 
 
 def _load_csv(request: Request) -> Arrays:
     if request.signal_shape is None:
         raise DataError(f"{request.name}: expected [length] in network.input, found none; set network.input")
-    return read_csv(request.path, request.signal_shape, request.judging)
+    return read_csv(request.path, request.signal_shape, request.judging, request.target, request.columns)
 
 
 def _load_folder(request: Request) -> Arrays:
@@ -202,6 +208,9 @@ def load_dataset(
     image_size: tuple[int, int, int] | None = None,
     judging: bool = False,
     signal_shape: tuple[int, int, int] | None = None,
+    floats: bool = False,
+    target: str = "class",
+    columns: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Load a data set, downloading it if it is published and nowhere on this machine.
 
@@ -225,11 +234,17 @@ def load_dataset(
         Whether the images are to be judged by a trained network: then there may be a test set alone, or one class.
     signal_shape : tuple of int, optional
         (1, L, C) where the files hold signals.
+    floats : bool
+        Whether images are floating-point numbers.
+    target : str
+        A key of `TARGETS`: what the labels are.
+    columns : tuple of str, optional
+        The columns of a text file that hold labels or numbers.
 
     Returns
     -------
     Dataset
-        Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; labels int64 [N].
+        Images uint8 [N, H, W, C] or float32, or signals float32 [N, 1, L, C]; labels int64 [N].
 
     Raises
     ------
@@ -238,14 +253,15 @@ def load_dataset(
         images and labels differ, a split is empty, a label is out of range, or images have another shape
         than the data set's.
     """
-    spec, convert = dataset_spec(name), None if signal_shape is None else as_signals
+    spec, convert = dataset_spec(name), as_signals if signal_shape else as_features if floats else None
+    asked = Request(name, None, progress, image_size, judging, signal_shape, floats, target, columns)
     if root is None or isinstance(root, str | os.PathLike):
-        arrays = spec.load(Request(name, root, progress, image_size, judging, signal_shape))
+        arrays = spec.load(replace(asked, root=root))
     else:  # one of them may lack a part or have one class, as long as all together do not
-        requests = [Request(name, each, progress, image_size, True, signal_shape) for each in root]
+        requests = [replace(asked, root=each, judging=True) for each in root]
         found = {str(each.root): spec.load(each) for each in requests}
         arrays = join({root: assemble(root, part, judging=True, convert=convert) for root, part in found.items()})
-    return assemble(name, arrays, spec.image_shape, spec.class_names, judging, convert)
+    return assemble(name, arrays, spec.image_shape, spec.class_names, judging, convert, target)
 
 
 def dataset_from_arrays(

@@ -1,15 +1,18 @@
 """Data sets of arrays in memory, in the layouts and types that people have them in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.data.arrays import Arrays, Dataset, as_labels, assemble, dtype_name
-from lenumba.engine.data.signals import as_signals
+from lenumba.engine.common.targets import TARGETS
+from lenumba.engine.data.arrays import Arrays, Dataset, as_labels, dtype_name
+from lenumba.engine.data.assemble import assemble
+from lenumba.engine.data.signals import as_features, as_signals
 from lenumba.engine.data.splits import draw_stratified
+from lenumba.engine.data.targets import as_targets
 
 TEST_SHARE = 1 / 6  # of the images, where none are given for the test
 CHANNELS = (1, 3)  # grey and RGB: what a layout is told by
@@ -18,7 +21,10 @@ Layout = Literal["first", "last"]
 
 
 class Pixels(NamedTuple):
-    """Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; the factor they were multiplied by, and remarks."""
+    """Images uint8 or float32 [N, H, W, C], or signals float32 [N, 1, L, C]; the factor they were multiplied by.
+
+    And remarks.
+    """
 
     images: np.ndarray
     factor: int
@@ -27,13 +33,15 @@ class Pixels(NamedTuple):
 
 def dataset_in_memory(
     images: Any,
-    labels: Any,
+    labels: Any = None,
     *,
     validation: tuple[Any, Any] | None = None,
     test: tuple[Any, Any] | float | None = None,
     class_names: Sequence[str] | None = None,
     channels: Layout | None = None,
     signals: bool = False,
+    floats: bool = False,
+    target: str = "class",
 ) -> Dataset:
     """Make a data set of arrays in memory; its notes tell what was converted and divided.
 
@@ -43,7 +51,8 @@ def dataset_in_memory(
         [N, H, W], [N, H, W, C] or [N, C, H, W]: whole numbers from 0 to 255, or floating-point numbers from 0 to 1,
         which are rounded to 255 levels.
     labels
-        Integers [N] from 0, names [N], or one-hot rows [N, K].
+        Integers [N] from 0, names [N], or one-hot rows [N, K]; several labels, 0 or 1, or numbers [N, K], as `target`
+        says; None where that is the input.
     validation
         Images and labels that validate; None: as the configuration says.
     test
@@ -54,11 +63,15 @@ def dataset_in_memory(
         ``"first"`` or ``"last"``; None: as the axis of 1 or 3 channels tells.
     signals
         Whether the images are signals [N, L] or [N, L, C], of any numbers.
+    floats
+        Whether the images [N, H, W] or [N, H, W, C] are floating-point numbers, taken as they are.
+    target
+        A key of `TARGETS`.
 
     Returns
     -------
     Dataset
-        Images uint8 [N, H, W, C], or signals float32 [N, 1, L, C]; labels int64 [N].
+        Images uint8 or float32 [N, H, W, C], or signals float32 [N, 1, L, C]; labels int64 [N].
 
     Raises
     ------
@@ -70,13 +83,14 @@ def dataset_in_memory(
     names = None if class_names is None else tuple(map(str, class_names))
     if names is not None and len(set(names)) < len(names):
         raise DataError(f"class_names: expected different names, found {', '.join(names)[:200]}; correct them")
-    pixels = signals_as_pixels("images", images) if signals else as_pixels("images", images, channels)
-    numbers, names = as_numbers("labels", labels, names)
+    convert = as_signals if signals else as_features if floats else None
+    pixels = as_pixels("images", images, channels) if convert is None else floats_as_pixels("images", images, convert)
+    numbers, names = as_numbers("labels", labels, names, target, len(pixels.images))
     check_lengths("images", pixels.images, numbers)
     train_images, train_labels, set_aside = pixels.images, numbers, None
     notes = list(pixels.remarks)
     if validation is not None:
-        more, also = part("validation", validation, pixels, names, channels)
+        more, also = part("validation", validation, pixels, names, channels, convert, target)
         set_aside = np.arange(len(numbers), len(numbers) + len(also))
         train_images, train_labels = np.concatenate([train_images, more]), np.concatenate([numbers, also])
         notes.append(f"arrays: {len(also):,} images were given for validation; data.validation is not used")
@@ -84,7 +98,8 @@ def dataset_in_memory(
         share = TEST_SHARE if test is None else test
         if not 0 < share < 1:
             raise ConfigError(f"test: expected images and labels, or a share above 0 and below 1, found {share:g}")
-        chosen = draw_stratified(numbers, max(1, round(len(numbers) * share)), 0)
+        strata = numbers if numbers.ndim == 1 else np.zeros(len(numbers), np.int64)
+        chosen = draw_stratified(strata, max(1, round(len(numbers) * share)), 0)
         rest = np.setdiff1d(np.arange(len(train_labels)), chosen)
         test_images, test_labels = train_images[chosen], train_labels[chosen]
         count = f"{len(chosen):,} of {len(numbers):,} images"
@@ -92,24 +107,30 @@ def dataset_in_memory(
         train_images, train_labels = train_images[rest], train_labels[rest]
         set_aside = None if set_aside is None else set_aside - len(chosen)
     else:
-        test_images, test_labels = part("test", test, pixels, names, channels)
+        test_images, test_labels = part("test", test, pixels, names, channels, convert, target)
     found = Arrays(train_images, train_labels, test_images, test_labels, names, set_aside)
-    dataset = assemble("arrays", found, convert=as_signals if signals else None)
+    dataset = assemble("arrays", found, convert=convert, target=target)
     note = f"arrays: in memory, {len(train_labels):,} images for training and {len(test_labels):,} for the test"
     return replace(dataset, notes=(f"{note}; SHA-256 {dataset.sha256}", *notes))
 
 
 def part(
-    where: str, given: tuple[Any, Any], training: Pixels, names: tuple[str, ...] | None, channels: Layout | None
+    where: str,
+    given: tuple[Any, Any],
+    training: Pixels,
+    names: tuple[str, ...] | None,
+    channels: Layout | None,
+    convert: Callable[[str, np.ndarray], np.ndarray] | None,
+    target: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of another part, converted as those for training were."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(f"{where}: expected images and labels as a pair, found {type(given).__name__}")
-    if training.images.dtype == np.uint8:
+    if convert is None:
         images = as_pixels(f"{where} images", given[0], channels, training.factor).images
     else:
-        images = as_signals(f"{where} signals", given[0])
-    labels, _ = as_numbers(f"{where} labels", given[1], names)
+        images = convert(f"{where} {'signals' if convert is as_signals else 'images'}", given[0])
+    labels, _ = as_numbers(f"{where} labels", given[1], names, target, len(images))
     check_lengths(where, images, labels)
     return images, labels
 
@@ -163,11 +184,11 @@ def as_pixels(where: str, images: Any, channels: Layout | None = None, factor: i
     return Pixels(np.ascontiguousarray(images), factor or 1, tuple(remarks))
 
 
-def signals_as_pixels(where: str, signals: Any) -> Pixels:
-    """Return signals in place of images, float32 [N, 1, L, C]."""
-    values = np.asarray(signals)
+def floats_as_pixels(where: str, given: Any, convert: Callable[[str, np.ndarray], np.ndarray]) -> Pixels:
+    """Return what `convert` makes of signals, or of images of floating-point numbers."""
+    values = np.asarray(given)
     remark = () if values.dtype == np.float32 else (f"{where}: {values.dtype.name} values are rounded to float32",)
-    return Pixels(as_signals(where, values), 1, remark)
+    return Pixels(convert(where, values), 1, remark)
 
 
 def rescaled(where: str, images: np.ndarray, factor: int | None) -> tuple[np.ndarray, int]:
@@ -186,15 +207,23 @@ def rescaled(where: str, images: np.ndarray, factor: int | None) -> tuple[np.nda
     return np.rint(images * factor).astype(np.uint8), factor
 
 
-def as_numbers(where: str, labels: Any, names: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def as_numbers(
+    where: str, labels: Any, names: tuple[str, ...] | None, target: str = "class", count: int = 0
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Return labels int64 [N] of numbers, one-hot rows or names, and the classes' names: those given, or the labels'.
+
+    Several labels or numbers are float64 [N, K]. Where the target is the input, None stands for `count` zeros.
 
     Raises
     ------
     DataError
         Where they are of another type, or one of them has no name.
     """
+    if labels is None and target == "input":
+        labels = np.zeros(count, np.int64)
     labels = np.asarray(labels)
+    if TARGETS[target].numbered:
+        return as_targets(where, labels, target), names
     if labels.dtype == object and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(str)
     if labels.dtype.kind != "U":

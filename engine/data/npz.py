@@ -19,7 +19,6 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError, one_line, unreadable
 from lenumba.engine.data.arrays import MAX_BYTES, MAX_CLASSES, Arrays, check_pixels, dtype_name
-from lenumba.engine.data.signals import check_signals
 
 NAMES = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -35,24 +34,29 @@ CHUNK = 1 << 19
 Check = Callable[[str, tuple[int, ...], np.dtype], None]  # raises DataError where a header declares what it must not
 
 
-def read_npz(path: str | os.PathLike[str], judging: bool = False, signals: bool = False) -> Arrays:
+def read_npz(
+    path: str | os.PathLike[str], judging: bool = False, check: Check = check_pixels, target: str = "class"
+) -> Arrays:
     """Read a data set from an npz file, plain or compressed.
 
     Parameters
     ----------
     path
         A file with the arrays train_images, train_labels, test_images and test_labels, or x_train, y_train, x_test
-        and y_test; and class_names, strings [K], if the classes have any. Others in it are not looked at.
+        and y_test; and class_names or target_names, strings [K], if the classes, labels or numbers have any. Others in
+        it are not looked at.
     judging
         Whether the images are to be judged by a trained network: then the two arrays of the test set are enough.
-    signals
-        Whether the images are signals.
+    check
+        What raises DataError where images are of another shape or type than expected.
+    target
+        A key of `TARGETS`; where it is the input, there need not be labels.
 
     Returns
     -------
     Arrays
         Images uint8 [N, H, W] or [N, H, W, C], or signals [N, L] or [N, L, C] of any numbers; and labels of a numeric
-        type, [N] or [N, K].
+        type, [N] or [N, K]: zeros where there are none.
 
     Raises
     ------
@@ -63,32 +67,35 @@ def read_npz(path: str | os.PathLike[str], judging: bool = False, signals: bool 
     with opened(path) as archive:
         members = {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
         wanted = [*NAMES, *(names[2:] for names in NAMES if judging)]
-        names = next((names for names in wanted if members.issuperset(names)), None)
+        needed = [names[::2] if target == "input" else names for names in wanted]
+        names = next((names for names, each in zip(wanted, needed, strict=True) if members.issuperset(each)), None)
         if names is None:
-            text = " or ".join(", ".join(names) for names in wanted)
+            text = " or ".join(", ".join(names) for names in needed)
             listed = [member.removesuffix(".npy") for member in archive.namelist()[:6]]
             found = ", ".join(ascii(name)[1:-1][:40] for name in listed) or "none"
             raise DataError(f"{path}: expected the arrays {text}, found {found}; save them under those names")
-        check = check_signals if signals else check_pixels
-        arrays = [
-            read_member(archive, name, f"{path}: {name}", check if name in IMAGES else check_labels) for name in names
-        ]
+        arrays: list[np.ndarray] = []
+        for name in names:
+            if name in members:
+                own = check if name in IMAGES else check_labels
+                arrays.append(read_member(archive, name, f"{path}: {name}", own))
+            else:
+                arrays.append(np.zeros(len(arrays[-1]), np.int64))
         if len(names) == 2:
             arrays = [arrays[0][:0], arrays[1][:0], *arrays]
         class_names = None
-        if "class_names" in members:
-            texts = read_member(archive, "class_names", f"{path}: class_names", check_names, kinds="U")
+        if called := [name for name in ("class_names", "target_names") if name in members]:
+            texts = read_member(archive, called[0], f"{path}: {called[0]}", check_names, kinds="U")
             class_names = tuple(texts.tolist())
             if len(set(class_names)) < len(class_names) or not all(name and name.isprintable() for name in class_names):
-                raise DataError(f"{path}: class_names: expected different printable names, found others; correct them")
-        return Arrays(
-            arrays[0], arrays[1], arrays[2], arrays[3], class_names, notes=rounding(path, arrays[::2], signals)
-        )
+                raise DataError(f"{path}: {called[0]}: expected different printable names, found others; correct them")
+        notes = () if check is check_pixels else rounding(path, arrays[::2])
+        return Arrays(arrays[0], arrays[1], arrays[2], arrays[3], class_names, notes=notes)
 
 
-def rounding(path: str | os.PathLike[str], arrays: Sequence[np.ndarray], signals: bool) -> tuple[str, ...]:
-    """Say where signals are converted."""
-    types = [array.dtype.name for array in arrays if signals and len(array) and array.dtype != np.float32]
+def rounding(path: str | os.PathLike[str], arrays: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Say where floating-point numbers are converted."""
+    types = [array.dtype.name for array in arrays if len(array) and array.dtype != np.float32]
     return (f"{path}: {' and '.join(dict.fromkeys(types))} values are rounded to float32",) if types else ()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,21 @@ def load_data(loaded: LoadedConfig, progress: bool = False, given: Dataset | Non
         Where the data set cannot be loaded, or has fewer images than are asked for.
     """
     data = loaded.config.data
-    signal_shape = loaded.config.network.signal_shape
-    dataset = given or load_dataset(data.name, data.root, progress, data.image_size, signal_shape=signal_shape)
+    dataset = given or load_dataset(data.name, data.root, progress, data.image_size, **reading(loaded))
     if data.decisions is not None:
         dataset = apply_decisions(dataset, read_decisions(data.decisions), data.decisions)
     return select(loaded, dataset)
+
+
+def reading(loaded: LoadedConfig) -> dict[str, Any]:
+    """Return what a configuration says of its data beside where they are, as :func:`load_dataset` takes it."""
+    data, shape = loaded.config.data, loaded.config.network.signal_shape
+    return {
+        "signal_shape": shape,
+        "floats": data.dtype == "float32",
+        "target": data.target,
+        "columns": data.target_columns,
+    }
 
 
 def stated_classes(loaded: LoadedConfig) -> int | None:
@@ -155,8 +166,7 @@ def load_judged(
         As :func:`load_data` does, and where the data have classes that the network does not know.
     """
     data = loaded.config.data
-    signal_shape = loaded.config.network.signal_shape
-    found = load_dataset(data.name, data.root, progress, data.image_size, judging=True, signal_shape=signal_shape)
+    found = load_dataset(data.name, data.root, progress, data.image_size, judging=True, **reading(loaded))
     dataset = select(loaded, found, judged_as=class_names)
     if dataset.image_shape != image_shape:
         expected, shape = ("×".join(map(str, size)) for size in (image_shape, dataset.image_shape))
@@ -167,6 +177,13 @@ def load_judged(
     elsewhere = dataset.sha256 != trained_on and loaded.origins.get("data.root") == "override data.root"
     if not len(dataset.test_labels) or (dataset.divided and elsewhere):
         dataset = undivided(dataset)
+    if data.target == "input":  # judges samples of other classes, too: they are the anomalous ones
+        return dataset
+    if data.target != "class":
+        if len(dataset.class_names) != len(class_names):
+            expected = f"{len(class_names)} {data.target} for each sample, as {loaded.name} was trained with"
+            raise DataError(f"{dataset.name}: expected {expected}, found {len(dataset.class_names)}; use others")
+        return replace(dataset, class_names=tuple(class_names))
     return by_names(dataset, tuple(class_names))
 
 
@@ -176,8 +193,13 @@ def undivided(dataset: Dataset) -> Dataset:
     labels = np.concatenate([dataset.train_labels, dataset.test_labels])
     notes = [note for note in dataset.notes if "are for the test" not in note]
     files = dataset.files and ((), (*dataset.files[0], *dataset.files[1]))
+    both = None
+    if dataset.train_targets is not None and dataset.test_targets is not None:
+        both = np.concatenate([dataset.train_targets, dataset.test_targets])
     return replace(
         dataset,
+        train_targets=None if both is None else both[:0],
+        test_targets=both,
         train_images=images[:0],
         train_labels=labels[:0],
         test_images=images,
@@ -291,5 +313,5 @@ def pixel_statistics(loaded: LoadedConfig, dataset: Dataset, indices: np.ndarray
 
 
 def levels_of(loaded: LoadedConfig) -> float:
-    """Return what the values of a configuration's data are divided by at first: pixels by 255, signals by 1."""
-    return 1.0 if loaded.config.network.signals else 255.0
+    """Return what the values of a configuration's data are divided by at first: bytes by 255, floats by 1."""
+    return 1.0 if loaded.config.floats else 255.0

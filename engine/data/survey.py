@@ -37,6 +37,9 @@ def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[
         ``pictures``: (width, height) of the smallest and the largest file, and what they became.
         ``duplicates``: pairs of equal and of nearly equal images, among all and ``across`` training and test.
     """
+    if dataset.train_targets is not None and dataset.test_targets is not None:
+        learned = {"training": dataset.train_targets[train], "validation": dataset.train_targets[validation]}
+        return survey_targets(dataset.class_names, {**learned, "test": dataset.test_targets})
     parts = {
         "training": dataset.train_labels[train],
         "validation": dataset.train_labels[validation],
@@ -56,6 +59,16 @@ def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[
             found["pictures"] = {"smallest": smallest, "largest": most, "resized_to": [width, height]}
         found["duplicates"] = duplicates(dataset)
     return found
+
+
+def survey_targets(names: Sequence[str], parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return mean, deviation and extremes of each label or number [N, K] of each part, and how many samples it has."""
+    targets: dict[str, Any] = {name: {} for name in names}
+    for part, values in parts.items():
+        for name, column in zip(names, values.T, strict=True) if len(values) else ():
+            low, high = float(column.min()), float(column.max())
+            targets[name][part] = {"mean": float(column.mean()), "deviation": float(column.std()), "range": [low, high]}
+    return {"samples": {part: len(values) for part, values in parts.items()}, "targets": targets}
 
 
 def duplicates(dataset: Dataset) -> dict[str, int]:
@@ -152,14 +165,14 @@ def verdict_lines(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any
         One dict an epoch.
     """
     found, lines = summary["data"], []
-    if "duplicates" in found:
+    if "duplicates" in found and "recall" in summary:
         listed = [f"{name} {100 * share:.1f} %" for name, share in list(summary["recall"].items())[:SHOWN]]
         more = " …" if len(summary["recall"]) > SHOWN else ""
         share = 100 * found["largest_class_accuracy"]
         lines.append(f"always {found['largest_class']!r}: {share:.2f} %   recall: {', '.join(listed)}{more}")
-    if never := summary["never_predicted"]:
+    if never := summary.get("never_predicted"):
         lines.append(f"warning: never predicted: {', '.join(never[:SHOWN])}")
-    judged = [epoch for epoch in history if epoch["val_loss"] is not None]
+    judged = [epoch for epoch in history if epoch.get("val_loss") is not None]
     if judged:
         lowest, last = min(judged, key=lambda epoch: epoch["val_loss"]), judged[-1]
         rising = last["val_loss"] > OVERFITTING * lowest["val_loss"]

@@ -4,60 +4,19 @@ The plain-loop twins compute it in float64, run as the Python they are unless th
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError
-from lenumba.engine.common.files import is_file
-from lenumba.engine.config.config import LoadedConfig, load_config
-from lenumba.engine.config.recipes import recipe_names
-from lenumba.engine.data.balance import class_weights
-from lenumba.engine.data.dataset import dataset_spec
-from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.data.selection import load_data, load_judged, pixel_statistics, split
-from lenumba.engine.data.signal_files import read_signal
+from lenumba.engine.common.errors import DataError
 from lenumba.engine.explain import plain
-from lenumba.engine.network.network import Network, Unit
+from lenumba.engine.explain.subject import Arrays, Sample, Subject
+from lenumba.engine.network.network import Unit
 from lenumba.engine.network.optimizers import make_optimizer, update_equation
 from lenumba.engine.network.tables import Equations
-from lenumba.engine.runs.folders import find_run
-from lenumba.engine.runs.records import read_run_json
-from lenumba.engine.runs.trained import read_trained
-from lenumba.engine.runs.transfer import fitting, read_source
-from lenumba.engine.training.build import check_network
 from lenumba.kernels.reference.twin import interpreted
 
-Arrays = dict[str, np.ndarray]
 INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is done before Numba has compiled
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A network to be explained: of a run, or of a configuration with initial parameters.
-
-    `parameters` are float64 by full name. `trained_on` is the SHA-256 of the training data, if there are any, and
-    `weights` what the loss of a training image counts by its class, if not all count alike.
-    """
-
-    loaded: LoadedConfig
-    origin: str
-    network: Network
-    parameters: Arrays
-    normalization: Normalization
-    class_names: tuple[str, ...]
-    trained_on: str | None = None
-    weights: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image uint8 [H, W, C] or signal float32 [1, L, C], its origin and class; None: what it is taken for."""
-
-    pixels: np.ndarray
-    origin: str
-    label: int | None
 
 
 @dataclass(frozen=True)
@@ -86,11 +45,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A forward and backward pass and one step. `equations` are those of outputs, loss and δ; `rate` is η."""
+    """A forward and backward pass and one step. `equations` are those of outputs, loss and δ; `rate` is η.
+
+    `target` float64 [outputs] is what each output is compared with, as it is learned; None where that is a class.
+    """
 
     subject: Subject
     sample: Sample
     label: int
+    target: np.ndarray | None
     layers: tuple[Layer, ...]
     equations: tuple[str, str, str]
     outputs: np.ndarray
@@ -106,8 +69,8 @@ class Explanation:
             "network": self.subject.origin,
             "image": self.sample.origin,
             "pixels": self.sample.pixels.tolist(),
-            "label": self.label,
-            "class": names[self.label],
+            **({"label": self.label, "class": names[self.label]} if self.target is None else {}),
+            **({} if self.target is None else {"target": self.target.tolist()}),
             "layers": [layer_dict(item) for item in self.layers if layer in (None, item.unit.name)],
             "outputs": {"equation": self.equations[0], "values": self.outputs.tolist()},
             "loss": {
@@ -158,88 +121,21 @@ def names_of(unit: Unit) -> list[str]:
     return [parameter.name for parameter in unit.parameters]
 
 
-def find_subject(name: str, overrides: list[str], checkpoint: str, progress: bool = False) -> Subject:
-    """Return the network of a recipe, YAML file or run.
+def target_of(subject: Subject, sample: Sample, images: np.ndarray) -> np.ndarray:
+    """Return what the outputs for one normalised image [1, C, H, W] are compared with, as it is learned: [1, outputs].
 
     Raises
     ------
-    ConfigError, DataError
-        Where there is none, or its files are missing or damaged.
+    DataError
+        Where the image comes without its labels or numbers.
     """
-    if name in recipe_names() or name.endswith((".yaml", ".yml")) or is_file(name):
-        return subject_of_config(load_config(name, overrides), progress)
-    try:
-        folder = find_run(name)
-    except ConfigError:
-        if name == "latest" or "/" in name:
-            raise
-        load_config(name)  # says what recipes there are
-        raise
-    return subject_of_run(folder, overrides, checkpoint)
-
-
-def subject_of_config(loaded: LoadedConfig, progress: bool) -> Subject:
-    """Return an untrained network, as training would begin with it."""
-    source, dataset = read_source(loaded), load_data(loaded, progress)
-    network = check_network(loaded, dataset.image_shape, dataset.classes)
-    theta = network.views(network.initial_parameters(loaded.config.train.seed))
-    if source is not None:
-        source.give(network, fitting(source, network, loaded)[0], theta)
-    indices, names = split(loaded, dataset)[0], dataset.class_names
-    normalization = pixel_statistics(loaded, dataset, indices)
-    origin = f"{loaded.name}, untrained, seed {loaded.config.train.seed}"
-    weights = class_weights(loaded, names, dataset.train_labels[indices])
-    by_name = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
-    return Subject(loaded, origin, network, exact(theta), normalization, names, dataset.sha256, by_name)
-
-
-def subject_of_run(folder: Path, overrides: list[str], checkpoint: str) -> Subject:
-    """Return a run's network with its trained parameters."""
-    trained = read_trained(folder, checkpoint, overrides)
-    origin, parameters = f"{folder} ({checkpoint})", exact(trained.parameters)
-    loaded, network, names = trained.loaded, trained.network, trained.class_names
-    weights = read_run_json(folder).get("class_weights")
-    return Subject(loaded, origin, network, parameters, trained.normalization, names, trained.trained_on, weights)
-
-
-def exact(views: Arrays) -> Arrays:
-    """Return float64 copies."""
-    return {name: np.array(view, np.float64) for name, view in views.items()}
-
-
-def find_sample(subject: Subject, image: str | None, label: str | None, progress: bool = False) -> Sample:
-    """Return an image: a picture's path, an index into the test set, or None for the first test image.
-
-    Of signals, a file's path, perhaps with a row (:func:`lenumba.engine.data.signal_files.read_signal`).
-
-    Raises
-    ------
-    ConfigError, DataError
-        Where there is no such image or class.
-    """
-    number = None if label is None else find_class(subject, label)
-    shape = subject.network.image_shape
-    if image is not None and not image.isdecimal():
-        config = subject.loaded.config
-        prepare = read_signal if config.network.signals else dataset_spec(config.data.name).prepare
-        return Sample(prepare(image, shape), image, number)
-    dataset = load_judged(subject.loaded, subject.class_names, shape, subject.trained_on, progress)
-    index, count = int(image or 0), len(dataset.test_labels)
-    if index >= count:
-        expected = f"an index into the {count} test images of {dataset.name}"
-        raise DataError(f"image {index}: expected {expected}; choose one from 0 to {count - 1}")
-    number = int(dataset.test_labels[index]) if number is None else number
-    return Sample(dataset.test_images[index], f"test image {index} of {dataset.name}", number)
-
-
-def find_class(subject: Subject, label: str) -> int:
-    """Return the number of a class that is given by its name or its number."""
-    names = subject.class_names
-    if label in names:
-        return names.index(label)
-    if label.isdecimal() and int(label) < len(names):
-        return int(label)
-    raise ConfigError(f"--label {label}: expected one of {', '.join(names)}, or a number below {len(names)}")
+    if subject.network.target == "input":
+        return images.reshape(1, -1)
+    if sample.truth is None or subject.judge is None:
+        raise DataError(
+            f"{sample.origin}: expected a test image, as its {subject.network.target} decide; give an index"
+        )
+    return subject.judge.learned(sample.truth[np.newaxis]).astype(np.float64)
 
 
 def explain(subject: Subject, sample: Sample) -> Explanation:
@@ -249,12 +145,13 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
     images = subject.normalization(sample.pixels.transpose(2, 0, 1)[np.newaxis])
     with interpreted(network.multiply_adds <= INTERPRETED):
         outputs = plain.forward(network, parameters, images)
-        label = sample.label
-        if label is None:
+        label, target = sample.label or 0, None if network.target == "class" else target_of(subject, sample, images)
+        if sample.label is None and target is None:
             row = plain.judge(network, outputs[-1], np.zeros(1)).outputs[0]
             label = int(row[0] >= 0.5) if len(row) == 1 else int(row.argmax())
-        weight = (subject.weights or {}).get(subject.class_names[label], 1.0)
-        outcome = plain.judge(network, outputs[-1], np.array([label]), smoothing, np.array([weight]))
+        weight = 1.0 if target is not None else (subject.weights or {}).get(subject.class_names[label], 1.0)
+        truth = np.array([label]) if target is None else target
+        outcome = plain.judge(network, outputs[-1], truth, smoothing, np.array([weight]))
         gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
         learning = [
             f"{unit.name}.{parameter.name}"
@@ -266,7 +163,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         moved = plain.clipped({name: gradients[name] for name in learning}, config.optimizer.max_norm)
         updated, _ = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
         moved_z = plain.forward(network, updated, images)[-1]
-        after = plain.judge(network, moved_z, np.array([label]), smoothing, np.array([weight]))
+        after = plain.judge(network, moved_z, truth, smoothing, np.array([weight]))
     layers = []
     tensors = [images, *outputs]
     names = ["the image", *(unit.name for unit in network.units)]
@@ -282,6 +179,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         subject=subject,
         sample=sample,
         label=label,
+        target=None if target is None else target[0],
         layers=tuple(layers),
         equations=network.loss.written(network.outputs, smoothing, weight),
         outputs=outcome.outputs[0],

@@ -4,16 +4,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.host import available_threads
+from lenumba.engine.common.measures import Measured
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.in_memory import as_numbers, as_pixels
+from lenumba.engine.data.signal_files import as_rows
 from lenumba.engine.data.signals import as_signals
 from lenumba.engine.models.evaluation import Evaluation
+from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.records import read_run_json
@@ -92,7 +96,8 @@ class Model:
         ----------
         images
             [N, H, W, C] or [N, C, H, W], or [N, H, W] where there is one channel, or one image without N: whole numbers
-            from 0 to 255, or floating-point numbers from 0 to 1. Signals: [N, L] or [N, L, C] of any numbers.
+            from 0 to 255, or floating-point numbers from 0 to 1. Signals: [N, L] or [N, L, C] of any numbers; so are
+            images where `data.dtype` is float32.
 
         Raises
         ------
@@ -101,19 +106,53 @@ class Model:
         """
         images = self._as_images(images)
         order = np.arange(len(images))
-        return self.executor.evaluate(planar(images), np.zeros(len(images), np.int64), order)[1]
+        return self.executor.evaluate(planar(images), self.network.no_labels(len(images)), order)[1]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return int64 [N], the class of each image (see :meth:`predict_proba` for the images' shape)."""
-        return predicted_classes(self.predict_proba(images))
+        """Return int64 [N], the class of each image (see :meth:`predict_proba` for the images' shape).
 
-    def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Evaluation:
+        Of several labels, int64 [N, K] of 0 and 1; numbers, float64 [N, K], in their own units; where the target is the
+        input, float64 [N]: each sample's mean squared error, as its anomaly score.
+        """
+        if self.network.target == "class":
+            return predicted_classes(self.predict_proba(images))
+        outputs = self.answers(images)
+        return (outputs >= 0.5).astype(np.int64) if self.network.target == "labels" else outputs
+
+    def answers(self, images: np.ndarray) -> np.ndarray:
+        """Return the outputs in the targets' units, [N, K]; where the target is the input, each sample's error [N]."""
+        images = self._as_images(images)
+        order, judge = np.arange(len(images)), self.trained.judge
+        return judge.answers(self.executor, planar(images), judge.blank(len(images)), order)[1]
+
+    def evaluate_targets(
+        self, images: np.ndarray, truth: np.ndarray, class_names: tuple[str, ...] | None = None
+    ) -> TargetEvaluation:
+        """Evaluate a network whose target is no class; `truth` is as a :class:`Dataset` has it."""
+        images, judge, names = self._as_images(images), self.trained.judge, class_names or self.class_names
+        loss, outputs = judge.answers(self.executor, planar(images), truth, np.arange(len(images)))
+        measured = judge.measure(loss, outputs, truth, names)
+        assert isinstance(measured, Measured)
+        return TargetEvaluation(judge.target, measured, outputs, truth, names)
+
+    def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Any:
         """Evaluate on images (see :meth:`predict_proba`) with labels [N], whole numbers or names of classes.
 
-        Without them, on the run's test set.
+        Without them, on the run's test set. Where the target is a class the result is an :class:`Evaluation`; else it
+        is a :class:`TargetEvaluation`, and labels are 0 and 1 or numbers [N, K], or classes [N], or absent where the
+        target is the input.
         """
         if images is None and labels is None:
             return self.evaluate_data(self.test_data())
+        if (target := self.network.target) != "class" and images is not None:
+            images = self._as_images(images)
+            numbers, _ = as_numbers("labels", labels, self.class_names, target, len(images))
+            if numbers.shape != (len(images), *self.trained.judge.blank(0).shape[1:]):
+                expected = list(self.trained.judge.blank(len(images)).shape)
+                raise DataError(f"labels: expected {expected}, found {list(numbers.shape)}; use those that belong")
+            return self.evaluate_targets(
+                images, numbers, tuple(map(str, range(1 + numbers.max()))) if target == "input" else None
+            )
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
@@ -132,8 +171,11 @@ class Model:
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         return Evaluation(loss, labels, outputs, self.class_names)
 
-    def evaluate_data(self, dataset: Dataset) -> Evaluation:
+    def evaluate_data(self, dataset: Dataset) -> Any:
         """Evaluate on the test images of a data set of :meth:`test_data`."""
+        if self.network.target != "class":
+            part = self.evaluate_targets(dataset.test_images, dataset.test_truth, dataset.class_names)
+            return replace(part, files=dataset.files and dataset.files[1], notes=dataset.notes)
         found = self.evaluate(dataset.test_images, dataset.test_labels)
         return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)
 
@@ -141,6 +183,8 @@ class Model:
         """Bring images to uint8 [N, H, W, C], signals to float32 [N, 1, L, C]."""
         if self.loaded.config.network.signals:
             return self._as_signals(np.asarray(images))
+        if self.loaded.config.floats:
+            return as_rows("images", np.asarray(images), self.image_shape)
         images, (height, width, channels) = np.asarray(images), self.image_shape
         found = f"{images.dtype} {list(images.shape)}"
         if images.shape in ((height, width), (height, width, channels), (channels, height, width)):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,26 @@ class Answer:
         order = np.argsort(-self.probabilities, kind="stable").tolist()
         order.sort(key=lambda k: k != self.chosen)
         return [(self.class_names[k], float(self.probabilities[k])) for k in order[:count]]
+
+
+@dataclass(frozen=True)
+class TargetAnswer:
+    """What a network makes of a sample whose target is no class; `fault` says why it could not be read.
+
+    `values` float64 are the probabilities of several labels, or numbers, by `names`; or the anomaly score alone.
+    """
+
+    path: str
+    target: str
+    names: tuple[str, ...]
+    values: np.ndarray
+    fault: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as plain ones."""
+        if self.target == "input":
+            return {"score": float(self.values[0])}
+        return {self.target: dict(zip(self.names, self.values.tolist(), strict=True))}
 
 
 def find_inputs(names: Sequence[str], stdin: Iterable[str], formats: Collection[str] = FORMATS) -> list[str]:
@@ -95,16 +116,31 @@ def predict_files(
     :func:`lenumba.engine.models.thresholds.choose` says which class it is.
     """
     limits = np.array([(thresholds or {}).get(name, np.nan) for name in model.class_names])
-    read = signals_of if model.loaded.config.network.signals else pictures_of
+    for path, row, fault in rows_of(model, paths, model.predict_proba):
+        if len(row) == 1:  # one output is the probability of class 1
+            row = np.array([1 - row[0], row[0]])
+        chosen = choose(row, limits) if len(row) else None
+        yield Answer(path, model.class_names, row, chosen, fault)
+
+
+def predict_targets(model: Model, paths: Sequence[str]) -> Iterator[TargetAnswer]:
+    """Yield the answer to each picture, or signal, of a network whose target is no class."""
+    target = model.network.target
+    names = ("score",) if target == "input" else model.class_names
+    for path, row, fault in rows_of(model, paths, model.answers):
+        yield TargetAnswer(path, target, names, row, fault)
+
+
+def rows_of(
+    model: Model, paths: Sequence[str], answer: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Yield what each picture or signal is called, what `answer` makes of it, float64, and why there is none of it."""
+    read = signals_of if model.loaded.config.floats else pictures_of
     for part in read(model, paths):
         images = [image for _, image, _ in part if image is not None]
-        outputs = iter(model.predict_proba(np.stack(images)) if images else ())
+        outputs = iter(answer(np.stack(images)) if images else ())
         for path, image, fault in part:
-            row = np.zeros(0) if image is None else next(outputs).astype(np.float64)
-            if len(row) == 1:  # one output is the probability of class 1
-                row = np.array([1 - row[0], row[0]])
-            chosen = choose(row, limits) if len(row) else None
-            yield Answer(path, model.class_names, row, chosen, fault)
+            yield path, np.zeros(0) if image is None else np.atleast_1d(next(outputs)).astype(np.float64), fault
 
 
 def pictures_of(model: Model, paths: Sequence[str]) -> Iterator[list[Input]]:
@@ -123,7 +159,7 @@ def signals_of(model: Model, paths: Sequence[str]) -> Iterator[list[Input]]:
     """Yield the signals of each file."""
     for path in paths:
         try:
-            signals, numbers = read_signals(path, model.image_shape)
+            signals, numbers = read_signals(path, model.image_shape, model.loaded.config.data.target_columns)
         except DataError as error:
             yield [(path, None, str(error))]
             continue
@@ -143,5 +179,19 @@ def table_writer(path: Path, class_names: Sequence[str], kind: str = "image") ->
         def write(answer: Answer) -> None:
             values = [""] * len(class_names) if answer.fault else answer.probabilities.tolist()
             writer.writerow([answer.path, *(answer.best or ("", "")), *values, answer.fault])
+
+        yield write
+
+
+@contextlib.contextmanager
+def target_writer(path: Path, names: Sequence[str], kind: str = "image") -> Iterator[Callable[[TargetAnswer], None]]:
+    """Yield a function that writes an answer as a row: image (`kind`), its values by name, fault."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow([kind, *names, "fault"])
+
+        def write(answer: TargetAnswer) -> None:
+            values = [""] * len(names) if answer.fault else answer.values.tolist()
+            writer.writerow([answer.path, *values, answer.fault])
 
         yield write

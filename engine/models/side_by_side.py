@@ -25,6 +25,7 @@ def evaluate_all(
     last: tuple[Model, Dataset] | None = None
     for folder in folders:
         model = load(folder, checkpoint, overrides=overrides)
+        model.loaded.only_classes("a comparison")
         kept = last is not None and alike(model, last[0])
         dataset = last[1] if last is not None and kept else model.test_data()
         yield model, dataset, model.evaluate_data(dataset)

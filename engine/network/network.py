@@ -195,6 +195,11 @@ class Network:
         return Layout(self.units, self.input_shape, self.unit, self.distortion, targets)
 
     @property
+    def ends_in_activation(self) -> bool:
+        """Whether an activation bounds or bends the outputs."""
+        return self.loss.fused is not None or self.units[-1].layer.kind == "activation"
+
+    @property
     def labels(self) -> str:
         """What the program takes labels as: int64 [N], or float32 [N, outputs] where each output has a number."""
         return "float32" if TARGETS[self.target].numbered else "int64"

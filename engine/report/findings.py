@@ -57,6 +57,7 @@ def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ())
         said to be.
     """
     model = load(run, checkpoint, overrides=overrides)
+    model.loaded.only_classes("pages and plots")
     history, histograms = read_history(model.folder), read_histograms(model.folder)
     if absent := missing_files(model.loaded):
         absent = f"{absent}, so that nothing is shown of test images; data.root=PATH says where they are now"

@@ -26,6 +26,7 @@ from lenumba.engine.runs.changes import RESUMABLE, deciding, differences, traini
 from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network
+from lenumba.engine.training.judging import Judge
 from lenumba.engine.training.trainer import Trainer
 
 FORMAT_VERSION = 1
@@ -135,6 +136,10 @@ class Checkpoint:
         height, width, channels = self.state["image_shape"]
         return height, width, channels
 
+    def judge(self, network: Network) -> Judge:
+        """Return what the network's outputs are compared with."""
+        return Judge.told(self.state.get("target", {}), network, len(self.class_names))
+
     @property
     def judged(self) -> str:
         """What the names begin with of the tensors that the network is validated and answers with."""
@@ -227,6 +232,7 @@ class Checkpoint:
         trainer.progress = self.progress
         trainer.normalization = self.normalization
         executor.normalize(trainer.normalization)
+        trainer.take(self.judge(network))
 
 
 def slot_prefix(number: int) -> str:
@@ -248,10 +254,12 @@ def make_state(
     image_shape: Sequence[int],
     data_sha256: str | None,
     drawn_sha256: str | None = None,
+    target: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the state of a run's checkpoints; `data_sha256` None: it may go on with any data and configuration.
 
-    `drawn_sha256` is that of the places, among the training images, of those that train and those that validate.
+    `drawn_sha256` is that of the places, among the training images, of those that train and those that validate;
+    `target` is what :meth:`Judge.as_dict` tells.
     """
     return {
         "progress": asdict(progress),
@@ -264,6 +272,7 @@ def make_state(
         "drawn_sha256": drawn_sha256,
         "class_names": list(class_names),
         "image_shape": list(image_shape),
+        **({"target": dict(target)} if target else {}),
     }
 
 
@@ -295,6 +304,7 @@ def checkpoints_of(trainer: Trainer, folder: Path) -> tuple[Checkpoint, Checkpoi
     state = make_state(
         trainer.progress, trainer.config, trainer.normalization,
         dataset.class_names, dataset.image_shape, dataset.sha256, trainer.drawn_sha256,
+        trainer.judge.as_dict(),
     )  # fmt: skip
     return make_checkpoints(
         folder, trainer.network, trainer.optimizer, executor.theta, trainer.best_theta, executor.state, state

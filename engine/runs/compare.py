@@ -130,6 +130,7 @@ def compare(
     names = [name if names.count(name) == 1 else item.source for name, item in zip(names, loaded, strict=True)]
     sources = [read_source(item) for item in loaded]
     for item in loaded:
+        item.only_classes("a comparison")
         if stated_shape(item.config) is not None:
             check_trainable(item, check_network(item))
     places = check_kept(out, loaded, seeds)
@@ -230,7 +231,8 @@ def measure(trainer: Trainer, seconds: float, judged_by: str) -> SeedResult:
     dataset, found = trainer.dataset, trainer.test()
     test = found.accuracy
     labels, indices = dataset.train_labels, trainer.train_indices
-    train = trainer.evaluate(trainer.best_theta, trainer.images, labels, indices).accuracy
+    seen: Any = trainer.evaluate(trainer.best_theta, trainer.images, labels, indices)
+    train = seen.accuracy
     shifted = {distance: shifted_accuracy(trainer, dataset, distance) for distance in SHIFTS}
     score = float(getattr(found, judged_by))
     return SeedResult(trainer.config.train.seed, seconds, test, train, train - test, shifted, score)

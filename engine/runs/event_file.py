@@ -40,8 +40,9 @@ class EventFile:
     def epoch(self, record: EpochRecord, tensors: Mapping[str, np.ndarray]) -> None:
         """Write an epoch's scalars, and its histograms of weights and gradients."""
         values = record.as_dict()
-        for tag, key in TAGS.items():
-            if values[key] is not None:
+        tags = TAGS | {f"{key.removeprefix('val_')}/validation": key for key in record.figures}
+        for tag, key in tags.items():
+            if values.get(key) is not None:
                 self.writer.add_scalar(tag, values[key], record.epoch)
         for name, tensor in tensors.items():
             if np.isfinite(tensor).all():

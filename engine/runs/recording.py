@@ -52,7 +52,7 @@ class GradientProbe:
         executor, trainer = self.executor, self.trainer
         executor.theta[:] = trainer.executor.theta
         executor.state[:] = 0
-        labels, count = trainer.dataset.train_labels, len(self.order)
+        labels, count = trainer.train_targets, len(self.order)
         executor.train(trainer.images, labels, self.order, count, self.hyper, weights=trainer.weights)
         return trainer.network.views(executor.state[: trainer.network.size].copy())
 

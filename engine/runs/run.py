@@ -13,7 +13,9 @@ from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, 
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.interrupts import Graceful
-from lenumba.engine.common.metrics import METRICS, Judged
+from lenumba.engine.common.measures import Measured
+from lenumba.engine.common.metrics import Judged
+from lenumba.engine.common.targets import FALLING, WORDS
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.sections import IN_MEMORY
 from lenumba.engine.data.dataset import Dataset
@@ -66,8 +68,8 @@ class RunResult:
 
     @property
     def test_accuracy(self) -> float:
-        """Share of right answers on the test set."""
-        return self.summary["test_accuracy"]
+        """Share of right answers on the test set; NaN where the target knows none."""
+        return self.summary.get("test_accuracy", float("nan"))
 
 
 def start_run(
@@ -176,7 +178,7 @@ def reason_to_end(trainer: Trainer) -> str:
     if progress.stalled(train.patience) and progress.epoch < train.epochs:
         return (
             f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} "
-            f"{'lowered' if train.best_by == 'loss' else 'raised'} the validation {METRICS[train.best_by]}; "
+            f"{'lowered' if train.best_by in FALLING else 'raised'} the validation {WORDS[train.best_by]}; "
             "--resume with a larger train.patience trains longer"
         )
     if progress.epoch == train.epochs:
@@ -257,12 +259,12 @@ def train(trainer: Trainer, folder: Path, hooks: Hooks) -> None:
         save(trainer, folder)
 
 
-def results(trainer: Trainer, test: Judged | None = None) -> dict[str, Any]:
+def results(trainer: Trainer, test: Judged | Measured | None = None) -> dict[str, Any]:
     """Return what a finished run's training has brought, and nothing else decides: weights and test results."""
     test = test or trainer.test()
+    told = {"accuracy": test.accuracy, "loss": test.loss} if isinstance(test, Judged) else test.told(())
     return {
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
+        **{f"test_{name}": value for name, value in told.items()},
         "best_epoch": trainer.progress.best_epoch,
         "weights_sha256": weights_sha256(trainer.network.views(trainer.executor.theta)),
         "best_weights_sha256": weights_sha256(trainer.network.views(trainer.best_theta)),
@@ -272,6 +274,9 @@ def results(trainer: Trainer, test: Judged | None = None) -> dict[str, Any]:
 def results_and_recall(trainer: Trainer) -> dict[str, Any]:
     """Return the results, what else the test tells of the classes, and which of them were never predicted."""
     test, names = trainer.test(), trainer.dataset.class_names
+    if isinstance(test, Measured):
+        each = test.by_name(names)
+        return results(trainer, test) | ({"each": each} if each else {}) | {"target": trainer.judge.as_dict()}
     tested, predicted = (test.confusion.sum(axis=k) for k in (1, 0))
     told = test.told(names)
     return results(trainer, test) | {

@@ -80,6 +80,7 @@ def train_seeds(
     DataError, DivergedError, InterruptedRunError
         As :func:`lenumba.engine.runs.run.start_run` does.
     """
+    loaded.only_classes("--seeds, which compares accuracies")
     hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
     items = seeded_configs(loaded, seeds)
     if out is not None and out.is_dir():

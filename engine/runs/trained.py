@@ -17,6 +17,7 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.runs.checkpoint import Checkpoint
 from lenumba.engine.runs.folders import load_run_config
 from lenumba.engine.training.build import build_network
+from lenumba.engine.training.judging import Judge
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Trained:
         (height, width, channels).
     trained_on
         SHA-256 of the training data; None for an imported network.
+    judge
+        What its outputs are compared with, and in which units.
     """
 
     loaded: LoadedConfig
@@ -40,6 +43,7 @@ class Trained:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     trained_on: str | None
+    judge: Judge
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
@@ -54,10 +58,10 @@ class Trained:
     def read_picture(self, path: str | os.PathLike[str]) -> np.ndarray:
         """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError.
 
-        Where the network is for signals, the row of a file as a signal float32 [1, L, C].
+        Where the network is for signals, or images of floating-point numbers, the row of a file as float32.
         """
-        if self.loaded.config.network.signals:
-            return read_signal(str(path), self.image_shape)
+        if self.loaded.config.floats:
+            return read_signal(str(path), self.image_shape, self.loaded.config.data.target_columns)
         return dataset_spec(self.loaded.config.data.name).prepare(path, self.image_shape)
 
     def test_data(self) -> Dataset:
@@ -85,4 +89,5 @@ def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str
     theta = np.zeros(network.size, np.float32)
     held.fill(network, theta, held.judged)
     trained_on = held.state["data_sha256"]
-    return Trained(loaded, network, theta, held.normalization, held.class_names, held.image_shape, trained_on)
+    names, judge = held.class_names, held.judge(network)
+    return Trained(loaded, network, theta, held.normalization, names, held.image_shape, trained_on, judge)

@@ -17,18 +17,19 @@ def build_network(
 ) -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit.
 
-    Signals are of float32 `pixels`, and so may images be that are none of a data set's; else they are of uint8. With
-    `weighted`, training images may count differently also where the configuration has no weights of classes.
+    Signals are of float32 `pixels`, and so are images where the configuration, or `pixels`, says it; else of uint8.
+    With `weighted`, training images may count differently also where the configuration has no weights of classes.
     """
     config = loaded.config
     layers, size, signals = config.network.layers, config.data.batch_size, config.network.signals
-    pixels = pixels or ("float32" if signals else "uint8")
+    pixels = pixels or ("float32" if config.floats else "uint8")
     if config.augment.active and pixels != "uint8":
         raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
     try:
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
             signals=signals, augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
+            target=config.data.target,
         )  # fmt: skip
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.path}", str(error)) from None
@@ -55,8 +56,11 @@ def check_network(
         Where a layer does not fit, or the input size or the outputs do not fit the data.
     """
     config = loaded.config
+    target = config.data.target
     spec, wanted = dataset_spec(config.data.name), config.network.image_shape
     image_shape, classes = image_shape or spec.image_shape, classes or stated_classes(loaded)
+    if target == "input":  # the network itself has compared its outputs with it
+        classes = None
     kind = "signals" if config.network.signals else "images"
     if wanted is not None and image_shape is not None and wanted != image_shape:
         raise loaded.error(
@@ -69,7 +73,7 @@ def check_network(
             "data.name", f"the files of {config.data.name} alone tell the size of the images; give network.input"
         )
     network = build_network(loaded, shape, pixels, weighted=weighted)
-    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes)):
+    if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes, target)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     if network.sees_batch and config.data.batch_size == 1:
         raise loaded.error("data.batch_size", "expected at least 2 for batch norm, found 1: one image has no variance")

@@ -10,8 +10,10 @@ import numpy as np
 from lenumba.engine.common.errors import DivergedError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
-from lenumba.engine.common.metrics import Judged, accuracy_of, confusion_matrix, predicted_classes
+from lenumba.engine.common.measures import Measured
+from lenumba.engine.common.metrics import Judged
 from lenumba.engine.common.progress import EpochRecord, Progress
+from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.balance import balance_notes, balanced_order, class_weights, image_weights
 from lenumba.engine.data.dataset import Dataset, data_sha256
@@ -22,6 +24,7 @@ from lenumba.engine.network.schedules import learning_rates
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import check_training, network_notes
 from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.judging import Judge
 from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
 
@@ -57,6 +60,8 @@ class Trainer:
         float32 [network.size]: the parameters after the best epoch.
     notes
         What was left out, divided, drawn or weighted of the data, and what to know of the layers, a line each.
+    judge
+        What outputs are compared with, and in which units.
     class_weights
         By class with training images, what the loss of an image counts; None where all count alike.
     init_from
@@ -96,6 +101,8 @@ class Trainer:
         self.notes = [*dataset.notes, *division_notes(loaded, dataset)]
         self.notes += balance_notes(loaded, self.class_weights, len(labels))
         self.notes += network_notes(self.network)
+        self.judge = Judge.of(self.network, dataset, self.train_indices)
+        self.notes += self.judge.notes(dataset.name, dataset.class_names)
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
         threads = train.threads or available_threads()
@@ -113,6 +120,11 @@ class Trainer:
     def drawn_sha256(self) -> str:
         """SHA-256 of which of the data set's training images train, and which validate."""
         return data_sha256(self.train_indices, self.val_indices)
+
+    @cached_property
+    def train_targets(self) -> np.ndarray:
+        """What the program compares outputs with: classes int64 [N], or float32 [N, K]."""
+        return self.judge.learned(self.dataset.train_truth)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -137,6 +149,11 @@ class Trainer:
         executor.theta[:], executor.state[:] = self.network.initial_parameters(self.config.train.seed), 0
         self.best_theta = executor.theta.copy()
         self.progress = Progress()
+
+    def take(self, judge: Judge) -> None:
+        """Go on with the units, say, of a training that went on before."""
+        self.judge = judge
+        self.__dict__.pop("train_targets", None)
 
     def stop(self) -> None:
         """End :meth:`epochs` after the running batch; what is done so far stays in `progress` and the executor."""
@@ -214,7 +231,7 @@ class Trainer:
 
         done, totals = self.executor.train(
             self.images,
-            self.dataset.train_labels,
+            self.train_targets,
             self.epoch_order(progress.epoch),
             size,
             self.optimizer.hyper(rates, first + 1),
@@ -245,14 +262,15 @@ class Trainer:
                 "lower optimizer.learning_rate"
             )
         told = {} if found is None else found.told(self.dataset.class_names)
+        figures = {f"val_{name}": value for name, value in told.items()}
         record = EpochRecord(
             epoch=progress.epoch + 1,
             train_loss=progress.loss_sum / count,
-            train_accuracy=progress.correct / count,
+            train_accuracy=progress.correct / count if TARGETS[self.network.target].answers else None,
             learning_rate=self.learning_rate,
             seconds=seconds,
             images_per_second=trained / max(seconds, 1e-9),
-            **{f"val_{name}": value for name, value in told.items()},
+            **(figures if self.network.target == "class" else {"figures": figures}),  # type: ignore[arg-type]
         )
         score, loss = (0.0, float("inf")) if found is None else (found.score(self.config.train.best_by), found.loss)
         best = (progress.best_score, -progress.best_loss)
@@ -275,26 +293,27 @@ class Trainer:
         finally:
             self.executor.smooth(self.config.loss.label_smoothing)
 
-    def validate(self) -> Judged:
-        """Return what the parameters that training would keep now bring on the validation images."""
-        return self.evaluate(self.executor.judged, self.images, self.dataset.train_labels, self.val_indices)
+    def validate(self) -> Any:
+        """Return what the parameters that training would keep now bring on the validation images (see evaluate)."""
+        return self.evaluate(self.executor.judged, self.images, self.dataset.train_truth, self.val_indices)
 
-    def test(self, images: np.ndarray | None = None) -> Judged:
-        """Return what the best parameters bring on the test set; `images`: in place of the set's own."""
-        images, labels = self.dataset.test_images if images is None else images, self.dataset.test_labels
-        return self.evaluate(self.best_theta, planar(images), labels, np.arange(len(labels)))
+    def test(self, images: np.ndarray | None = None) -> Any:
+        """Return what the best parameters bring on the test set (see evaluate); `images`: in place of the set's own."""
+        images, truth = self.dataset.test_images if images is None else images, self.dataset.test_truth
+        return self.evaluate(self.best_theta, planar(images), truth, np.arange(len(truth)))
 
-    def evaluate(self, theta: np.ndarray, images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Judged:
+    def evaluate(
+        self, theta: np.ndarray, images: np.ndarray, truth: np.ndarray, indices: np.ndarray
+    ) -> Judged | Measured:
         """Return what other parameters, float32 [network.size], than those in training bring.
 
-        Images, labels and indices are as :meth:`Executor.evaluate` takes them.
+        Images and indices are as :meth:`Executor.evaluate` takes them, `truth` as a :class:`Dataset` has it. Where the
+        target is a class, the result is a Judged.
         """
         last = self.executor.theta.copy()
         self.executor.theta[:] = theta
         try:
-            loss, outputs = self.executor.evaluate(images, labels, indices)
+            loss, outputs = self.judge.answers(self.executor, images, truth, indices)
         finally:
             self.executor.theta[:] = last
-        truth = labels[indices]
-        confusion = confusion_matrix(truth, predicted_classes(outputs), self.dataset.classes)
-        return Judged(loss, accuracy_of(outputs, truth), confusion)
+        return self.judge.measure(loss, outputs, truth[indices], self.dataset.class_names)

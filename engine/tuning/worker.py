@@ -20,7 +20,7 @@ import numpy as np
 from lenumba.engine.common.errors import ConfigError, DivergedError, LenumbaError, one_line
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.interrupts import SIGNALS
-from lenumba.engine.common.metrics import METRICS
+from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
@@ -104,7 +104,8 @@ class Worker:
             found = load_data(loaded)
             if not testing:
                 images, labels = found.test_images[:0].copy(), found.test_labels[:0].copy()  # views would keep it all
-                found = replace(found, test_images=images, test_labels=labels)
+                targets = None if found.test_targets is None else found.test_targets[:0].copy()
+                found = replace(found, test_images=images, test_labels=labels, test_targets=targets)
             self.datasets = {testing: found}
         return self.datasets[testing]
 
@@ -114,7 +115,9 @@ class Worker:
         curve = []
         for record in trainer.epochs(self.show_life):
             seconds += record.seconds
-            epoch = {key: getattr(record, key) for key in ("epoch", "train_loss", *(f"val_{name}" for name in METRICS))}
+            metrics = TARGETS[trainer.network.target].metrics
+            epoch: dict[str, Any] = {"epoch": record.epoch, "train_loss": record.train_loss}
+            epoch |= {f"val_{name}": record.validated(name) for name in metrics}
             epoch |= {"seconds": seconds, "images": images}
             if self.settings["metric"] == "val_loss" and trainer.config.loss.label_smoothing:
                 epoch["val_loss"] = trainer.unsmoothed_loss()
@@ -146,7 +149,8 @@ class Worker:
         trainer = self.trainer(job, job["seeds"][0])
         trainer.best_theta[:] = np.frombuffer(Path(job["weights"]).read_bytes(), np.float32)
         test = trainer.test()
-        return {f"test_{name}": getattr(test, name) for name in METRICS}
+        told = test.told(trainer.dataset.class_names)
+        return {f"test_{name}": told[name] for name in TARGETS[trainer.network.target].metrics}
 
 
 def keep_weights(path: Path, theta: np.ndarray) -> None:

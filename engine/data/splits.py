@@ -99,14 +99,14 @@ def pixel_sums(images: np.ndarray) -> np.ndarray:
 
 
 def signal_mean_and_std(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean and standard deviation of signals float32 [N, 1, L, C]: float64 [C].
+    """Compute the mean and standard deviation of signals float32 [N, 1, L, C], or images [N, H, W, C]: float64 [C].
 
     Values are added in an order that neither the machine nor its vectors decide. The std of a constant channel is given
     as 1, to divide by.
     """
     if len(signals) == 0:
         raise DataError("statistics: expected at least one signal, found none; set aside fewer samples")
-    parts, n = range(0, len(signals), 64), len(signals) * signals.shape[2]
+    parts, n = range(0, len(signals), 64), signals.size // signals.shape[-1]
 
     def means(change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         totals = sum(change(signals[start : start + 64].astype(np.float64)).sum(0) for start in parts)

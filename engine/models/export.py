@@ -146,15 +146,18 @@ def write_safetensors(path: Path, trained: Trained) -> None:
         "std": trained.normalization.deviation.tolist(),
         "class_names": list(trained.class_names),
         "version": version("lenumba"),
+        **({"target": known} if (known := trained.judge.as_dict()) else {}),
     }
     text = json.dumps(facts, sort_keys=True)
     path.write_bytes(save(tensors, {"format": "pt", "lenumba": text, "sha256": checksum(tensors, text)}))
 
 
 def write_npz(path: Path, trained: Trained) -> None:
-    """Write the parameters under lenumba's names, and the arrays mean, std and class_names."""
+    """Write the parameters under lenumba's names, the arrays mean, std and class_names, and the units of numbers."""
     mean, deviation = trained.normalization.mean, trained.normalization.deviation
     facts = {"mean": mean, "std": deviation, "class_names": np.array(trained.class_names)}
+    if trained.network.target == "numbers":
+        facts |= {f"target_{key}": np.array(value) for key, value in trained.judge.units.as_dict().items()}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **trained.parameters, **facts)
 
@@ -171,7 +174,9 @@ def onnx_bytes(trained: Trained) -> tuple[bytes, bool]:
     from lenumba.engine.models.onnx_graph import onnx_model
 
     tensors = torch_tensors(trained.network, trained.parameters)
-    model = onnx_model(trained.network, tensors, trained.normalization, trained.class_names, version("lenumba"))
+    units = trained.judge.units if trained.network.target == "numbers" else None
+    names, own = trained.class_names, version("lenumba")
+    model = onnx_model(trained.network, tensors, trained.normalization, names, own, units)
     return model.SerializeToString(), find_spec("onnxruntime") is None
 
 
@@ -218,7 +223,7 @@ def check_images(model: Model) -> tuple[np.ndarray, str]:
         except LenumbaError:  # its files have moved, say: the weights are there all the same
             pass
     rng, shape = np.random.default_rng(0), (CHECKED_IMAGES, *model.image_shape)
-    if model.loaded.config.network.signals:
+    if model.loaded.config.floats:
         mean, deviation = model.trained.normalization.mean, model.trained.normalization.deviation
         random = rng.normal(mean, deviation, shape).astype(np.float32)
     else:

@@ -27,8 +27,9 @@ from lenumba.engine.runs.checkpoint import Checkpoint, make_checkpoints, make_st
 from lenumba.engine.runs.folders import check_new, check_writable, new_folder, portable
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.build import check_network, stated_shape
+from lenumba.engine.training.judging import Judge
 
-FACTS = ("mean", "std", "class_names")
+FACTS = ("mean", "std", "class_names", "target_mean", "target_deviation")
 LEAVES = ("weight", "bias", "running_mean", "running_var")
 COUNTER = "num_batches_tracked"  # of PyTorch's batch norms; a fixed momentum needs none
 SHOWN = 20  # misfits that are listed; a foreign file may have thousands of tensors
@@ -77,6 +78,8 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
     if spec.class_names and config.data.classes:
         names = [spec.class_names[number] for number in config.data.classes]
     normalized = config.data.normalize != "mean_std" or {"mean", "std"} <= content.facts.keys()
+    if config.data.target == "input":
+        names = names or ()  # there need not be any
     if shape is None or names is None or not normalized:
         dataset = load_data(loaded)
         shape, names = dataset.image_shape, dataset.class_names
@@ -91,7 +94,8 @@ def import_weights(file: Path, loaded: LoadedConfig, out: Path | None = None) ->
         turned = network.parameters[name].flipped and not sources[name].endswith("kernel")
         view[...] = array[..., ::-1, ::-1] if turned else array
     normalization = find_normalization(file, loaded, content.facts, dataset, shape[2])
-    state = make_state(Progress(), config, normalization, names, shape, data_sha256=None)
+    judge = find_judge(file, content.facts, network, len(names))
+    state = make_state(Progress(), config, normalization, names, shape, None, target=judge.as_dict())
     optimizer = make_optimizer(config.optimizer)
     slots = np.zeros(optimizer.states * network.size, np.float32)
     with new_folder(out, loaded.name) as (folder, _):
@@ -125,9 +129,13 @@ def read_content(file: Path) -> Content:
 def read_npz_content(file: Path) -> Content:
     """Read an npz file: float arrays with a layer's name and kernel, weight or bias; and mean and std."""
     arrays = read_weights(
-        file, r"(?:[A-Za-z_]\w*(?:\.\w+)*\.(?:kernel|weight|bias|running_mean|running_var)|mean|std)", ignored=FACTS
+        file,
+        r"(?:[A-Za-z_]\w*(?:\.\w+)*\.(?:kernel|weight|bias|running_mean|running_var)|mean|std|target_mean|target_deviation)",
+        ignored=FACTS,
     )
-    facts: dict[str, Any] = {name: arrays.pop(name).tolist() for name in ("mean", "std") if name in arrays}
+    facts: dict[str, Any] = {name: arrays.pop(name).tolist() for name in FACTS if name in arrays}
+    if {"target_mean", "target_deviation"} <= facts.keys():
+        facts["target"] = {"mean": facts.pop("target_mean"), "deviation": facts.pop("target_deviation")}
     return Content(arrays, facts)
 
 
@@ -167,6 +175,19 @@ def as_parameter(where: str, array: np.ndarray) -> np.ndarray:
         place = np.argwhere(~np.isfinite(array))[0].tolist()
         raise DataError(f"{where}: expected finite float32 numbers, found {array[tuple(place)]} at {place}; mend it")
     return array
+
+
+def find_judge(file: Path, facts: Mapping[str, Any], network: Network, classes: int) -> Judge:
+    """Return what the outputs are compared with, in the units that the file tells, if it does."""
+    try:
+        judge = Judge.told(dict(facts.get("target") or {}), network, classes)
+        if judge.units.mean.shape != (network.outputs,) or judge.units.deviation.shape != (network.outputs,):
+            raise ValueError
+    except (TypeError, ValueError, KeyError):
+        raise DataError(
+            f"{file}: expected the units of {network.outputs} numbers, found others; export it again"
+        ) from None
+    return judge
 
 
 def find_normalization(

@@ -24,6 +24,7 @@ from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.trained import read_trained
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.executor import Executor
+from lenumba.engine.training.judging import normal_classes
 
 MAX_THREADS = 1024
 
@@ -126,10 +127,18 @@ class Model:
         return judge.answers(self.executor, planar(images), judge.blank(len(images)), order)[1]
 
     def evaluate_targets(
-        self, images: np.ndarray, truth: np.ndarray, class_names: tuple[str, ...] | None = None
+        self,
+        images: np.ndarray,
+        truth: np.ndarray,
+        class_names: tuple[str, ...] | None = None,
+        normal: tuple[str, ...] = (),
     ) -> TargetEvaluation:
-        """Evaluate a network whose target is no class; `truth` is as a :class:`Dataset` has it."""
+        """Evaluate a network whose target is no class; `truth` is as a :class:`Dataset` has it.
+
+        `normal` names the classes that are so, for a network that does not know what it was trained on.
+        """
         images, judge, names = self._as_images(images), self.trained.judge, class_names or self.class_names
+        judge = replace(judge, normal=judge.normal or normal)
         loss, outputs = judge.answers(self.executor, planar(images), truth, np.arange(len(images)))
         measured = judge.measure(loss, outputs, truth, names)
         assert isinstance(measured, Measured)
@@ -174,7 +183,8 @@ class Model:
     def evaluate_data(self, dataset: Dataset) -> Any:
         """Evaluate on the test images of a data set of :meth:`test_data`."""
         if self.network.target != "class":
-            part = self.evaluate_targets(dataset.test_images, dataset.test_truth, dataset.class_names)
+            names, normal = dataset.class_names, normal_classes(dataset)
+            part = self.evaluate_targets(dataset.test_images, dataset.test_truth, names, normal)
             return replace(part, files=dataset.files and dataset.files[1], notes=dataset.notes)
         found = self.evaluate(dataset.test_images, dataset.test_labels)
         return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.data.normalization import Normalization
+from lenumba.engine.data.targets import Units
 from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.layers.base import torch_name
 from lenumba.engine.network.network import Network
@@ -72,13 +73,15 @@ def onnx_model(
     normalization: Normalization,
     class_names: Sequence[str],
     version: str,
+    units: Units | None = None,
 ) -> Any:
     """Return an ``onnx.ModelProto``; arguments as for :func:`list_operators`.
 
     Input ``images`` float32 [N, C, H, W], pixels from 0 to 255, or signals as they are, H being 1:
     normalising is a part of the graph. Outputs float32
     [N, K]: ``logits``, what the loss takes, and ``probabilities``, what ``predict_proba`` returns. For
-    ``mean_squared_error``, which knows no logits, both are the network's outputs.
+    ``mean_squared_error``, which knows no logits, both are the network's outputs. With `units`, ``numbers`` float32
+    [N, K] are those in the targets' units.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -100,8 +103,15 @@ def onnx_model(
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *network.input_shape])
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", network.outputs])
-        for name in ("logits", "probabilities")
+        for name in ("logits", "probabilities", *(["numbers"] if units else []))
     ]
+    if units is not None:
+        both = {"deviation": units.deviation, "mean": units.mean}
+        constants += [
+            numpy_helper.from_array(value.astype(np.float32), f"numbers.{key}") for key, value in both.items()
+        ]
+        nodes.append(helper.make_node("Mul", ["probabilities", "numbers.deviation"], ["numbers.scaled"]))
+        nodes.append(helper.make_node("Add", ["numbers.scaled", "numbers.mean"], ["numbers"]))
     graph = helper.make_graph(nodes, network.name, [images], outputs, constants)
     model = helper.make_model(
         graph,
@@ -111,7 +121,7 @@ def onnx_model(
         producer_version=version,
         doc_string="images: float32 [N, C, H, W], pixels from 0 to 255, normalised inside."
         if normalization.levels == 255
-        else "images: float32 [N, C, 1, L], signals as they are, normalised inside.",
+        else "images: float32 [N, C, H, W], values as they are (of signals H is 1), normalised inside.",
     )
     facts = {
         "class_names": json.dumps(list(class_names), ensure_ascii=False),

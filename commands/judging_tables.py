@@ -6,6 +6,7 @@ from typing import Any
 from lenumba.commands.tables import cell
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.text import table
+from lenumba.engine.deploy.calibration import Int8Assessment
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.side_by_side import Difference, RunComparison, SeedsEvaluation
 
@@ -40,6 +41,25 @@ def evaluation_table(evaluation: Evaluation) -> str:
         f"macro F1 {macro_f1(evaluation.confusion):.4f}\n\n"
         f"{classes}\n\n{matrix}" + (f"\n\n{confused}" if (confused := confused_line(evaluation)) else "")
     )
+
+
+def int8_table(found: Int8Assessment) -> str:
+    """Return accuracy and loss in float32 and in int8, and the share of each class that is recognised."""
+    rows = [
+        [name, total, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+        for name, total, before, after in zip(
+            found.floats.class_names,
+            found.floats.confusion.sum(axis=1),
+            found.floats.recall,
+            found.whole.recall,
+            strict=True,
+        )
+    ]
+    both = {"float32": found.floats, "int8": found.whole}
+    answers = int((found.floats.predicted != found.whole.predicted).sum())
+    lines = [f"{name:<8} accuracy {100 * each.accuracy:.2f} %   loss {each.loss:.4f}" for name, each in both.items()]
+    classes = table(["class", "images", "recall float32", "recall int8", "difference"], rows)
+    return "\n".join([*lines, f"{answers} of {found.floats.images} answers differ", "", classes])
 
 
 def confused_line(evaluation: Evaluation) -> str:

@@ -19,6 +19,9 @@ PROGRESS = 50  # pictures from which a bar shows how far it is
 @click.argument("overrides", nargs=-1)
 @click.option("--html", "page", type=PATH, metavar="PAGE", help="Write a page: curves, calibration, mistakes.")
 @click.option("--thresholds", is_flag=True, help="Fit each class's threshold on validation images; keep them in RUN.")
+@click.option(
+    "--int8", "whole", is_flag=True, help="Compare with whole numbers, as 'export --format c --int8' has them."
+)
 @click.option("--force", is_flag=True, help="Replace an existing page.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with everything that the page shows.")
@@ -27,6 +30,7 @@ def evaluate(
     overrides: tuple[str, ...],
     page: Path | None,
     thresholds: bool,
+    whole: bool,
     force: bool,
     checkpoint: str,
     as_json: bool,
@@ -45,6 +49,9 @@ def evaluate(
     from lenumba.engine.models.model import load
     from lenumba.engine.runs.folders import seed_folders
 
+    if whole:
+        _evaluate_int8(run, overrides, checkpoint, as_json, bool(page or thresholds))
+        return
     if page is not None:
         check_new_file(page, force, "--html")
     if seeds := seed_folders(run):
@@ -87,6 +94,22 @@ def evaluate(
 
         write_evaluation(found, page)
         click.echo(f"{'' if as_json else chr(10)}open {shlex.quote(page.absolute().as_uri())}", err=as_json)
+
+
+def _evaluate_int8(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: bool, more: bool) -> None:
+    """Tell what whole numbers do to a network's accuracy."""
+    from lenumba.commands.judging_tables import int8_table
+    from lenumba.engine.common.kinds import without_nan
+    from lenumba.engine.deploy.calibration import assess_int8
+    from lenumba.engine.models.model import load
+
+    if more:
+        raise click.UsageError("--html and --thresholds are of the network in float32: leave them or --int8 out")
+    found = assess_int8(load(run, checkpoint, overrides=overrides))
+    tell_notes(found.notes)
+    click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False) if as_json else int8_table(found))
+    if found.warning:
+        click.echo(f"warning: {found.warning}", err=True)
 
 
 @click.command(epilog=RUN_HELP)

@@ -55,7 +55,7 @@ def test_int8_c_file_gives_the_same_bits_as_numpy(tmp_path, seed, draw, request)
     seeds = range(seed, 60, 3) if request.config.getoption("--campaign") else [seed]
     for each in seeds:
         graph, images, _ = drawn(each, draw)
-        network = quantize(graph, images, images, lambda logits: float(np.abs(logits).mean())).network
+        network = quantize(graph, images, images).network
         write_c(network, tmp_path)
         found = answers(build(tmp_path), network, images)
         assert found.tobytes() == int8.probabilities(network, images).tobytes(), each
@@ -99,7 +99,7 @@ def test_recipe_s_c_files_compile_without_a_warning(tmp_path, name, request):
     signals = loaded.config.network.signals
     graph = lower(network, random_parameters(network), Normalization(np.full(1, 0.1), np.ones(1)), signals=signals)
     images = np.random.default_rng(0).integers(0, 256, (4, *graph.shape)).astype(np.float32 if signals else np.uint8)
-    whole = quantize(graph, images, images, lambda logits: 0.0).network
+    whole = quantize(graph, images, images).network
     for compiler in ("gcc", "clang"):
         for network_or_graph in (graph, whole):
             write_c(network_or_graph, tmp_path)
@@ -153,3 +153,21 @@ def test_exported_folder_tests_itself(lenumba, run, place):
         tested = subprocess.run(["make", "-C", "digits", "clean", "test"], capture_output=True, text=True, check=False)
         assert tested.returncode == 0, tested.stderr
         assert "20 of 20 images as expected" in tested.stdout
+
+
+def test_evaluate_compares_whole_numbers_with_floating_point_ones_by_class(lenumba, run):
+    import json
+
+    found = lenumba("evaluate", "latest", "--int8")
+    assert found.exit_code == 0, found.stderr
+    assert "recall int8" in found.stdout
+    assert "calibrated on" in found.stderr
+    figures = json.loads(lenumba("evaluate", "latest", "--int8", "--json").stdout)
+    assert abs(figures["lost"]) <= 0.02
+    assert figures["float32"]["accuracy"] - figures["int8"]["accuracy"] == pytest.approx(figures["lost"])
+
+
+def test_a_folder_with_files_is_not_overwritten(refused, run, place):
+    (place / "out").mkdir()
+    (place / "out" / "mine.txt").write_text("mine")
+    assert "the folder is not empty" in refused(2, "export", "latest", "--format", "c", "--out", "out")

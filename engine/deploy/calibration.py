@@ -1,5 +1,9 @@
 """A trained network in whole numbers, calibrated on the images that it was trained on."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
@@ -7,6 +11,7 @@ from lenumba.engine.data.selection import load_data, split
 from lenumba.engine.deploy import int8
 from lenumba.engine.deploy.graph import Graph
 from lenumba.engine.deploy.int8 import Int8Network
+from lenumba.engine.deploy.lowering import lower_run
 from lenumba.engine.deploy.quantize import Quantized, quantize
 from lenumba.engine.explain.plain import judge
 from lenumba.engine.models.evaluation import Evaluation
@@ -14,6 +19,7 @@ from lenumba.engine.models.model import Model
 
 CALIBRATED, JUDGED = 512, 1000  # images at most
 BUDGET = 4e9  # multiply-adds of a trial
+LOUD = 0.005  # of the accuracy: from here on a loss is a warning
 
 
 def calibrate(model: Model, graph: Graph) -> tuple[Quantized, list[str]]:
@@ -36,12 +42,7 @@ def calibrate(model: Model, graph: Graph) -> tuple[Quantized, list[str]]:
     calibrating = drawn[: min(CALIBRATED, most, max(1, len(drawn) // 2) if not len(validation) else len(drawn))]
     judging = validation[:most] if len(validation) else drawn[len(calibrating) :][:most]
     judging = judging if len(judging) else calibrating
-    labels = dataset.train_labels[judging]
-
-    def loss(logits: np.ndarray) -> float:
-        return judge(model.network, logits[:, :, None, None], labels, loaded.config.loss.label_smoothing).loss
-
-    found = quantize(graph, dataset.train_images[calibrating], dataset.train_images[judging], loss)
+    found = quantize(graph, dataset.train_images[calibrating], dataset.train_images[judging])
     kind = "validation" if len(validation) else "training"
     notes.append(
         f"int8: calibrated on {len(calibrating):,} training images; by {len(judging):,} {kind} images, scales reach "
@@ -50,10 +51,61 @@ def calibrate(model: Model, graph: Graph) -> tuple[Quantized, list[str]]:
     return found, notes
 
 
-def evaluate_int8(model: Model, network: Int8Network, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Return how a network in whole numbers does on images [N, H, W, C] with labels int64 [N]."""
-    values = int8.logits(network, images).astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class Int8Assessment:
+    """How a network does on its test images in float32 and in whole numbers.
+
+    Attributes
+    ----------
+    floats, whole
+        In float32 and in int8.
+    network
+        The network in whole numbers.
+    notes
+        How it was calibrated.
+    """
+
+    floats: Evaluation
+    whole: Evaluation
+    network: Int8Network
+    notes: tuple[str, ...]
+
+    @property
+    def lost(self) -> float:
+        """By how much whole numbers lower the accuracy."""
+        return self.floats.accuracy - self.whole.accuracy
+
+    @property
+    def warning(self) -> str:
+        """A warning where that is much, else an empty text."""
+        if self.lost <= LOUD:
+            return ""
+        return (
+            f"int8 loses {100 * self.lost:.2f} points of accuracy on the test images; float32 loses none, and wider "
+            "layers lose less"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return both evaluations as plain values."""
+        evaluations = {"float32": self.floats.as_dict(), "int8": self.whole.as_dict()}
+        return evaluations | {"lost": self.lost, "notes": list(self.notes)}
+
+
+def assess_int8(model: Model, quantized: Quantized | None = None, notes: Sequence[str] = ()) -> Int8Assessment:
+    """Return how a network does on its test images, in float32 and in whole numbers.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where the training or test images are not at hand, or a layer has no whole numbers.
+    """
+    if quantized is None:
+        quantized, notes = calibrate(model, lower_run(model.trained))
+    dataset, network = model.test_data(), quantized.network
+    values = int8.logits(network, dataset.test_images).astype(np.int64)
     scale, zero = network.scales[-1]
-    logits = (values - zero) * scale
-    loss = judge(model.network, logits[:, :, None, None], labels, model.loaded.config.loss.label_smoothing).loss
-    return Evaluation(loss, labels, int8.ENDS[network.graph.end](network, values), model.class_names)
+    logits, smoothing = (values - zero) * scale, model.loaded.config.loss.label_smoothing
+    loss = judge(model.network, logits[:, :, None, None], dataset.test_labels, smoothing).loss
+    outputs = int8.ENDS[network.graph.end](network, values)
+    whole = Evaluation(loss, dataset.test_labels, outputs, model.class_names)
+    return Int8Assessment(model.evaluate_data(dataset), whole, network, tuple(notes))

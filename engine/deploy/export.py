@@ -12,7 +12,7 @@ from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.common.files import write_text
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.deploy import floats, int8
-from lenumba.engine.deploy.calibration import calibrate, evaluate_int8
+from lenumba.engine.deploy.calibration import assess_int8, calibrate
 from lenumba.engine.deploy.graph import Graph, written
 from lenumba.engine.deploy.kinds import TEXTS, fill
 from lenumba.engine.deploy.lowering import lower_run
@@ -23,7 +23,6 @@ from lenumba.engine.models.model import Model
 
 TESTED = 20  # images of the test beside the C file
 NEAR = 1e-5  # how near probabilities come in float32
-LOUD = 0.005  # of the accuracy: from here on a loss is a warning
 LARGE = 128 << 10  # bytes of flash from which the emulated board is given more than a micro:bit has
 
 
@@ -37,8 +36,8 @@ class Deployed:
         Bytes of weights and tables, and of the tensors.
     notes
         What to tell of how it was made.
-    lost
-        By how much whole numbers lower the accuracy on the test images; None where these are not at hand.
+    warning
+        What must not be overlooked; empty where there is nothing of the kind.
     """
 
     folder: Path
@@ -46,17 +45,7 @@ class Deployed:
     flash: int
     ram: int
     notes: tuple[str, ...]
-    lost: float | None = None
-
-    @property
-    def warning(self) -> str:
-        """A warning, where whole numbers cost much."""
-        if self.lost is None or self.lost <= LOUD:
-            return ""
-        return (
-            f"int8 loses {100 * self.lost:.2f} points of accuracy on the test images; float32 C files lose none, and "
-            "wider layers or training with more distortion lose less"
-        )
+    warning: str = ""
 
 
 def export_c(
@@ -92,17 +81,16 @@ def export_c(
     model = Model(folder, checkpoint, overrides=overrides)
     graph, notes, images = lower_run(model.trained), [], check_images(model)
     notes.append(check_graph(model, graph, *images))
-    test, found, shown = evaluate(model), None, images[0][:TESTED]
-    source, expected = Source(graph, name, model.class_names), model.predict_proba(shown)
+    source, shown, assessed = Source(graph, name, model.class_names), images[0][:TESTED], None
+    expected, test = model.predict_proba(shown), evaluate(model)
     if whole:
         quantized, told = calibrate(model, graph)
         notes += told
-        if not isinstance(test, str):
-            found = evaluate_int8(model, quantized.network, model.test_data().test_images, test.labels)
+        assessed = None if isinstance(test, str) else assess_int8(model, quantized, told)
         source = Source(quantized.network, name, model.class_names)
         expected = int8.probabilities(quantized.network, shown)
     files = {
-        f"{name}.c": source.body(comment(source, test, found, notes)),
+        f"{name}.c": source.body(comment(source, test, assessed.whole if assessed else None, notes)),
         f"{name}.h": source.header(),
         f"{name}_test.c": source.test(shown, expected, 0.0 if whole else NEAR),
         **board(source, len(shown)),
@@ -110,8 +98,7 @@ def export_c(
     out.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         write_text(out / file, text)
-    lost = None if isinstance(test, str) or found is None else test.accuracy - found.accuracy
-    return Deployed(out, name, source.flash, source.ram, tuple(notes), lost)
+    return Deployed(out, name, source.flash, source.ram, tuple(notes), assessed.warning if assessed else "")
 
 
 def identifier(out: Path) -> str:

@@ -1,11 +1,12 @@
 """Post-training quantisation: what int8 values stand for, found on training images.
 
-Scales come from the smallest and largest values, or from less than these, whichever costs less loss; biases make up for
-what rounding the weights changes on average (Nagel et al., "Data-free quantization through weight equalization and bias
+Scales come from the smallest and largest values, or from less than these, whichever changes the answers to validation
+images less: their cross-entropy is taken with the network's own probabilities, less its least. With labels it would
+favour a network that is less sure, and cut off what makes this one sure. Biases make up for what rounding the weights
+changes on average (Nagel et al., "Data-free quantization through weight equalization and bias
 correction", ICCV 2019, section 4.2).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,11 @@ from lenumba.engine.deploy.graph import Graph, Operation
 from lenumba.engine.deploy.int8 import HIGHEST, LOWEST, Int8Layer, Int8Network, Scale
 from lenumba.engine.deploy.layers import MAPS_AXIS, SAME_SCALE, make_layer
 
-KEPT = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the range that values have: which are tried
+KEPT = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)  # of the range that values have: which are tried
 WEIGHTED = tuple(MAPS_AXIS)
 STEPS = HIGHEST - LOWEST
 TINY = 2.0**-60
-
-Judge = Callable[[np.ndarray], float]
+LEAST = 1e-12  # probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Quantized:
     corrected
         Whether biases were corrected.
     losses
-        Of every trial: (kept, corrected, loss on the images it was judged on).
+        Of every trial: (kept, corrected, how much it changes the answers).
     """
 
     network: Int8Network
@@ -43,7 +43,7 @@ class Quantized:
     losses: list[tuple[float, bool, float]]
 
 
-def quantize(graph: Graph, images: np.ndarray, judged: np.ndarray, judge: Judge) -> Quantized:
+def quantize(graph: Graph, images: np.ndarray, judged: np.ndarray) -> Quantized:
     """Quantise a network.
 
     Parameters
@@ -52,9 +52,8 @@ def quantize(graph: Graph, images: np.ndarray, judged: np.ndarray, judge: Judge)
         Training images [N, H, W, C] to calibrate with.
     judged
         Images to choose the scales with.
-    judge
-        Returns the mean loss of logits float64 [N, outputs] for these.
     """
+    expected = floats.probabilities(graph, judged)
     graph = with_whole_input(graph)
     ranges, means = observe(graph, images)
     trials, losses = [], []
@@ -62,12 +61,21 @@ def quantize(graph: Graph, images: np.ndarray, judged: np.ndarray, judge: Judge)
         plain = whole_network(graph, ranges, kept)
         for corrected in (False, True):
             network = correct_biases(plain, images, means) if corrected else plain
-            scale, zero = network.scales[-1]
-            loss = judge((int8.logits(network, judged).astype(np.float64) - zero) * scale)
-            losses.append((kept, corrected, loss))
+            losses.append((kept, corrected, change(graph.end, expected, int8.probabilities(network, judged))))
             trials.append(network)
     best = min(range(len(trials)), key=lambda k: losses[k][2])
     return Quantized(trials[best], *losses[best][:2], losses)
+
+
+def change(end: str, expected: np.ndarray, found: np.ndarray) -> float:
+    """Return the mean divergence of probabilities [N, outputs] from those expected; of numbers the mean square."""
+    if end == "none":
+        return float(np.square(expected - found).mean())
+    pairs = [(expected, found)] if end == "softmax" else [(expected, found), (1 - expected, 1 - found)]
+    wanted, given = (
+        np.maximum(np.concatenate(each, axis=1).astype(np.float64), LEAST) for each in zip(*pairs, strict=True)
+    )
+    return float((wanted * np.log(wanted / given)).sum(axis=1).mean())
 
 
 # ------------------------------------------------------------------------------------------------------------- input
@@ -174,7 +182,8 @@ def whole_network(graph: Graph, ranges: np.ndarray, kept: float) -> Int8Network:
         inputs = [scales[tensor] for tensor in operation.inputs]
         output = inputs[0]
         if operation.kind not in SAME_SCALE:
-            output = scale_for(*(kept * ranges[k + 1]), finest(operation, inputs))
+            low, high = kept * ranges[k + 1]
+            output = scale_for(low, high, finest(operation, inputs))
         layers.append(make_layer(operation, inputs, output))
         scales.append(output)
     return Int8Network(graph, tuple(layers), tuple(scales), table)

@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from sklearn.metrics import roc_auc_score
 
 from lenumba.engine.config.config import load_config
-from lenumba.engine.data.normalization import unmeasured
 from lenumba.engine.models.model import load
-from lenumba.engine.network.network import Network
-from lenumba.engine.network.optimizers import make_optimizer
-from lenumba.engine.runs.trained import read_trained
-from lenumba.engine.training.buffers import planar
-from lenumba.engine.training.executor import Executor
 
 CIFAR10_TEST = "5fce8f6a84d7de12f276662376ce80f5f19c236502ddae2e16c3f187c0386c13"  # of the decoded pixels
 RIGHT = 7548  # of 10 000, by Keras, TensorFlow Lite and PyTorch
@@ -72,24 +67,33 @@ def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny, request):
         pytest.skip("compiles for long; with --campaign")
     cases = np.load(mlperf_tiny / "kws-cases.npz")
     labels, names = np.arange(12), np.array([f"word {number}" for number in range(12)])
-    images = np.zeros((12, 49, 10, 1), np.uint8)
-    arrays = {
-        f"{part}_{what}": array
-        for part in ("train", "test")
-        for what, array in (("images", images), ("labels", labels))
-    }
-    np.savez("words.npz", **arrays, class_names=names)
+    np.savez(
+        "words.npz", x_train=cases["x"][:12], y_train=labels, x_test=cases["x"][:12], y_test=labels, class_names=names
+    )
     file, data = mlperf_tiny / "kws.safetensors", ("data.root=words.npz", "data.validation=0")
     made = lenumba("import", file, "--config", "kws-dscnn", *data, "--out", "kws")
     assert made.exit_code == 0, made.output
-    trained = read_trained(place / "kws", "best", ())
-    config = trained.loaded.config
-    network = Network(config.network.layers, (49, 10, 1), pixels="float32")
-    optimizer = make_optimizer(config.optimizer)
-    executor = Executor(network, network.compile(optimizer), optimizer, normalization=unmeasured("raw", 1), threads=2)
-    executor.theta[:] = trained.theta
-    outputs = executor.evaluate(planar(cases["x"]), np.zeros(len(cases["x"]), np.int64), np.arange(len(cases["x"])))[1]
-    np.testing.assert_allclose(outputs, cases["keras_probs"], atol=1e-4)
+    np.testing.assert_allclose(load("kws").predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
+
+
+def test_the_autoencoder_reconstructs_as_published_and_scores_anomalies_alike(lenumba, mlperf_tiny):
+    cases = np.load(mlperf_tiny / "ad-cases.npz")
+    samples, strange = cases["x"], cases["source"]  # windows of a recording, then noise
+    np.savez("sounds.npz", x_train=samples[strange == 0], x_test=samples, y_test=strange)
+    file = mlperf_tiny / "ad.safetensors"
+    made = lenumba("import", file, "--config", "ad-autoencoder", "data.root=sounds.npz", "--out", "ad")
+    assert made.exit_code == 0, made.output
+    model = load("ad")
+    found, exact = model.predict_proba(samples), cases["f64_output"]
+    # Of outputs from -63 to 0, Keras's own float32 outputs differ from float64 by 5.1e-3 at most, and 2.7e-6 in all.
+    assert np.abs(found - exact).max() < 1e-2
+    assert np.linalg.norm(found - exact) < 5e-6 * np.linalg.norm(exact)
+    np.testing.assert_allclose(found, cases["keras_output"], atol=2e-2)
+    errors = ((exact - samples) ** 2).mean(1)
+    np.testing.assert_allclose(model.predict(samples), errors, rtol=5e-4)
+    judged = model.evaluate()
+    assert judged.measured.figures["auc"] == roc_auc_score(strange, errors)
+    assert judged.measured.figures["normal_loss"] == pytest.approx(errors[strange == 0].mean(), rel=1e-4)
 
 
 def test_counters_of_pytorch_s_norms_are_left_out_and_told(lenumba, place, mlperf_tiny):
@@ -104,7 +108,12 @@ def test_counters_of_pytorch_s_norms_are_left_out_and_told(lenumba, place, mlper
 
 @pytest.mark.parametrize(
     ("recipe", "parameters", "trainable"),
-    [("ic-resnet8", 78_666, 78_186), ("vww-mobilenet", 221_794, 216_322), ("kws-dscnn", 24_908, 23_756)],
+    [
+        ("ic-resnet8", 78_666, 78_186),
+        ("vww-mobilenet", 221_794, 216_322),
+        ("kws-dscnn", 24_908, 23_756),
+        ("ad-autoencoder", 269_992, 267_928),
+    ],
 )
 def test_recipe_has_the_published_parameters_and_needs_no_files_to_be_checked(lenumba, recipe, parameters, trainable):
     summary = lenumba("summary", recipe)

@@ -79,6 +79,7 @@ def export_c(
     name = identifier(out)
     check_new_folder(out, force)
     model = Model(folder, checkpoint, overrides=overrides)
+    model.loaded.only_classes("C")
     graph, notes, images = lower_run(model.trained), [], check_images(model)
     notes.append(check_graph(model, graph, *images))
     source, shown, assessed = Source(graph, name, model.class_names), images[0][:TESTED], None

@@ -23,7 +23,7 @@ Fields = dict[str, Any]  # of an operation, beyond its name, inputs and shapes
 
 def lower_run(trained: Trained) -> Graph:
     """Return a run's network as operations; see :func:`lower`."""
-    signals = trained.loaded.config.network.signals
+    signals = trained.loaded.config.floats  # floats come in, whatever their axes
     return lower(trained.network, trained.theta, trained.normalization, signals=signals)
 
 

@@ -53,12 +53,11 @@ def run_profile(
     for path in (html, trace):
         check_place(path)
     if name is not None and names_function(name):
-        refuse({"--compile": compilation}, "for a network")
         if changes:
             raise ConfigError(f"{changes[0]}: expected no overrides beside {name}; give its arguments by --args")
         subject = find_subject(name, arguments, setup)
         return profile_own(
-            subject, threads, seconds, as_json, html, trace, compare, tolerance, asm, llvm, progress=progress
+            subject, threads, seconds, as_json, html, trace, compare, tolerance, asm, llvm, compilation, progress
         )
     refuse({"--args": arguments, "--setup": setup, "--tolerance": tolerance}, "with FILE.py:FUNCTION")
     from lenumba.engine.config.config import load_config
@@ -126,11 +125,12 @@ def refuse(options: dict[str, Any], where: str) -> None:
 
 def profile_own(
     subject: Any, threads: int | None, seconds: float | None, as_json: bool, html: Path | None, trace: Path | None,
-    compare: str | None, tolerance: float | None, asm: str | None, llvm: str | None,
+    compare: str | None, tolerance: float | None, asm: str | None, llvm: str | None, compilation: bool,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[str, LenumbaError | None]:  # fmt: skip
     """Profile a function of the user's; return the text, and the error to end with."""
     from lenumba.engine.profile.function import SECONDS, profile_function, using_threads
+    from lenumba.engine.profile.function_report import compiled_text
     from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_text, read_profile
 
     if compare and (compare.endswith(".json") or Path(compare).is_file()):
@@ -143,6 +143,7 @@ def profile_own(
         parts += [own_listing(subject, listings, part, end) for part, end in ((asm, ".s"), (llvm, ".ll")) if part]
     elif not as_json and not compare:
         parts.append(profile.text)
+        parts += [compiled_text(profile)] if compilation else []
     if compare:
         allowed = TOLERANCE if tolerance is None else tolerance
         found = compare_function(subject, profile, compare, 6.0 if seconds is None else seconds, allowed, progress)

@@ -138,7 +138,7 @@ def test_three_functions_are_told_apart(profiled, lenumba, samples):
         assert 0 < code["llvm_s"] < code["compile_s"]
         assert sum(parts) == pytest.approx(code["compile_s"], rel=0.3)
 
-    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)").stdout
+    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)", "--compile").stdout
     for text in ("GFLOP/s (1,000 floating-point", f"not vectorised: functions.py:{line}: cannot", "typing", remark):
         assert text in shown
     listing = lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total").stdout
@@ -226,7 +226,6 @@ def test_a_profile_may_be_asked_for_in_python(samples, place, monkeypatch):
         (2, "nope: expected total", ["--llvm", "nope"]),
         (2, "name 'fx' is not defined", ["--args", "fx.make()"]),
         (2, "--setup: expected statements", ["--setup", "1 +"]),
-        (2, "--compile: expected only for a network", ["--compile"]),
         (2, "train.epochs=3: expected no overrides", ["train.epochs=3"]),
         (3, "--html: expected|nowhere", ["--html", "nowhere/page.html"]),
         (3, "--threads: expected at most", ["--threads", "1024"]),

@@ -32,3 +32,8 @@ def duration(seconds: float) -> str:
             value = seconds / size
             return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
     return f"{1e9 * seconds:.0f} ns"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share as percent."""
+    return f"{100 * share:.{digits}f} %"

@@ -1,7 +1,8 @@
 """Profile a function of the user's own that Numba compiled."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.profile.calls import Calls
+from lenumba.engine.profile.diagnosis import observe
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.revisions import commit_of
 from lenumba.engine.profile.subject import Subject, first_line
 
 SECONDS = 1.0  # of warm calls
+AROUND = "around it: Numba's call, and what belongs to no line"
 VERSION = 2  # of the JSON
 Progress = Callable[[str, int, int], None]
 
@@ -45,18 +48,21 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
     from lenumba.kernels.measure.user_function import compile_afresh, count_operations, threads_of
 
     function = subject.function
-    progress("compiling", 0, 3)
+    progress("compiling", 0, 4)
     calls = Calls(function, subject.values, subject.make)
     stats = function.stats
     hit = sum(stats.cache_hits.values()) > 0
-    progress("measuring calls", 1, 3)
+    progress("measuring calls", 1, 4)
     times = calls.times(seconds)
-    progress("reading the code", 2, 3)
+    progress("reading the code", 2, 4)
     overload, code, texts = compile_afresh(function, calls.values)
     flops = count_operations(function, overload, calls.renew())
     calls.renew()
-    cached = getattr(getattr(function, "_cache", None), "cache_path", None)
     one = median(times)
+    progress("sampling", 3, 4)
+    text, threads = texts.pop(""), threads_of(function)
+    seen = observe(function, overload, code, text, calls, one, min(1.0, seconds), threads)
+    cached = getattr(getattr(function, "_cache", None), "cache_path", None)
     ms = [1e3 * value for value in times]
     return Profile(
         version=VERSION,
@@ -65,7 +71,7 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
         arguments=subject.arguments,
         setup=subject.setup,
         signature=code["signature"],
-        threads=threads_of(function),
+        threads=threads,
         writes=calls.writes,
         commit=commit_of(Path(function.py_func.__code__.co_filename)),
         call_ms=1e3 * one,
@@ -75,9 +81,10 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
         cache={"used": cached is not None, "hit": hit, "folder": cached},
         flops=flops,
         gflops=flops / one / 1e9 if flops else None,
-        rows=[whole_row(function.py_func.__name__, ms)],
-        trace=call_events(function.py_func.__name__, times),
+        rows=line_rows(seen, ms, function.py_func.__name__),
+        trace=seen.pop("trace") or call_events(function.py_func.__name__, times),
         code=code,
+        **seen,
         listings=texts,
     )
 
@@ -111,12 +118,28 @@ def thinned(values: Sequence[float], most: int = 500) -> list[float]:
     return [float(value) for value in np.quantile(values, np.linspace(0, 1, most))]
 
 
-def whole_row(name: str, ms: Sequence[float]) -> dict[str, Any]:
-    """Return the row of a whole call."""
+def line_rows(seen: Mapping[str, Any], ms: Sequence[float], name: str) -> list[dict[str, Any]]:
+    """Return the time of each line as rows; of the whole call, where lines cannot be told."""
     low, middle, high = (float(value) for value in np.quantile(ms, [0.25, 0.5, 0.75]))
     noise = (high - low) / 2 / middle if middle > 0 else 0.0
-    return {"name": name, "kernel": name, "function": name, "ms": middle, "median_ms": middle, "least_ms": min(ms),
-            "noise": noise, "share": 1.0}  # fmt: skip
+    rows = []
+    for line in seen["lines"] or [{"file": "", "line": 0, "share": 1.0, "ms": middle, "text": name}]:
+        own = f"{Path(line['file']).name}:{line['line']}" if line["file"] else ""
+        share = line["share"]
+        rows.append(
+            {
+                "name": f"{own}  {line['text']}" if own else line["text"] or AROUND,
+                "kernel": own,
+                "function": name,
+                "ms": line["ms"],
+                "median_ms": line["ms"],
+                "least_ms": min(ms) * share,
+                # Of few samples, the share is known no better than their number allows.
+                "noise": math.hypot(noise, 1 / math.sqrt(max(1.0, share * seen["sampling"]["samples"]))),
+                "share": share,
+            }
+        )
+    return rows
 
 
 def call_events(name: str, times: Sequence[float]) -> list[dict[str, Any]]:

@@ -1,18 +1,33 @@
 """The parts of a function's profile as text."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.text import duration, flush_last, table
+from lenumba.engine.common.text import duration, flush_last, percent, table
 
 BUSY, DISTURBED = 0.1, 0.3  # half range of the middle half of the calls, relative: told; too much to judge by
+ARRAY = re.compile(r"Array\(([^,()]+), (\d+), '(\w)'[^()]*\)", re.I)
+MOST_CAUSES, MOST_LINES, MOST_LOOPS = 3, 12, 4  # told on a screen
 Profile = Mapping[str, Any]
 
 
 def function_title(profile: Profile) -> str:
     """Return what was measured, in a line."""
     threads = f", {profile['threads']} threads" if profile["threads"] > 1 else ""
-    return f"{profile['name']}{profile['signature'].partition(' ->')[0]}{threads}"
+    kinds = ARRAY.sub(written, profile["signature"].partition(" ->")[0])
+    return f"{profile['name']}{kinds}{threads}"
+
+
+def written(match: re.Match[str]) -> str:
+    """Write an array's type as Numba's signatures do: ``float64[:, ::1]``, contiguous in the last dimension."""
+    dimensions = [":"] * int(match[2])
+    if match[3] == "C":
+        dimensions[-1] = "::1"
+    elif match[3] == "F":
+        dimensions[0] = "::1"
+    return f"{match[1].lower()}[{', '.join(dimensions)}]"
 
 
 def timing(profile: Profile) -> str:
@@ -58,24 +73,84 @@ def compile_text(profile: Profile) -> str:
 
 
 def function_text(profile: Profile) -> str:
-    """Return a function's profile as text."""
+    """Return a function's profile as text: what to do about it first, then where its time goes."""
+    text = [function_title(profile), timing(profile), *cause_lines(profile)]
+    if profile["lines"]:
+        text += ["", line_table(profile), sampling_line(profile)]
+    if profile["loops"]:
+        text += ["", *(loop_line(loop, profile) for loop in profile["loops"][:MOST_LOOPS] if loop["share"] > 0.05)]
     code = profile["code"]
     because = f": {code['reason']}" if code["reason"] else ""
-    text = [
-        function_title(profile),
-        timing(profile),
-        f"speed: {speed(profile)}",
-        f"code: {code['verdict']}{because}; {code['fma']} multiply-add, {code['packed']} vector, {code['scalar']} "
-        "scalar instructions in its loops",
-        compile_text(profile),
+    text += [f"speed: {speed(profile)}", f"compiled: {code['verdict']}{because}"]
+    return "\n".join([*text, compile_text(profile)])
+
+
+def cause_lines(profile: Profile) -> list[str]:
+    """Return the causes in words, the first with what to do and what that should give."""
+    lines = []
+    for cause in profile["causes"][:MOST_CAUSES]:
+        place = f", {Path(cause['file']).name}:{cause['line']}" if cause["file"] else ""
+        if cause["limit"]:
+            lines.append(f"{cause['name']}{place}: {cause['words']}; {cause['advice']}")
+            continue
+        lines.append(f"{cause['name']}{place}: {cause['words']}")
+        after = duration(profile["call_ms"] / 1e3 / cause["factor"])
+        lines.append(f"  → {cause['advice']}; about {cause['factor']:.1f}× as fast ({after})")
+    return ["", *lines] if lines else []
+
+
+def line_table(profile: Profile) -> str:
+    """Return the time of the lines that matter, in the order of the file, and what is left."""
+    shown = [line for line in profile["lines"] if line["file"] and line["share"] >= 0.005][:MOST_LINES]
+    rows = [
+        [Path(line["file"]).name + f":{line['line']}", duration(line["ms"] / 1e3), percent(line["share"]), line["text"]]
+        for line in sorted(shown, key=lambda line: (line["file"], line["line"]))
     ]
-    if code["loops"]:
-        text += ["", loop_table(profile)]
+    rest = 1.0 - sum(line["share"] for line in shown)
+    rows.append(
+        ["", duration(profile["call_ms"] / 1e3 * rest), percent(rest), "Numba's call around it, and other lines"]
+    )
+    return flush_last(table(["line", "time", "of the call", "source"], rows))
+
+
+def sampling_line(profile: Profile) -> str:
+    """Return how lines were timed."""
+    sampling = profile["sampling"]
+    text = f"lines: {sampling['method']}, {sampling['samples']:,.0f} samples"
+    if len(sampling["threads"]) > 1:
+        most = max(sampling["threads"])
+        parts = ", ".join(percent(part / most) for part in sampling["threads"])
+        text += f"; threads work {parts} of the longest one's time"
+    return f"{text}; sampling costs {percent(sampling['overhead'], 1)}"
+
+
+def loop_line(loop: Profile, profile: Profile) -> str:
+    """Return which versions of a loop ran, its work and its place below the machine's limits."""
+    machine, ms = profile["machine"], max(loop["ms"], 1e-9)
+    ran = ", ".join(f"{one['name']} {percent(one['share'])}" for one in loop["versions"] if one["share"] >= 0.01)
+    idle = f"; never: {', '.join(loop['idle'])}" if loop["idle"] else ""
+    level = next((name for name, count in zip(("memory", "L3", "L2"), loop["lines"][::-1], strict=True)
+                  if 64 * count > 0.2 * loop["bytes"]), "L1")  # fmt: skip
+    gflops, gbytes = loop["flops"] / ms / 1e6, loop["bytes"] / ms / 1e6
+    peak, speed = machine["gflops"], machine["gbytes"].get(level, machine["gbytes"]["memory"])
+    place = f"{Path(loop['file']).name}:{loop['line']}" if loop["file"] else "outside loops"
+    work = f"{gflops:.2f} GFLOP/s ({percent(gflops / peak)} of a core's peak), " if loop["flops"] else ""
+    return (
+        f"{place}  {percent(loop['share'])}: ran {ran or 'once'}{idle}; {loop['trips']:,.0f} rounds a start; {work}"
+        f"{gbytes:.1f} GB/s from {level} ({percent(gbytes / speed)} of its triad)"
+    )
+
+
+def compiled_text(profile: Profile) -> str:
+    """Return what LLVM made of a function: every compiled loop, its remarks, and what Numba says of a prange."""
+    code = profile["code"]
+    text = [
+        f"in its loops: {code['fma']} multiply-add, {code['packed']} vector, {code['scalar']} scalar instructions",
+        *([loop_table(profile)] if code["loops"] else []),
+    ]
     if code["remarks"]:
         text += ["", "LLVM remarks:", *(f"  {remark}" for remark in code["remarks"])]
-    if code["diagnostics"]:
-        text += ["", code["diagnostics"]]
-    return "\n".join(text)
+    return "\n".join([*text, *(["", code["diagnostics"]] if code["diagnostics"] else [])])
 
 
 def loop_table(profile: Profile) -> str:

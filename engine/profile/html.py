@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenumba.engine.common.text import percent
 from lenumba.engine.profile.function_report import function_text, function_title
-from lenumba.engine.profile.report import HEAD, compile_table, machine_table, percent, row_cells, sums, title
+from lenumba.engine.profile.report import HEAD, compile_table, machine_table, row_cells, sums, title
 from lenumba.engine.report.page import document, escape
 
 Profile = Mapping[str, Any]

@@ -111,6 +111,12 @@ def bandwidth(threads: int, size: int, seconds: float = 0.01, program: Callable[
     return peaks.TRIAD_BYTES * LANES * vectors / one / 1e9
 
 
+def clock_ghz(seconds: float = 0.005) -> float:
+    """Return the processor's clock while it computes: a chain whose links take 4 cycles tells it."""
+    program, place = native.get_program(peaks.chain_source()), np.ones(1, np.int64)
+    return 4e-9 / best_time(1, lambda _, repeats: program(repeats, place.ctypes.data), seconds)
+
+
 def read_counter(program: native.Native | None = None) -> int:
     """Return the counter that profiled programs read."""
     place = np.zeros(1, np.int64)
@@ -163,6 +169,7 @@ def machine_facts(
         "gflops": gflops,
         "gbytes": gbytes,
     }
+    facts["clock_ghz"] = clock_ghz(seconds)
     facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
     return facts
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError
-from lenumba.engine.common.text import flush_last, table
+from lenumba.engine.common.text import flush_last, percent, table
 from lenumba.engine.profile.function_report import function_text
 
 HEAD = ["kernel", "calls", "ms", "share", "µs/call", "GFLOP/s", "GB/s", "FLOP/B"]
@@ -121,11 +121,6 @@ def compile_table(profile: Profile) -> str:
 def seconds(times: Profile) -> list[str]:
     """Return a function's compile times as cells."""
     return [f"{times[key]:.3f}" for key in ("typing_s", "lowering_s", "llvm_s", "other_s")]
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """Write a share as percent."""
-    return f"{100 * share:.{digits}f} %"
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:

@@ -57,6 +57,23 @@ def run(repeats, flag, vectors, a, b, c):
     return Source("peak-triad", text, "run", ["i64", "i64*", "i64", "f32*", "f32*", "f32*"])
 
 
+def chain_source() -> Source:
+    """Return a program of `repeats` dependent products and exclusive ors: 3 + 1 cycles each on common processors."""
+    text = '''"""A chain of dependent products."""
+
+from lenumba.kernels.compile.jit import kernel
+
+
+@kernel
+def run(repeats, place):
+    x = place[0]
+    for k in range(repeats):
+        x = (x * 6364136223846793005) ^ k
+    place[0] = x
+'''
+    return Source("peak-chain", text, "run", ["i64", "i64*"])
+
+
 def counter_source() -> Source:
     """Return a program that stores the clock's counter."""
     text = '''"""The counter of the clock."""

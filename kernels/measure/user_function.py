@@ -18,6 +18,7 @@ from numba.core.typing.templates import fold_arguments
 
 from lenumba.kernels.compile.jit import config
 from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
+from lenumba.kernels.measure.rebuilt import optimised_texts
 
 FLOAT_LINE = re.compile(
     r"^\s+%\S+ = f(?:add|sub|mul|div|rem) (?:\w+ )*?(?:<(\d+) x )?(?:float|double)\b"  # %5 = fadd fast <8 x double> …
@@ -64,24 +65,27 @@ class LineNumbers(Compiler):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, *rest)
 
 
-def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[str, Any], dict[str, str]]:
-    """Compile a function once more for these arguments, whatever is cached.
+def compile_afresh(
+    function: Any, arguments: Sequence[Any], **changes: Any
+) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """Compile a function once more for these arguments, whatever is cached; `changes` replace options of its njit.
 
     Returns
     -------
     overload, report, texts
-        What is known of its code, with seconds of typing, lowering and LLVM; its assembly and LLVM code.
+        What is known of its code, with seconds of typing, lowering and LLVM; its assembly (``.s``), LLVM code
+        (``.ll``), and that before machine code was made of it (``""``).
     """
     found = [function.typeof_pyval(value) for value in arguments]
     signature = tuple(folded(function, found, types.Omitted, types.StarArgTuple))
-    options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
+    options = {key: value for key, value in function.targetoptions.items() if key != "cache"} | changes
     own = function._compiler.pipeline_class is Compiler
     pipeline = LineNumbers if own else function._compiler.pipeline_class
     fresh = type(function)(
         function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
     )
     start = time.perf_counter()
-    with recorded_passes() as passes, warnings.catch_warnings():
+    with recorded_passes() as passes, optimised_texts() as optimised, warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaDebugInfoWarning)  # of loops that Numba itself writes
         fresh.compile(signature)
     took = time.perf_counter() - start
@@ -95,7 +99,8 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
         with contextlib.redirect_stdout(text), contextlib.suppress(Exception):
             fresh.parallel_diagnostics(level=1)
         report["diagnostics"] = text.getvalue().strip()
-    return overload, report, {end: DEBUGGING.sub("", text) for end, text in texts.items()}
+    texts = {end: DEBUGGING.sub("", text) for end, text in texts.items()}
+    return overload, report, texts | {"": optimised.get(id(overload.library), "")}
 
 
 def folded(function: Any, values: Sequence[Any], default: Callable[[Any], Any], star: Callable[[Any], Any]) -> Any:

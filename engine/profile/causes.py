@@ -1,0 +1,73 @@
+"""Why a function takes as long as it does: causes with the factor that mending each should give, the greatest first.
+
+Every cause is told by what ran: operations, addresses, branches and dependences that were counted, and by the time that
+samples give. What a loop would take without it follows from what is left: the greatest of the costs of its parts.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from lenumba.engine.profile import rules_memory as memory
+from lenumba.engine.profile import rules_work as work
+from lenumba.engine.profile.judging import Cause, Context, Judge
+from lenumba.engine.profile.loops import LoopFacts
+
+LEAST_FACTOR = 1.35  # what promises less is not told
+LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
+UNEVEN = 1.4  # of the mean: the work of the thread that has most
+LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
+          "memory": "bound by memory"}  # fmt: skip
+RULES = (
+    work.python_objects, work.allocation, work.math_function, work.recursion, work.generator, memory.stride,
+    memory.gather, memory.branch, work.division, work.chains, work.double_in_single, memory.checks, memory.aliasing,
+    work.subnormals, memory.short_loop,
+)  # fmt: skip
+
+
+def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
+    """Return the causes of a function's time, the one first whose mending helps the whole call most."""
+    causes: list[Cause] = []
+    for fact in facts:
+        if fact.share < LEAST_SHARE or not fact.blocks:
+            continue
+        looked = Judge(fact, context)
+        found = [cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR]
+        found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
+        causes += found or [limit_of(looked)]
+    causes += whole_causes(facts, context)
+    # What goes wrong between threads is measured, and hides what else the loops could gain.
+    return sorted(causes, key=lambda one: (one.limit, not one.measured, -one.share if one.limit else -one.factor))
+
+
+def limit_of(looked: Judge) -> Cause:
+    """Return what bounds a loop that nothing is wrong with."""
+    fact = looked.fact
+    parts = {name: value for name, value in fact.costs.items() if name in LIMITS}
+    name = max(parts, key=lambda key: parts[key])
+    reached = min(1.0, parts[name] / max(fact.cycles, 1.0))
+    whose = "the units allow" if name == "compute" else f"{name} allows"
+    return looked.cause(LIMITS[name], 1.0, f"{reached:.0%} of what {whose}", "nothing to mend here", limit=True)
+
+
+def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
+    """Yield the causes that lie between threads."""
+    if not facts or len(context.threads) < 2:
+        return
+    first, total, most = facts[0], sum(context.threads), max(context.threads)
+    uneven = most * len(context.threads) / max(1, total)
+    shared = [
+        (access.count, access.place.one)
+        for fact in facts
+        for access in fact.accesses
+        if context.contested.get(access.place.one.at, 0.0) > 0.2 and access.stores
+    ]
+    rounds = sum(version.rounds for version in first.versions)
+    if shared and sum(count for count, _ in shared) > 0.2 * rounds:
+        file, line = max(shared, key=lambda item: item[0])[1].source or first.place
+        words = "threads write into the same cache lines, which go to and fro between cores"
+        advice = "give each thread a variable of its own, or places 64 bytes apart"
+        factor = min(60.0, max(3.0, uneven, first.cycles / max(1.0, Judge(first, context).now)))
+        yield Cause("false sharing", file, line, first.share, factor, words, advice, loop_factor=factor, measured=True)
+    elif uneven > UNEVEN and total > 100:
+        words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
+        advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"
+        yield Cause("imbalance", *first.place, first.share, uneven, words, advice, loop_factor=uneven, measured=True)

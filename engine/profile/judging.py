@@ -1,0 +1,152 @@
+"""One loop, and what it would take without each of its parts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lenumba.engine.profile.loops import LINE, LoopFacts
+from lenumba.engine.profile.places import Array, Stepping, steppings
+
+LANES_REACHED = 0.5  # of a vector's lanes, as a speed-up: what vectorising usually gives
+
+
+@dataclass
+class Cause:
+    """A cause: its name, place, share of the call, factor to expect of the whole call, words, and what to do.
+
+    `measured` says that samples alone tell the factor; `limit` that nothing is wrong, as far as can be told: the loop is
+    as quick as the machine allows.
+    """
+
+    name: str
+    file: str
+    line: int
+    share: float
+    factor: float
+    words: str
+    advice: str
+    limit: bool = False
+    flags: Mapping[str, Any] | None = None
+    loop_factor: float = 1.0
+    measured: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+
+@dataclass
+class Context:
+    """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments."""
+
+    machine: Mapping[str, Any]
+    options: Mapping[str, Any]
+    remarks: Sequence[str]
+    arrays: Sequence[Array]
+    threads: Sequence[int]
+    contested: Mapping[int, float]
+    generator: bool
+    object_mode: bool
+    recursive: frozenset[str]
+
+    def said(self, line: int, last: int, *words: str) -> bool:
+        """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""
+        for remark in self.remarks:
+            place = re.match(r"[^:]+:(\d+): ", remark)
+            if (not place or line <= int(place[1]) <= last) and any(word in remark for word in words):
+                return True
+        return False
+
+
+class Judge:
+    """One loop and what it would take without each of its parts."""
+
+    def __init__(self, fact: LoopFacts, context: Context) -> None:
+        self.fact, self.context = fact, context
+        self.costs = fact.costs
+        self.steps: list[Stepping] = steppings(fact, context.arrays)
+        lines = [one.source[1] for block in fact.blocks for one in block.instructions if one.source]
+        self.last = max([fact.place[1], *lines])
+        lanes = context.machine["vector_bits"] / fact.bits
+        self.lanes = 1.0 if fact.vectorised else max(1.0, LANES_REACHED * lanes)
+        self.now = self.rest()
+
+    def rest(self, lanes: float = 1.0, without: Sequence[str] = (), dense: bool = False) -> float:
+        """Return the cycles that are left: `lanes` times as much at once, without some parts.
+
+        `dense`: no more cache lines come from afar than the bytes fill that are used.
+        """
+        costs = {name: value for name, value in self.costs.items() if name not in without}
+        work = (costs.get("compute", 0.0) + costs.get("divide", 0.0) / (1 if lanes == 1 else 2)) / lanes
+        if lanes == 1:
+            work = max(costs.get("compute", 0.0), costs.get("divide", 0.0))
+        far = 0.0
+        for k, level in enumerate(("L2", "L3", "memory")):
+            lines = sum(access.misses[k] for access in self.fact.accesses)
+            least = min(1.0, self.fact.bytes / LINE / lines) if dense and lines else 1.0
+            far = max(far, costs.get(level, 0.0) * least)
+        return max(work, costs.get("L1", 0.0) / lanes, far, costs.get("chain", 0.0)) + costs.get("branch", 0.0)
+
+    def factor(self, after: float) -> float:
+        """Return how many times as fast a loop is that takes so many cycles; what the costs miss stays in part."""
+        missed = min(1.5, max(1.0, self.fact.cycles / max(self.now, 1.0)))
+        return min(60.0, max(1.0, self.fact.cycles / max(after * missed, 1.0)))
+
+    def cause(self, name: str, factor: float, words: str, advice: str, **more: Any) -> Cause:
+        """Return a cause; `factor` is the loop's, its own that of the call."""
+        share = self.fact.share
+        whole = 1 / max(1e-3, 1 - share * (1 - 1 / max(1.0, factor)))
+        file, line = self.fact.place
+        return Cause(name, file, more.pop("line", line), share, whole, words, advice, loop_factor=factor, **more)
+
+    def scaled(self, share: float, left: float = 0.0) -> float:
+        """Return the factor where a share of the loop's time goes, but for a part that is left of it."""
+        part = min(0.98, share / max(self.fact.share, 1e-9))
+        return 1 / (1 - part * (1 - left))
+
+    @property
+    def stray(self) -> list[Stepping]:
+        """Accesses that do not step from an element to the next."""
+        return [step for step in self.steps if step.regular and abs(step.step) > step.bytes and step.weight > 0.02]
+
+    @property
+    def irregular(self) -> list[Stepping]:
+        """Accesses without a regular step."""
+        return [step for step in self.steps if not step.regular and step.weight > 0.05]
+
+    def raises(self, name: str, depth: int = 3) -> bool:
+        """Return whether a block, or what follows on it alone, notes an exception."""
+        block = self.fact.function.blocks[name]
+        if any("excinfo" in one.text or "picklebuf" in one.text for one in block.instructions):
+            return True
+        return depth > 0 and len(block.successors) == 1 and self.raises(block.successors[0], depth - 1)
+
+    @property
+    def exits(self) -> list[str]:
+        """Conditions, as LLVM has them, of branches that leave the loop to raise an exception, and never did."""
+        found = []
+        for block in self.fact.blocks:
+            last = block.instructions[-1]
+            if last.op != "br" or len(block.successors) < 2 or not self.fact.main.loop:
+                continue
+            ran = {other.name for other in self.fact.blocks}
+            away = [name for name in block.successors if name not in self.fact.main.loop.blocks]
+            if (
+                block.name in self.fact.main.loop.blocks
+                and away
+                and not any(name in ran or not self.raises(name) for name in away)
+            ):
+                found.append(slice_of(self.fact, last.operands[:1]))
+        return found
+
+
+def slice_of(fact: LoopFacts, names: Sequence[str], depth: int = 4) -> str:
+    """Return the text of the instructions that some values are made by."""
+    made = {one.result: one for block in fact.function.blocks.values() for one in block.instructions if one.result}
+    text, level = [], list(names)
+    for _ in range(depth):
+        ones = [made[name] for name in level if name in made]
+        text += [one.text for one in ones]
+        level = [name for one in ones if one.op != "phi" for name in one.operands]
+    return "\n".join(text)

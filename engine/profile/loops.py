@@ -1,0 +1,251 @@
+"""The loops of an observed function: time, versions that ran, operations, accesses, chains, costs of each part."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lenumba.engine.profile.chains import FREE, FUSED, chain_of
+from lenumba.kernels.measure.llvm_code import called_name
+
+if TYPE_CHECKING:
+    from lenumba.kernels.measure.llvm_code import Block, Function, Loop
+    from lenumba.kernels.measure.observation import Access, Observation
+
+LINE = 64
+DIVISIONS = {"fdiv": 5.0, "frem": 40.0, "sdiv": 10.0, "udiv": 10.0, "srem": 10.0, "urem": 10.0}  # cycles apart
+WORKING = ("fadd", "fsub", "fmul", "fdiv", "frem", "load", "store", "call", "add", "sub", "mul", "and", "or", "xor",
+           "icmp", "select", "fcmp")  # fmt: skip
+ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv", "frem")
+WRONG_BRANCH = 18.0  # cycles
+LEVELS = ("L1", "L2", "L3", "memory")
+
+
+@dataclass
+class Version:
+    """One of a loop's compiled versions, as it ran: rounds, starts, samples, elements of its widest arithmetic."""
+
+    loop: "Loop | None"
+    rounds: int
+    starts: int
+    samples: float
+    width: int
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        if self.width > 1:
+            return f"{self.width}-wide"
+        header = self.loop.header if self.loop else ""
+        return "remainder" if re.search(r"epil|prol|\.rem|scalar", header) else "one by one"
+
+
+@dataclass
+class LoopFacts:
+    """A loop as it is written, with all its versions; sums are of one call, costs in cycles.
+
+    Attributes
+    ----------
+    place
+        File and line.
+    versions
+        Those that ran, the one with most samples first; `idle` are those that never did.
+    share
+        Of the call's time.
+    cycles
+        That this is.
+    elements
+        Rounds of the loop as it is written, as far as versions and unrolling tell.
+    operations
+        How often each LLVM operation ran, vectors counted once; `called` the functions it called.
+    flops
+        Floating-point operations, a multiply-add counted twice.
+    costs
+        Cycles that its parts would take alone: ``compute``, ``divide``, ``branch``, ``chain``, and a part for each
+        level of memory, L1 first.
+    """
+
+    place: tuple[str, int]
+    function: "Function"
+    versions: list[Version]
+    idle: list[Version]
+    share: float = 0.0
+    outside: float = 0.0
+    cycles: float = 0.0
+    operations: dict[str, float] = field(default_factory=dict)
+    called: dict[str, float] = field(default_factory=dict)
+    called_share: dict[str, float] = field(default_factory=dict)
+    flops: float = 0.0
+    results: float = 0.0
+    subnormal: float = 0.0
+    bits: int = 64
+    accesses: "list[Access]" = field(default_factory=list)
+    costs: dict[str, float] = field(default_factory=dict)
+    wrong: float = 0.0
+    chain: str = ""
+    depth: int = 1
+    blocks: "list[Block]" = field(default_factory=list)
+
+    @property
+    def main(self) -> Version:
+        """The version that most of the time goes to."""
+        return self.versions[0]
+
+    @property
+    def trips(self) -> float:
+        """Rounds for each start, of all versions."""
+        rounds = sum(version.rounds * max(1, version.width) for version in self.versions)
+        starts = max((version.starts for version in self.versions), default=1)
+        return rounds / max(1, starts)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes that its accesses read and write."""
+        return float(sum(access.count * access.bytes for access in self.accesses))
+
+    @property
+    def vectorised(self) -> bool:
+        """Whether vectors do most of its work."""
+        return self.main.width > 1
+
+
+def find_facts(found: "Observation", machine: Mapping[str, Any], seconds: float) -> list[LoopFacts]:
+    """Return the loops of an observed function, and what lies in none, by function; those that take longest first."""
+    total = sum(map(sum, found.samples.values())) or 1
+    # Threads that work at the same time spend more cycles than pass.
+    ghz = machine["clock_ghz"] * (sum(found.threads) / max(found.threads) if found.threads else 1.0)
+    facts = []
+    for function in found.functions:
+        groups: dict[tuple[str, int], list[Loop | None]] = {}
+        for loop in function.loops:
+            places = [one.source for one in loop.instructions if one.source]
+            inherited = [one.source for name in loop.blocks for one in function.blocks[name].instructions if one.source]
+            place = min(places or inherited or [("", 0)])
+            groups.setdefault(place, []).append(loop)
+        inside = {name for loop in function.loops for name in loop.blocks}
+        places = [
+            one.source
+            for name, block in function.blocks.items()
+            if name not in inside
+            for one in block.instructions
+            if one.source
+        ]
+        groups.setdefault(min(places or [("", 0)]), []).append(None)
+        for place, loops in groups.items():
+            if fact := gather(found, function, place, loops, total):
+                fact.share *= 1 - found.beside
+                fact.outside *= 1 - found.beside
+                fact.cycles = fact.share * seconds * ghz * 1e9
+                cost(fact, found, machine)
+                facts.append(fact)
+    return sorted(facts, key=lambda fact: -fact.share)
+
+
+def gather(
+    found: "Observation", function: "Function", place: tuple[str, int], loops: "Sequence[Loop | None]", total: float
+) -> LoopFacts | None:
+    """Return a loop's versions, samples and operations; None where none of it ran."""
+    versions, blocks = [], []
+    outside = 0.0
+    inside = {name for loop in function.loops for name in loop.blocks}
+    for loop in loops:
+        own = loop.own if loop else [block for name, block in function.blocks.items() if name not in inside]
+        header = loop.header if loop else next(iter(function.blocks))
+        rounds = found.count(function, header)
+        starts = rounds
+        if loop:
+            starts = max(1, round(rounds - sum(edge(found, function, name, header) for name in loop.blocks)))
+        hits = [found.samples.get(one.at, (0, 0)) for block in own for one in block.instructions]
+        samples = sum(map(sum, hits))
+        outside += sum(hit[1] for hit in hits)
+        width = max((one.width for block in own for one in block.instructions if one.op in WORKING), default=1)
+        versions.append(Version(loop, rounds, starts, samples, width))
+        blocks += own
+    ran = sorted((v for v in versions if v.rounds or v.samples), key=lambda v: (-v.samples, -v.rounds * v.width))
+    if not ran:
+        return None
+    fact = LoopFacts(place, function, ran, [v for v in versions if not v.rounds and not v.samples])
+    fact.share, fact.outside = sum(v.samples for v in ran) / total, outside / total
+    fact.depth = max((loop.depth for loop in loops if loop), default=0)
+    fact.blocks = [block for block in blocks if found.count(function, block.name)]
+    names = {block.name for block in fact.blocks}
+    fact.accesses = [
+        a for a in found.accesses if a.place.function is function and a.place.block.name in names and a.count
+    ]
+    kinds: dict[int, float] = {}
+    for block in fact.blocks:
+        count = found.count(function, block.name)
+        fact.subnormal += found.subnormals.get((function.symbol, block.name), 0)
+        for one in block.instructions:
+            fact.operations[one.op] = fact.operations.get(one.op, 0) + count
+            if one.op in ("call", "invoke"):
+                name = called_name(one.text)
+                fact.called[name] = fact.called.get(name, 0) + count
+                hit = found.samples.get(one.at, (0, 0))[1] / total
+                fact.called_share[name] = fact.called_share.get(name, 0.0) + hit
+                if FUSED.search(name):
+                    fact.flops += 2 * count * one.width
+                    fact.results += count * one.width
+            if one.op in ARITHMETIC:
+                fact.flops += count * one.width
+            if one.op in (*ARITHMETIC, "load") and re.search(r"\b(double|float)\b", one.text.split(",")[0]):
+                fact.results += count * one.width
+                bits = 64 if "double" in one.text.split(",")[0] else 32
+                kinds[bits] = kinds.get(bits, 0) + count
+        last = block.instructions[-1]
+        fact.wrong += count * found.wrong.get(last.at, 0.0)
+    fact.bits = max(kinds, key=lambda bits: kinds[bits]) if kinds else 64
+    return fact
+
+
+def edge(found: "Observation", function: "Function", name: str, to: str) -> float:
+    """Return how often a block went on to another one."""
+    block = function.blocks[name]
+    if to not in block.successors:
+        return 0.0
+    count = found.count(function, name)
+    if len(set(block.successors)) == 1:
+        return count
+    last = block.instructions[-1]
+    if last.op != "br":
+        return count / len(block.successors)
+    taken = found.taken.get(last.at, 0.5)
+    return count * (taken if block.successors[0] == to else 1 - taken)
+
+
+def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> None:
+    """Fill in what the parts of a loop would cost alone, in cycles of a call."""
+    compute = access = divide = 0.0
+    for block in fact.blocks:
+        count = found.count(fact.function, block.name)
+        for one in block.instructions:
+            wide = max(1.0, one.width * (fact.bits if "double" in one.text or "float" in one.text else 64) / 256)
+            if one.op in DIVISIONS:
+                divide += count * DIVISIONS[one.op] * max(1.0, one.width / 2)
+            elif one.op in ARITHMETIC or (one.op == "call" and FUSED.search(one.text)):
+                compute += count * 0.5 * wide
+            elif one.op in ("load", "store"):
+                access += count * (0.5 if one.op == "load" else 1.0) * wide
+            elif one.op not in FREE:
+                compute += count * 0.2 * max(1.0, one.width / 4)
+    ghz = machine["clock_ghz"]
+    fact.costs = {"compute": compute, "L1": access, "divide": divide, "branch": WRONG_BRANCH * fact.wrong}
+    lines = [sum(a.misses[k] for a in fact.accesses) for k in range(3)]
+    speeds = machine["gbytes"]
+    for level, count in zip(LEVELS[1:], lines, strict=True):
+        speed = speeds.get(level) or speeds["memory"]
+        fact.costs[level] = count * LINE / speed * ghz
+    fact.costs["chain"], fact.chain = chain_cost(fact, found)
+
+
+def chain_cost(fact: LoopFacts, found: "Observation") -> tuple[float, str]:
+    """Return the cycles of the longest chain from round to round, and what it is made of."""
+    total, words = 0.0, ""
+    for version in fact.versions:
+        if version.loop is None or version.rounds < 2:
+            continue
+        cycles, made = chain_of(version.loop, fact.accesses, found)
+        if cycles * version.rounds > total:
+            words = made
+        total += cycles * version.rounds
+    return total, words

@@ -1,0 +1,121 @@
+"""Rules about where a loop goes: its steps through memory, its branches, its ends; and what keeps it from vectors."""
+
+import re
+from collections.abc import Iterator
+
+from lenumba.engine.profile.judging import Cause, Judge
+from lenumba.engine.profile.loops import LINE, WRONG_BRANCH
+from lenumba.engine.profile.places import expression
+
+SHORT = 12  # rounds
+
+
+def stride(looked: Judge) -> Iterator[Cause]:
+    """Yield accesses that step over memory."""
+    stray = [step for step in looked.stray if not step.constant]
+    if not stray or sum(step.weight for step in stray) < 0.25:
+        return
+    worst = max(stray, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
+    factor = looked.factor(looked.rest(looked.lanes, ("chain",), dense=True))
+    step, outer = abs(worst.step), abs(worst.outer)
+    if outer and outer < step and outer <= LINE:
+        words = f"{expression(worst)} steps {step:,} bytes from round to round"
+        advice = f"change the order of the loops: then it steps {outer:,} bytes"
+        yield looked.cause("column order", factor, words, advice, line=worst.line)
+    else:
+        words = f"{expression(worst)} steps {step:,} bytes, {worst.bytes} of which it uses"
+        advice = "pass contiguous arrays (np.ascontiguousarray), or store side by side what is used together"
+        yield looked.cause("strided view", factor, words, advice, line=worst.line)
+
+
+def gather(looked: Judge) -> Iterator[Cause]:
+    """Yield accesses at places that other data tell."""
+    fact, found = looked.fact, looked.irregular
+    if not found:
+        return
+    ghz, count = looked.context.machine["clock_ghz"], sum(step.count for step in found)
+    worst = max(found, key=lambda step: step.misses)
+    # Latencies of L2, L3 and memory, of which some pass at the same time.
+    every = [access.misses for step in found for access in step.accesses]
+    waits = sum(12 * near + 40 * middle + 60 * ghz * far for near, middle, far in every) / 5
+    if waits > 0.15 * fact.cycles or not fact.vectorised:
+        after = max(looked.rest(looked.lanes, ("L2", "L3", "memory")), 0.5 * count)
+        factor = min(looked.factor(after), max(1.4, fact.cycles / max(fact.cycles - waits, 0.1 * fact.cycles)))
+        missed = worst.misses / max(1, worst.count)
+        words = f"{expression(worst)} goes to {count:,} places without order, {missed:.0%} of them not in L1"
+        advice = "sort what it is indexed by, or lay out the data in the order of use"
+        yield looked.cause("gather", factor, words, advice, line=worst.line)
+
+
+def branch(looked: Judge) -> Iterator[Cause]:
+    """Yield branches that no predictor foretells."""
+    fact = looked.fact
+    cost = fact.costs["branch"]
+    if cost > 0.25 * fact.cycles:
+        words = f"about {fact.wrong:,.0f} branches a call are guessed wrong, {WRONG_BRANCH:.0f} cycles each"
+        advice = "compute both sides and choose (np.where, min, max, arithmetic), or sort the data"
+        yield looked.cause("branch", looked.factor(looked.rest(looked.lanes, ("branch",))), words, advice)
+
+
+def aliasing(looked: Judge) -> Iterator[Cause]:
+    """Yield arrays that may overlap."""
+    fact = looked.fact
+    if fact.vectorised or looked.stray or looked.irregular or not any(a.stores for a in fact.accesses):
+        return
+    words = ("identify array bounds", "unsafe dependent memory", "pointer checks", "memory conflicts")
+    wide, both = any(version.width > 1 for version in fact.idle), overlap(looked)
+    if (wide and both) or (not wide and looked.context.said(fact.place[1], looked.last, *words)):
+        factor = looked.factor(looked.rest(looked.lanes, ("chain",)))
+        told = f"{both} overlap, so it runs one by one" if both else "LLVM cannot tell whether the arrays overlap"
+        advice = "pass arrays that do not share memory; keep in variables what does not change"
+        yield looked.cause("aliasing", factor, told, advice)
+
+
+def overlap(looked: Judge) -> str:
+    """Return the names of arguments that share memory which the loop writes into; "" where there are none."""
+    for step in looked.steps:
+        if step.stores and not step.constant:
+            inside = [a for a in looked.context.arrays if a.low <= step.low < a.high or a.low < step.high <= a.high]
+            if len(inside) > 1:
+                return " and ".join(array.name for array in inside)
+    return ""
+
+
+def checks(looked: Judge) -> Iterator[Cause]:
+    """Yield checks in every round that may raise, and so stop vectors."""
+    fact = looked.fact
+    if not looked.exits or fact.vectorised or not fact.accesses or "fdiv" in fact.operations:
+        return
+    factor = max(1.5, looked.factor(looked.rest(looked.lanes)))
+    words = f"{len(looked.exits)} check{'s' * (len(looked.exits) > 1)} in every round keep it from vectors"
+    if looked.context.options.get("boundscheck"):
+        advice, flags = "leave out boundscheck=True (and NUMBA_BOUNDSCHECK) once it is right", {"boundscheck": False}
+        yield looked.cause("bounds checks", factor, words, advice, flags=flags)
+    elif re.search(r"with\.overflow|^and i|^xor i|^icmp slt i\d+ %\S+, 0$|^trunc|^sext", "\n".join(looked.exits), re.M):
+        advice = "check the range once, before the loop"
+        yield looked.cause("overflow checks", factor, f"whole numbers: {words}", advice)
+
+
+def short_loop(looked: Judge) -> Iterator[Cause]:
+    """Yield loops with few rounds, whose beginning and end take longer than they do."""
+    fact = looked.fact
+    if fact.main.loop is None or fact.main.loop.parent is None or fact.trips > SHORT or fact.main.starts < 50:
+        return
+    factor = max(1.5, looked.factor(looked.rest(looked.lanes, ("chain", "branch"))))
+    words = f"{fact.trips:.0f} rounds each of {fact.main.starts:,} times: beginning and ending take longer"
+    advice = "make the long loop the inner one, or write the few rounds out (tuples, a constant length)"
+    yield looked.cause("short loop", factor, words, advice)
+
+
+def scalar(looked: Judge) -> Iterator[Cause]:
+    """Yield loops that LLVM left scalar for other reasons."""
+    fact = looked.fact
+    if fact.vectorised or not fact.flops or fact.main.loop is None or fact.trips < SHORT or fact.main.loop.children:
+        return
+    if looked.lanes > 1 and fact.costs["chain"] < 0.5 * fact.cycles:
+        factor = 0.8 * looked.factor(looked.rest(looked.lanes))
+        if looked.exits:
+            words = f"{len(looked.exits)} check{'s' * (len(looked.exits) > 1)} in every round may raise an exception"
+            yield looked.cause("checks", factor, words, "check once, before or after the loop")
+        else:
+            yield looked.cause("not vectorised", factor, "it runs one by one", "see LLVM's remarks (--compile)")

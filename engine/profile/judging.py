@@ -15,8 +15,8 @@ LANES_REACHED = 0.5  # of a vector's lanes, as a speed-up: what vectorising usua
 class Cause:
     """A cause: its name, place, share of the call, factor to expect of the whole call, words, and what to do.
 
-    `measured` says that samples alone tell the factor; `limit` that nothing is wrong, as far as can be told: the loop is
-    as quick as the machine allows.
+    `measured` says that samples alone tell the factor; `limit` that nothing is wrong, as far as can be told: the loop
+    is as quick as the machine allows.
     """
 
     name: str

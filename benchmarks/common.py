@@ -115,11 +115,17 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Layers, int]] = {
         (1, 1, 640),
         [
             *({**dense(units), "norm": "batch"} for units in (128, 128, 128, 128, 8, 128, 128, 128, 128)),
-            dense(640, "softmax"),
+            dense(640, "none"),
         ],
         269_992,
     ),
 }
+OF_INPUT = ("ad-autoencoder",)  # give the input itself, and train by the mean squared error to it
+
+
+def target_of(network: str) -> str:
+    """Return what a network of NETWORKS is trained to give."""
+    return "input" if network in OF_INPUT else "class"
 
 
 def lenumba_network(
@@ -128,6 +134,7 @@ def lenumba_network(
     shape: tuple[int, int, int],
     parameters: int | None = None,
     batch_size: int | None = None,
+    target: str = "class",
 ) -> Any:
     """Return the lenumba.engine.network.network.Network of a list of layers; `parameters` is what it must come to."""
     from pydantic import TypeAdapter
@@ -136,7 +143,8 @@ def lenumba_network(
     from lenumba.engine.network.network import Network
 
     adapter = TypeAdapter(Layer)
-    network = Network([adapter.validate_python(layer) for layer in layers], shape, name=name, batch_size=batch_size)
+    checked = [adapter.validate_python(layer) for layer in layers]
+    network = Network(checked, shape, name=name, batch_size=batch_size, target=target)
     if parameters not in (None, network.parameter_count):
         raise AssertionError(f"{name}: expected {parameters} parameters, found {network.parameter_count}")
     return network

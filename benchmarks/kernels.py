@@ -19,6 +19,7 @@ from common import (
     load_data,
     markdown_table,
     report_of,
+    target_of,
     timed,
 )
 
@@ -225,7 +226,7 @@ def main() -> None:
 
     shape, layers, parameters = NETWORKS[args.network]
     network, optimizer = (
-        lenumba_network(args.network, layers, shape, parameters),
+        lenumba_network(args.network, layers, shape, parameters, target=target_of(args.network)),
         lenumba_optimizer(args.optimizer, 1e-3),
     )
     pieces = list_pieces(network, optimizer)

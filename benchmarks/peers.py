@@ -20,6 +20,7 @@ from common import (
     markdown_table,
     ratio_spread,
     report_of,
+    target_of,
 )
 from frameworks import MODULES, TRAINS
 from frameworks.job import Job
@@ -66,11 +67,12 @@ def make_job(args: argparse.Namespace, rate: float) -> Job:
     """Return the task: data, and initial weights that lenumba draws."""
     shape, layers, parameters = NETWORKS[args.network]
     images, labels = load_data(args.data, shape, args.images)
-    network = lenumba_network(args.network, layers, shape, parameters)
+    target = target_of(args.network)
+    network = lenumba_network(args.network, layers, shape, parameters, target=target)
     labels = labels % network.outputs
     weights = {name: view.copy() for name, view in network.views(network.initial_parameters(0)).items()}
     mean, deviation = images.mean((0, 2, 3)) / 255, images.std((0, 2, 3)) / 255
-    return Job(layers, shape, weights, images, labels, mean, deviation, args.optimizer, rate, args.threads)
+    return Job(layers, shape, weights, images, labels, mean, deviation, args.optimizer, rate, args.threads, target)
 
 
 def start_workers(args: argparse.Namespace, folder: Path, interpreters: dict[str, str]) -> dict[str, Worker]:

@@ -85,7 +85,7 @@ def write_job(folder: Path, job: Job) -> None:
     np.savez(folder / "job.npz", **arrays)
     np.save(folder / "images.npy", job.images)
     np.save(folder / "labels.npy", job.labels)
-    plain = {name: getattr(job, name) for name in ("layers", "shape", "optimizer", "rate", "threads")}
+    plain = {name: getattr(job, name) for name in ("layers", "shape", "optimizer", "rate", "threads", "target")}
     (folder / "job.json").write_text(json.dumps(plain), encoding="utf-8")
 
 

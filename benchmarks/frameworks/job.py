@@ -24,6 +24,8 @@ class Job:
         uint8 [N, C, H, W] and int64 [N].
     mean, deviation
         float64 [C]: the pixels become (value / 255 − mean) / deviation.
+    target
+        ``class``, or ``input``: the outputs are compared with the normalised input, by the mean squared error.
     """
 
     layers: list[dict]
@@ -36,6 +38,7 @@ class Job:
     optimizer: str
     rate: float
     threads: int
+    target: str = "class"
 
     def named_layers(self) -> list[tuple[str, dict]]:
         """Return the layers with the names that their weights have."""

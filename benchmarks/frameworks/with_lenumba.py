@@ -22,7 +22,7 @@ class Peer:
         from lenumba.engine.training.executor import Executor
 
         job = self.job
-        network = lenumba_network("peers", job.layers, job.shape, batch_size=batch)
+        network = lenumba_network("peers", job.layers, job.shape, batch_size=batch, target=job.target)
         if network.unit not in self.executors:
             program = network.compile(self.optimizer)
             normalization = Normalization(job.mean, job.deviation)

@@ -50,7 +50,7 @@ def exported(job: Job) -> bytes:
     from lenumba.engine.models.onnx_graph import onnx_model
     from lenumba.engine.network.layers.base import torch_name
 
-    network = lenumba_network("peers", job.layers, job.shape)
+    network = lenumba_network("peers", job.layers, job.shape, target=job.target)
     weights = {torch_name(name): array for name, array in job.weights.items()}
     same = Normalization(np.zeros(job.shape[2]), np.full(job.shape[2], 1 / 255))
     classes = [str(number) for number in range(network.outputs)]

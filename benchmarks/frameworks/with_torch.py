@@ -83,7 +83,9 @@ class Peer:
         builder = Builder(job)
         self.model = builder.chain(job.layers, job.shape[2])[0]  # up to the logits; the softmax is part of the loss
         self.named = builder.named
-        self.loss = nn.CrossEntropyLoss()
+        self.of_input = job.target == "input"
+        self.loss = nn.MSELoss() if self.of_input else nn.CrossEntropyLoss()
+        self.truth = self.images.flatten(1) if self.of_input else self.labels
 
     def reset(self) -> None:
         """Go back to the initial weights and an empty optimiser state."""
@@ -105,7 +107,7 @@ class Peer:
     def step(self, start: int, batch: int) -> torch.Tensor:
         """Train on one batch and return its loss, not read back."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.model(self.images[start : start + batch]), self.labels[start : start + batch])
+        loss = self.loss(self.model(self.images[start : start + batch]), self.truth[start : start + batch])
         loss.backward()
         self.optimizer.step()
         return loss
@@ -120,7 +122,8 @@ class Peer:
         self.model.eval()
         with torch.inference_mode():
             for start in starts(steps, batch, len(self.labels)):
-                torch.softmax(self.model(self.images[start : start + batch]), 1).numpy()
+                outputs = self.model(self.images[start : start + batch])
+                (outputs if self.of_input else torch.softmax(outputs, 1)).numpy()
 
     def losses(self, steps: int, batch: int) -> list[float]:
         """Return each step's mean loss."""

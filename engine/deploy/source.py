@@ -166,7 +166,9 @@ class Source:
             elif operation.pool and operation.low == 0:
                 fields.append(("rectifies", "1"))
         if "groups" in kind.fields:
-            fields.append(("groups", str(operation.groups)))
+            fields.append(("group_maps", str(operation.maps // operation.groups)))
+            fields.append(("group_channels", str(channels := operation.shape[2] // operation.groups)))
+            fields.append(("map_weights", str(channels * operation.window.height * operation.window.width)))
         if "counts_padding" in kind.fields and operation.counts_padding:
             fields.append(("counts_padding", "1"))
         for field, array in self._arrays(operation, layer):

@@ -9,7 +9,8 @@ struct layer {
     int takes_largest;          /* whether that pooling takes the largest sum, not the mean */
     int rectifies;              /* whether a mean takes sums below 0 for 0 */
     int counts_padding;         /* whether a mean counts what lies beyond the edges, as zeros */
-    int groups;                 /* of channels that see nothing of one another */
+    int group_maps;             /* a convolution's groups: so many maps see so many channels */
+    int group_channels, map_weights;
     const weight *weights;
     const total *biases;
 @fields@};

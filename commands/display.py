@@ -92,7 +92,8 @@ class TrainingDisplay(OnBar):
     def _start(self, trainer: Trainer, folder: Path) -> None:
         self._close()
         self.metric, self.answers = shown_metric(trainer.config.train.best_by), TARGETS[trainer.network.target].answers
-        self.sample = "ROWS.csv" if trainer.config.network.signals else self.sample
+        if trainer.config.floats:
+            self.sample = "ROWS.csv" if trainer.config.network.signals else "FEATURES.npy"
         cpu = f"{trainer.executor.threads} thread{'s' if trainer.executor.threads > 1 else ''}"
         for note in trainer.notes:
             self.echo(f"note: {note}")

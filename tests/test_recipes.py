@@ -19,6 +19,7 @@ from lenumba.engine.training.build import check_network
 from lenumba.engine.training.executor import Executor
 
 COUNTS = {
+    "ad-autoencoder": 269992,
     "colour": 1778,
     "digits8x8": 7690,
     "edges": 3408,

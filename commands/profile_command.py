@@ -160,7 +160,7 @@ def own_listing(subject: Any, listings: dict[str, str], name: str, end: str) -> 
     from lenumba.kernels.measure.assembly import annotate
     from lenumba.kernels.measure.listings import select_functions
 
-    own = subject.function.py_func.__name__
+    own = subject.name.rpartition(":")[2].rpartition(".")[2]
     chosen, names = select_functions(listings[end], end, "" if name in (own, subject.name) else name)
     if not chosen:
         raise ConfigError(f"{name}: expected {own} or a part of a name below it, found none; give one of {names}")

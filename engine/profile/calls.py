@@ -77,8 +77,11 @@ class Calls:
                 restore(self.copies, self.values)
         return self.values
 
-    def times(self, seconds: float, function: Callable[..., Any] | None = None) -> list[float]:
-        """Return the seconds of each of many calls (of another function, where one is given)."""
+    def times(self, seconds: float, function: Callable[..., Any] | None = None, *, many: bool = False) -> list[float]:
+        """Return the seconds of each of many calls (of another function, where one is given).
+
+        `many`: until they together take so long, however many that are, as far as that is to be had in four times that.
+        """
         call = function or self.function
         values, clock = self.renew(), time.perf_counter
         start = clock()
@@ -87,12 +90,20 @@ class Calls:
         several = 1 if self.writes else max(1, min(1000, int(TIMED / max(one, 1e-8))))
         times: list[float] = []
         began = clock()
-        while len(times) < CALLS[0] or (clock() - began < seconds and len(times) < CALLS[1]):
-            if len(times) >= LONG and clock() - began > 3 * seconds:
+        spent = 0.0
+        while len(times) < CALLS[0] or going_on(spent if many else clock() - began, seconds, len(times), many):
+            if len(times) >= LONG and clock() - began > (4 if many else 3) * seconds:
                 break
             values = self.renew()
             start = clock()
             for _ in range(several):
                 call(*values)
-            times.append((clock() - start) / several)
+            took = clock() - start
+            times.append(took / several)
+            spent += took
         return times
+
+
+def going_on(spent: float, seconds: float, count: int, many: bool) -> bool:
+    """Return whether more calls are wanted."""
+    return spent < seconds and (many or count < CALLS[1])

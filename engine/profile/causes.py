@@ -13,7 +13,7 @@ from lenumba.engine.profile.loops import LoopFacts
 
 LEAST_FACTOR = 1.35  # what promises less is not told
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
-UNEVEN = 1.4  # of the mean: the work of the thread that has most
+UNEVEN = 1.3  # of the mean: the work of the thread that has most
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
 RULES = (
@@ -42,10 +42,12 @@ def limit_of(looked: Judge) -> Cause:
     """Return what bounds a loop that nothing is wrong with."""
     fact = looked.fact
     parts = {name: value for name, value in fact.costs.items() if name in LIMITS}
+    parts["compute"] = max(parts["compute"], fact.costs["divide"])
     name = max(parts, key=lambda key: parts[key])
     reached = min(1.0, parts[name] / max(fact.cycles, 1.0))
     whose = "the units allow" if name == "compute" else f"{name} allows"
-    return looked.cause(LIMITS[name], 1.0, f"{reached:.0%} of what {whose}", "nothing to mend here", limit=True)
+    rest = "nothing to mend here" if reached > 0.5 else "the nearest limit; what else takes its time cannot be told"
+    return looked.cause(LIMITS[name], 1.0, f"{reached:.0%} of what {whose}", rest, limit=True)
 
 
 def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
@@ -67,7 +69,7 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         advice = "give each thread a variable of its own, or places 64 bytes apart"
         factor = min(60.0, max(3.0, uneven, first.cycles / max(1.0, Judge(first, context).now)))
         yield Cause("false sharing", file, line, first.share, factor, words, advice, loop_factor=factor, measured=True)
-    elif uneven > UNEVEN and total > 100:
+    elif uneven > UNEVEN and total > 60:
         words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
         advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"
         yield Cause("imbalance", *first.place, first.share, uneven, words, advice, loop_factor=uneven, measured=True)

@@ -13,7 +13,6 @@ from lenumba.engine.profile.loops import LoopFacts, find_facts
 from lenumba.engine.profile.machine import cache_sizes, machine_facts
 from lenumba.engine.profile.places import arrays_of
 
-RATE = 997.0  # samples a second
 ROUND = 0.002  # seconds of each measurement of the machine
 LONGEST = 2.0  # seconds of a call that is counted, too: counting takes some ten times as long
 
@@ -53,7 +52,7 @@ def observe(
     from lenumba.kernels.measure.observe import Observer
 
     observer = Observer(function, overload, text, calls.renew)
-    observer.sample(lambda run: calls.times(spent, run))
+    observer.sample(lambda run: calls.times(spent, run, many=True))
     found = observer.found
     machine = machine_of(threads)
     if seconds < LONGEST:
@@ -138,7 +137,7 @@ def line_events(found: Any, seconds: float) -> list[dict[str, Any]]:
     last: dict[int, dict[str, Any]] = {}
     if len(found.timeline) < 2:
         return []
-    step = 1e6 / RATE
+    step = 1e6 * sum(found.sampled) * max(1, len(found.threads)) / max(1, len(found.timeline))
     span = found.timeline[-1][1] - found.timeline[0][1]
     threads = max(1, len(found.threads))
     scale = step * len(found.timeline) / threads / span if span else 0.0  # the counter's ticks in µs, about

@@ -14,7 +14,7 @@ from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.diagnosis import observe
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.revisions import commit_of
-from lenumba.engine.profile.subject import Subject, first_line
+from lenumba.engine.profile.subject import Subject, file_of, first_line
 
 SECONDS = 1.0  # of warm calls
 AROUND = "around it: Numba's call, and what belongs to no line"
@@ -45,15 +45,19 @@ def profile_function(subject: Subject, seconds: float = SECONDS, progress: Progr
 
 def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
     """Call a function until its time is known, and compile it afresh; return what is known of it."""
-    from lenumba.kernels.measure.user_function import compile_afresh, count_operations, threads_of
+    from lenumba.kernels.measure.user_function import compile_afresh, count_operations, looked_into, threads_of
 
     function = subject.function
     progress("compiling", 0, 4)
     calls = Calls(function, subject.values, subject.make)
-    stats = function.stats
-    hit = sum(stats.cache_hits.values()) > 0
+    hit = sum(function.stats.cache_hits.values()) > 0 if hasattr(function, "stats") else False
     progress("measuring calls", 1, 4)
     times = calls.times(seconds)
+    cached = getattr(getattr(function, "_cache", None), "cache_path", None)
+    function, values = looked_into(function, calls.values)
+    if function is not subject.function:
+        calls.renew()
+        calls = Calls(function, values)
     progress("reading the code", 2, 4)
     overload, code, texts = compile_afresh(function, calls.values)
     flops = count_operations(function, overload, calls.renew())
@@ -62,7 +66,6 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
     progress("sampling", 3, 4)
     text, threads = texts.pop(""), threads_of(function)
     seen = observe(function, overload, code, text, calls, one, min(1.0, seconds), threads)
-    cached = getattr(getattr(function, "_cache", None), "cache_path", None)
     ms = [1e3 * value for value in times]
     return Profile(
         version=VERSION,
@@ -73,7 +76,7 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
         signature=code["signature"],
         threads=threads,
         writes=calls.writes,
-        commit=commit_of(Path(function.py_func.__code__.co_filename)),
+        commit=commit_of(file_of(subject.function)),
         call_ms=1e3 * one,
         calls_ms=thinned(ms),
         calls=len(times),

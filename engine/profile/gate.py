@@ -14,7 +14,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
 from lenumba.engine.common.text import duration
 from lenumba.engine.profile.revisions import extract
-from lenumba.engine.profile.subject import Subject, names_function
+from lenumba.engine.profile.subject import Subject, file_of, names_function
 from lenumba.engine.profile.worker import Version, Worker
 
 TOLERANCE = 0.05
@@ -98,7 +98,7 @@ def compare_function(
         Where there is nothing of that name, or nothing to compare with in it.
     """
     tell = progress or (lambda *_: None)
-    file = Path(subject.function.py_func.__code__.co_filename)
+    file = file_of(subject.function)
     new = Version(subject.name, given(subject), subject.setup)
     if names_function(with_what):
         return compared_versions(Version(with_what, given(subject), subject.setup), new, seconds, tolerance, tell)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.profile.chains import FREE, FUSED, chain_of
+from lenumba.engine.profile.places import steppings
 from lenumba.kernels.measure.llvm_code import called_name
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class LoopFacts:
         Of the call's time.
     cycles
         That this is.
-    elements
-        Rounds of the loop as it is written, as far as versions and unrolling tell.
+    unrolled
+        How many of those LLVM put into one.
     operations
         How often each LLVM operation ran, vectors counted once; `called` the functions it called.
     flops
@@ -84,6 +85,7 @@ class LoopFacts:
     wrong: float = 0.0
     chain: str = ""
     depth: int = 1
+    unrolled: int = 1
     blocks: "list[Block]" = field(default_factory=list)
 
     @property
@@ -96,7 +98,7 @@ class LoopFacts:
         """Rounds for each start, of all versions."""
         rounds = sum(version.rounds * max(1, version.width) for version in self.versions)
         starts = max((version.starts for version in self.versions), default=1)
-        return rounds / max(1, starts)
+        return self.unrolled * rounds / max(1, starts)
 
     @property
     def bytes(self) -> float:
@@ -220,7 +222,9 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
         count = found.count(fact.function, block.name)
         for one in block.instructions:
             wide = max(1.0, one.width * (fact.bits if "double" in one.text or "float" in one.text else 64) / 256)
-            if one.op in DIVISIONS:
+            if one.op == "call" and "@llvm.sqrt." in one.text:
+                divide += count * 6.0 * max(1.0, one.width / 2)
+            elif one.op in DIVISIONS:
                 divide += count * DIVISIONS[one.op] * max(1.0, one.width / 2)
             elif one.op in ARITHMETIC or (one.op == "call" and FUSED.search(one.text)):
                 compute += count * 0.5 * wide
@@ -236,6 +240,7 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
         speed = speeds.get(level) or speeds["memory"]
         fact.costs[level] = count * LINE / speed * ghz
     fact.costs["chain"], fact.chain = chain_cost(fact, found)
+    fact.unrolled = max((one.unrolled for one in steppings(fact, ()) if one.count), default=1)
 
 
 def chain_cost(fact: LoopFacts, found: "Observation") -> tuple[float, str]:

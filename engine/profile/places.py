@@ -54,6 +54,7 @@ class Stepping:
     low: int
     high: int
     array: str = ""
+    unrolled: int = 1
     accesses: "list[Access]" = field(default_factory=list)
 
 
@@ -90,6 +91,7 @@ def steppings(fact: "LoopFacts", arrays: Sequence[Array]) -> list[Stepping]:
         own = step if regular else 0
         for starts in ([access.last for access in members], [access.low for access in members]):
             own = rolled(own, starts) if own == step else own
+        unrolled = abs(step // own) if regular and own else 1
         width = max(access.place.one.width for access in members)
         if width > 1 and abs(own) == size:
             own //= width
@@ -98,7 +100,7 @@ def steppings(fact: "LoopFacts", arrays: Sequence[Array]) -> list[Stepping]:
         found.append(
             Stepping(place[0], place[1], own, outer, size, regular, regular and own == 0, stores, count,
                      sum(access.misses[0] for access in members), count / total, min(a.low for a in members),
-                     max(a.high for a in members), home, members)
+                     max(a.high for a in members), home, unrolled, members)
         )  # fmt: skip
     return found
 

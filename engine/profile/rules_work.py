@@ -72,6 +72,8 @@ def division(looked: Judge) -> Iterator[Cause]:
     """Yield divisions, which take many cycles and wait for one unit."""
     fact = looked.fact
     kinds = {op: count for op, count in fact.operations.items() if op in DIVISIONS and count}
+    roots = sum(count for name, count in fact.called.items() if name.startswith("llvm.sqrt."))
+    kinds |= {"sqrt": roots} if roots and kinds else {}
     checked = looked.context.options.get("error_model", "python") != "numpy" and bool(looked.exits)
     stops = checked and not fact.vectorised and "fdiv" in kinds
     if not kinds or (fact.costs["divide"] < 0.35 * fact.cycles and not stops):
@@ -129,7 +131,7 @@ def chains(looked: Judge) -> Iterator[Cause]:
         yield looked.cause("aliasing", looked.factor(after), words, advice)
     elif kinds <= {"fadd", "fsub"}:
         if fact.trips > SHORT:
-            each = cost / max(1, sum(version.rounds * version.width for version in fact.versions))
+            each = cost / max(1, fact.unrolled * sum(version.rounds * version.width for version in fact.versions))
             words = f"a sum in a fixed order: each round waits {each:.0f} cycles for the one before"
             flags = {"fastmath": ["contract", "nsz", "reassoc"]}
             advice = "fastmath={'reassoc'} lets LLVM sum in lanes"

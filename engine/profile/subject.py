@@ -120,7 +120,7 @@ def find_function(target: str) -> tuple[ModuleType, Any]:
 
 def check_compiled(name: str, value: Any) -> None:
     """Raise ConfigError where a value is nothing that Numba compiled."""
-    from lenumba.kernels.measure.user_function import is_compiled
+    from lenumba.kernels.measure.ufuncs import is_compiled
 
     if not is_compiled(value):
         remedy = "unset NUMBA_DISABLE_JIT" if os.environ.get("NUMBA_DISABLE_JIT") else "decorate it"
@@ -219,3 +219,10 @@ def evaluate(text: str, setup: str, names: Mapping[str, Any]) -> tuple[Any, ...]
             f"--args: expected values such as 'np.ones(1000), 3', found {text!r}: {type(error).__name__}: "
             f"{first_line(error)}"
         ) from None
+
+
+def file_of(function: Any) -> Path:
+    """Return the file of the Python function that Numba compiled."""
+    from lenumba.kernels.measure.ufuncs import python_function
+
+    return Path(python_function(function).__code__.co_filename)

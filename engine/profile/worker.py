@@ -6,14 +6,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.profile.calls import Calls
-from lenumba.engine.profile.subject import find_subject
+from lenumba.engine.profile.subject import file_of, find_subject
 
 QUANTILE = 0.25  # of the calls in a turn: others lengthen some of them, and shorten none
 PROGRAM = "from lenumba.engine.profile.worker import serve; serve()"
@@ -96,7 +95,7 @@ def serve() -> None:
         first = json.loads(sys.stdin.readline())
         subject = find_subject(first["target"], first["arguments"], first["setup"])
         calls = Calls(subject.function, subject.values, subject.make)
-        reply({"first_s": calls.first_s, "file": str(Path(subject.function.py_func.__code__.co_filename))})
+        reply({"first_s": calls.first_s, "file": str(file_of(subject.function))})
     except LenumbaError as error:
         reply({"error": str(error)})
         return

@@ -18,12 +18,15 @@ from lenumba.kernels.measure.llvm_code import called_name, parse
 from lenumba.kernels.measure.observation import Observation, access_of
 from lenumba.kernels.measure.rebuilt import Rebuilt, numbered
 from lenumba.kernels.measure.sampling import Sampler, behind_call, why_not
+from lenumba.kernels.measure.ufuncs import LOOP
 from lenumba.kernels.measure.user_function import folded, use_threads
 
 
 def lines_of(function: Any) -> tuple[str, int, int]:
     """Return the file of a function, and its first and last line."""
     code = function.py_func.__code__
+    if code.co_filename == LOOP:
+        return "", 1, 0
     try:
         lines, first = inspect.getsourcelines(function.py_func)
     except (OSError, TypeError):
@@ -73,9 +76,9 @@ class Observer:
             finally:
                 sampler.watch(False)
 
-        self.found.overhead = sampler.cost()
+        rate, self.found.overhead = sampler.bearable()
         sampler.forget()
-        with sampler.running():
+        with sampler.running(rate):
             self.found.sampled = time_calls(run)
         self.found.method = "sampled by timers (SIGPROF)"
         self.attribute(sampler, places, code.starts())

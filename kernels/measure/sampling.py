@@ -26,7 +26,8 @@ from lenumba.kernels.measure.peaks import chain_source
 
 RATE = 997.0  # samples a second; a prime, so that no loop keeps step with them
 CAPACITY = 1 << 17
-SPIN = 4_000_000  # rounds of 4 cycles: some milliseconds
+BEARABLE, LEAST_RATE = 0.02, 199.0  # of the time, for sampling; samples a second all the same
+SPIN = 10_000_000  # rounds of 4 cycles: some milliseconds
 SCANNED = 200  # words of the stack: those above belong to a thread's own data
 # Where glibc's ucontext_t has the program counter, the stack pointer and the link register (none on x86-64): bytes.
 CONTEXTS = {"x86_64": (168, 160, 0), "aarch64": (440, 432, 424)}
@@ -221,13 +222,13 @@ class Sampler:
         self.libc = ctypes.CDLL(None, use_errno=True)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Let the timers run."""
+    def running(self, rate: float) -> Iterator[None]:
+        """Let the timers run, so many times a second."""
         new, old = Action(self.entry, flags=SA_SIGINFO | SA_RESTART), Action()
         if self.libc.sigaction(signal.SIGPROF, ctypes.byref(new), ctypes.byref(old)):
             raise OSError(ctypes.get_errno(), "sigaction")
         timers = []
-        pause = (ctypes.c_long * 4)(0, int(1e9 / RATE), 0, int(1e9 / RATE))
+        pause = (ctypes.c_long * 4)(0, int(1e9 / rate), 0, int(1e9 / rate))
         try:
             for number in self.numbers:
                 timer = ctypes.c_void_p()
@@ -249,8 +250,11 @@ class Sampler:
         """Note samples from now on, or none."""
         self.state[0] = int(on)
 
-    def cost(self, rounds: int = 12) -> float:
-        """Return what sampling adds to the time of a thread that computes, as a share: of the least times of some."""
+    def bearable(self, rounds: int = 8) -> tuple[float, float]:
+        """Return how many samples a second to take, and what that adds to the time of a thread that computes.
+
+        A sample costs from one to some thirty microseconds, by how the system keeps time: the least times of some tell.
+        """
         program, place = get_program(chain_source()), np.ones(1, np.int64)
 
         def spin() -> float:
@@ -261,11 +265,13 @@ class Sampler:
         plain, sampled = [], []
         for _ in range(rounds):
             plain.append(spin())
-            with self.running():
+            with self.running(RATE):
                 self.watch(True)
                 sampled.append(spin())
                 self.watch(False)
-        return max(0.0, min(sampled) / min(plain) - 1)
+        cost = max(0.0, min(sampled) / min(plain) - 1)
+        rate = RATE * min(1.0, BEARABLE / cost) if cost else RATE
+        return max(LEAST_RATE, rate), cost * max(LEAST_RATE, rate) / RATE
 
     def forget(self) -> None:
         """Forget what was noted so far."""

@@ -6,11 +6,12 @@ import io
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from numba import get_num_threads, set_num_threads
 from numba.core import types
+from numba.core.caching import NullCache
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaDebugInfoWarning
@@ -19,6 +20,7 @@ from numba.core.typing.templates import fold_arguments
 from lenumba.kernels.compile.jit import config
 from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
 from lenumba.kernels.measure.rebuilt import optimised_texts
+from lenumba.kernels.measure.ufuncs import is_ufunc, looped
 
 FLOAT_LINE = re.compile(
     r"^\s+%\S+ = f(?:add|sub|mul|div|rem) (?:\w+ )*?(?:<(\d+) x )?(?:float|double)\b"  # %5 = fadd fast <8 x double> …
@@ -31,9 +33,9 @@ DEBUGGING = re.compile(
 COUNTER = "lenumba_float_operations"
 
 
-def is_compiled(value: object) -> bool:
-    """Return whether a value is a function with Numba's jit or njit on it."""
-    return isinstance(value, Dispatcher)
+def looked_into(function: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """Return what to look into in place of a function and its arguments: of a ufunc, its kernel in a loop."""
+    return looped(function, values, LineNumbers) if is_ufunc(function) else (function, values)
 
 
 def use_threads(threads: int | None) -> int:
@@ -65,6 +67,34 @@ class LineNumbers(Compiler):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, *rest)
 
 
+def callees(function: Callable[..., Any], known: dict[int, Any] | None = None) -> list[Any]:
+    """Return the compiled functions that a Python function names, and those that they name."""
+    found: dict[int, Any] = {} if known is None else known
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != type(cell)()]
+    for value in [*cells, *(function.__globals__.get(name) for name in function.__code__.co_names)]:
+        if isinstance(value, Dispatcher) and id(value) not in found:
+            found[id(value)] = value
+            callees(value.py_func, found)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def fresh_callees(function: Callable[..., Any]) -> Iterator[None]:
+    """Compile the compiled functions that a Python function calls once more meanwhile, with lines."""
+    changed = []
+    for callee in callees(function):
+        if callee._can_compile and callee._compiler.pipeline_class is Compiler:
+            changed.append((callee, callee.overloads, callee._cache))
+            callee.overloads, callee._cache = type(callee.overloads)(), NullCache()
+            callee._compiler.pipeline_class = LineNumbers
+    try:
+        yield
+    finally:
+        for callee, overloads, cache in changed:
+            callee.overloads, callee._cache = overloads, cache
+            callee._compiler.pipeline_class = Compiler
+
+
 def compile_afresh(
     function: Any, arguments: Sequence[Any], **changes: Any
 ) -> tuple[Any, dict[str, Any], dict[str, str]]:
@@ -85,7 +115,8 @@ def compile_afresh(
         function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
     )
     start = time.perf_counter()
-    with recorded_passes() as passes, optimised_texts() as optimised, warnings.catch_warnings():
+    lines = fresh_callees(function.py_func)
+    with lines, recorded_passes() as passes, optimised_texts() as optimised, warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaDebugInfoWarning)  # of loops that Numba itself writes
         fresh.compile(signature)
     took = time.perf_counter() - start

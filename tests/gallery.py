@@ -258,29 +258,20 @@ def doubled_view(x, y):
 
 
 @njit
-def chosen_unchecked(x, chosen, y):
-    for i in range(chosen.size):
-        y[i] = 0.5 * (x[chosen[i]] + x[chosen[i] + 1])
-
-
-@njit
-def table_unchecked(a, b, c, n):
-    for i in range(n):
-        for j in range(n):
-            c[i, j] = a[i, j] + b[i, j] + a[0, j]
+def turned_unchecked(a, out):
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[i, j] = a[i, a.shape[1] - 1 - j] if j < i else a[i, j]
 
 
 @planted(
-    "bounds checks",
-    lambda: (numbers(90, 90), numbers(90, 90), np.zeros((90, 90)), 90),
-    table_unchecked,
-    flags={"boundscheck": False},
+    "bounds checks", lambda: (numbers(200, 200), np.zeros((200, 200))), turned_unchecked, flags={"boundscheck": False}
 )
 @njit(boundscheck=True)
-def table_checked(a, b, c, n):
-    for i in range(n):
-        for j in range(n):
-            c[i, j] = a[i, j] + b[i, j] + a[0, j]
+def turned_checked(a, out):
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[i, j] = a[i, a.shape[1] - 1 - j] if j < i else a[i, j]
 
 
 @planted("overflow checks", lambda: (np.arange(4000), np.ones(4000, np.int64), np.zeros(4000, np.int64)))

@@ -65,7 +65,7 @@ class Judge:
     def __init__(self, fact: LoopFacts, context: Context) -> None:
         self.fact, self.context = fact, context
         self.costs = fact.costs
-        self.steps: list[Stepping] = steppings(fact, context.arrays)
+        self.steps: list[Stepping] = steppings(fact.accesses, fact.place, context.arrays)
         lines = [one.source[1] for block in fact.blocks for one in block.instructions if one.source]
         self.last = max([fact.place[1], *lines])
         lanes = context.machine["vector_bits"] / fact.bits

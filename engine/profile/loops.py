@@ -240,7 +240,7 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
         speed = speeds.get(level) or speeds["memory"]
         fact.costs[level] = count * LINE / speed * ghz
     fact.costs["chain"], fact.chain = chain_cost(fact, found)
-    fact.unrolled = max((one.unrolled for one in steppings(fact, ()) if one.count), default=1)
+    fact.unrolled = max((one.unrolled for one in steppings(fact.accesses, fact.place) if one.count), default=1)
 
 
 def chain_cost(fact: LoopFacts, found: "Observation") -> tuple[float, str]:

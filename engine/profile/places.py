@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from lenumba.engine.profile.loops import LoopFacts
     from lenumba.kernels.measure.observation import Access
 
 UNROLLED = (64, 32, 16, 8, 4, 2)
@@ -69,19 +68,22 @@ def arrays_of(names: Sequence[str], values: Sequence[Any]) -> list[Array]:
     return found
 
 
-def steppings(fact: "LoopFacts", arrays: Sequence[Array]) -> list[Stepping]:
-    """Return a loop's accesses, those together that go with one place in the source and step alike."""
-    total = sum(access.count for access in fact.accesses) or 1
+def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequence[Array] = ()) -> list[Stepping]:
+    """Return a loop's accesses, those together that go with one place in the source and step alike.
+
+    `place` is the file and line of accesses that have none.
+    """
+    total = sum(access.count for access in accesses) or 1
     groups: dict[tuple[Any, ...], list[Access]] = {}
-    for access in fact.accesses:
+    for access in accesses:
         one = access.place.one
         regular = access.steady + access.outer_steady > 0.5 or access.count < 3
-        place = one.source or fact.place
+        here = one.source or place
         home = next((array.name for array in arrays if array.low <= access.low < array.high), "")
-        key = (place, access.stores, access.step if regular else "irregular", access.bytes, home)
+        key = (here, access.stores, access.step if regular else "irregular", access.bytes, home)
         groups.setdefault(key, []).append(access)
     found = []
-    for (place, stores, step, size, home), members in groups.items():
+    for (here, stores, step, size, home), members in groups.items():
         count = sum(access.count for access in members)
         regular = step != "irregular"
         if not regular and max(access.near for access in members) > 0.6:
@@ -98,7 +100,7 @@ def steppings(fact: "LoopFacts", arrays: Sequence[Array]) -> list[Stepping]:
             size //= width
         outer = next((access.outer_step for access in members if access.outer_step), 0)
         found.append(
-            Stepping(place[0], place[1], own, outer, size, regular, regular and own == 0, stores, count,
+            Stepping(here[0], here[1], own, outer, size, regular, regular and own == 0, stores, count,
                      sum(access.misses[0] for access in members), count / total, min(a.low for a in members),
                      max(a.high for a in members), home, unrolled, members)
         )  # fmt: skip

@@ -242,7 +242,7 @@ def runs(as_json: bool) -> None:
     type=click.Choice(["onnx", "safetensors", "npz", "c"]),
     help="[default: by the ending of --out, else onnx]",
 )
-@click.option("--int8", "whole", is_flag=True, help="In whole numbers, as TensorFlow Lite computes; for c.")
+@click.option("--int8", "whole", is_flag=True, help="In whole numbers, as TensorFlow Lite computes; c or onnx.")
 @click.option("--out", type=PATH, help="The new file, of c the folder  [default: the run's name, here]")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--force", is_flag=True, help="Replace existing files.")
@@ -279,7 +279,13 @@ def export(
         )
         return
     if whole:
-        raise click.UsageError("--int8 goes with --format c; add that")
+        from lenumba.engine.deploy.onnx_int8 import export_onnx
+
+        if kind not in (None, "onnx"):
+            raise click.UsageError("--int8 goes with --format c or onnx; choose one of these")
+        file, notes = export_onnx(find_run(run), out, checkpoint, force=force, overrides=overrides)
+        click.echo("\n".join([*notes, f"onnx: {file}"]))
+        return
     exported = export_run(find_run(run), kind, out, checkpoint, force=force, overrides=overrides)
     if exported.agreement:
         click.echo(str(exported.agreement))

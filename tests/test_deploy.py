@@ -1,10 +1,12 @@
 """Networks as C files: they compute what the network does, and in whole numbers what TensorFlow Lite does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from deployed import STRICT, answers, build, write_c
 from drawn_networks import draw_graph, draw_network
-from harness import lenet, random_batch, random_parameters
+from harness import lenet, make_network, random_batch, random_parameters
 from peer import tensor, torch_logits
 from tflite_network import read_tflite
 
@@ -13,7 +15,9 @@ from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.deploy import arena, floats, int8
 from lenumba.engine.deploy.lowering import lower
+from lenumba.engine.deploy.onnx_int8 import list_operators
 from lenumba.engine.deploy.quantize import quantize
+from lenumba.engine.models.onnx_graph import onnx_file
 from lenumba.engine.training.build import build_network
 
 PUBLISHED = ("resnet8", "vww", "kws", "kws-ref", "ad")
@@ -139,6 +143,49 @@ def test_lenet_in_whole_numbers_fits_where_it_must():
     assert [operation.kind for operation in graph.operations] == ["conv", "conv", "dense", "dense"]
     assert graph.multiply_adds == network.multiply_adds
     assert arena.plan(graph)[1] == 28 * 28 + 12 * 12 * 4  # the poolings leave nothing larger
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["float", "int8"])
+def test_numbers_come_in_the_units_of_their_targets(tmp_path, whole):
+    layers = ["flatten", {"type": "dense", "units": 3, "activation": "tanh"}, {"type": "dense", "units": 2}]
+    network = make_network([{"type": each} if each == "flatten" else each for each in layers], (1, 9, 1))
+    plain = lower(network, random_parameters(network), Normalization(np.zeros(1), np.ones(1), 1.0), signals=True)
+    graph = replace(plain, end="none", units=(np.array([300, 0.1], np.float32), np.array([5000, -1], np.float32)))
+    signals = np.random.default_rng(0).normal(size=(30, 1, 9, 1)).astype(np.float32)
+    made = quantize(graph, signals, signals).network if whole else graph
+    write_c(made, tmp_path)
+    found, expected = answers(build(tmp_path), made, signals), floats.probabilities(graph, signals)
+    assert np.abs((found - expected) / graph.units[0]).max() < (0.05 if whole else 1e-5)
+    assert expected[:, 0].mean() == pytest.approx(5000, rel=0.2)
+    if whole:
+        assert found.tobytes() == int8.probabilities(made, signals).tobytes()
+
+
+def test_onnx_file_in_whole_numbers_gives_the_same_classes(lenumba, run):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    made = lenumba("export", "latest", "--int8")
+    assert made.exit_code == 0, made.stderr
+    assert "0 classes differ" in made.stdout
+    assert lenumba("export", "latest", "--int8").exit_code == 2  # the file is there
+    assert lenumba("export", "latest", "--int8", "--format", "npz").exit_code == 2
+
+
+def test_onnx_file_of_any_layers_is_at_most_a_few_steps_off():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    for seed, draw in [(seed, draw) for seed in range(6) for draw in (draw_network, draw_graph)]:
+        graph, images, _ = drawn(seed, draw)
+        network = quantize(graph, images, images).network
+        outputs, shape = graph.outputs, graph.shape
+        normalization = Normalization(np.zeros(shape[2]), np.ones(shape[2]))
+        sizes = (shape[2], shape[0], shape[1], outputs)
+        model = onnx_file(list(list_operators(network)), graph.end, sizes, "net", normalization, [], "0")
+        session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        logits = session.run(["logits"], {"images": images.transpose(0, 3, 1, 2).astype(np.float32)})[0]
+        scale, zero = network.scales[-1]
+        steps = np.rint(logits / scale) + zero - int8.logits(network, images)
+        assert np.abs(steps).max() <= 4, (seed, draw)
 
 
 def test_exported_folder_tests_itself(lenumba, run, place):

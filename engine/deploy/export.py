@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,21 +80,22 @@ def export_c(
     name = identifier(out)
     check_new_folder(out, force)
     model = Model(folder, checkpoint, overrides=overrides)
-    model.loaded.only_classes("C")
     graph, notes, images = lower_run(model.trained), [], check_images(model)
     notes.append(check_graph(model, graph, *images))
     source, shown, assessed = Source(graph, name, model.class_names), images[0][:TESTED], None
-    expected, test = model.predict_proba(shown), evaluate(model)
+    expected, test = graph.in_units(model.predict_proba(shown)), evaluate(model)
     if whole:
         quantized, told = calibrate(model, graph)
         notes += told
-        assessed = None if isinstance(test, str) else assess_int8(model, quantized, told)
+        assessed = assess_int8(model, quantized, told) if isinstance(test, Evaluation) else None
         source = Source(quantized.network, name, model.class_names)
         expected = int8.probabilities(quantized.network, shown)
     files = {
         f"{name}.c": source.body(comment(source, test, assessed.whole if assessed else None, notes)),
         f"{name}.h": source.header(),
-        f"{name}_test.c": source.test(shown, expected, 0.0 if whole else NEAR),
+        f"{name}_test.c": source.test(
+            shown, expected, 0.0 if whole else NEAR * max(1.0, float(np.abs(expected).max()))
+        ),
         **board(source, len(shown)),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -123,27 +125,25 @@ def check_new_folder(out: Path, force: bool) -> None:
 
 def check_graph(model: Model, graph: Graph, images: np.ndarray, source: str) -> str:
     """Return how near the operations come to the compiled network; raise DataError where they do not."""
-    expected, found = model.predict_proba(images), floats.probabilities(graph, images)
+    expected, found = graph.in_units(model.predict_proba(images)), floats.probabilities(graph, images)
     difference = float(np.abs(expected - found).max())
     differing = int((predicted_classes(expected) != predicted_classes(found)).sum())
-    text = (
-        f"checked in NumPy on {len(images)} {source}: largest difference of probabilities {difference:.1e}; "
-        f"{differing} classes differ"
-    )
+    classes = f"; {differing} classes differ" if model.network.target == "class" else ""
+    text = f"checked in NumPy on {len(images)} {source}: largest difference of outputs {difference:.1e}{classes}"
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise DataError(f"{model.folder}: not written, as it would differ by more than {TOLERANCE:g}: {text}")
     return text
 
 
-def evaluate(model: Model) -> Evaluation | str:
-    """Return how the network does on its test images, or why that is not known."""
+def evaluate(model: Model) -> Any:
+    """Return how the network does on its test images: an evaluation, or why that is not known."""
     try:
         return model.evaluate()
     except LenumbaError as error:
         return str(error).splitlines()[0]
 
 
-def comment(source: Source, test: Evaluation | str, whole: Evaluation | None, notes: Sequence[str]) -> str:
+def comment(source: Source, test: Any, whole: Evaluation | None, notes: Sequence[str]) -> str:
     """Return what stands on top of the C file."""
     graph, kind = source.graph, "int8" if source.whole else "float32"
     lines = [
@@ -158,10 +158,13 @@ def comment(source: Source, test: Evaluation | str, whole: Evaluation | None, no
     ]
     if isinstance(test, str):
         lines.append(f"Accuracy: not known ({test})")
-    else:
+    elif isinstance(test, Evaluation):
         accuracy = f"{100 * test.accuracy:.2f} % in float32"
         accuracy = f"{100 * whole.accuracy:.2f} % in int8, {accuracy}" if whole else accuracy
         lines.append(f"Accuracy: {accuracy}, on {test.images:,} test images")
+    else:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in test.measured.figures.items() if value is not None)
+        lines.append(f"In float32, on {test.samples:,} test samples: {figures}")
     lines += [*(note[0].upper() + note[1:] for note in notes), ""]
     lines.append("C99. Nothing is allocated. The test beside it compares with what Python gives.")
     return "\n".join(lines)

@@ -27,9 +27,9 @@ def blocks(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def probabilities(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Return float32 [N, outputs]."""
+    """Return float32 [N, outputs]; of numbers, in their units."""
     rows = [run(graph, block)[-1].reshape(len(block), -1) for block in blocks(images)]
-    return ENDS[graph.end](np.concatenate(rows))
+    return graph.in_units(ENDS[graph.end](np.concatenate(rows)))
 
 
 def output_of(operation: Operation, inputs: list[np.ndarray]) -> np.ndarray:

@@ -100,7 +100,9 @@ class Graph:
     """Operations in their order, for images of one shape.
 
     `normalization` is (scale, shift), float32 [channels] each: the first tensor is image · scale + shift. `end` is the
-    activation that makes probabilities of the last tensor: ``softmax``, ``sigmoid`` or ``none``.
+    activation that makes probabilities of the last tensor: ``softmax``, ``sigmoid`` or ``none``. `signals`: whether
+    images are floating-point numbers, not bytes. `units`: (factor, offset), float32 [outputs] each, of outputs that are
+    numbers: they bring them to the targets' own units.
     """
 
     operations: tuple[Operation, ...]
@@ -108,6 +110,7 @@ class Graph:
     normalization: tuple[np.ndarray, np.ndarray]
     end: str
     signals: bool = False
+    units: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def shapes(self) -> list[Shape]:
@@ -129,6 +132,10 @@ class Graph:
         """Number of all weights and biases."""
         arrays = [array for each in self.operations for array in (each.weight, each.bias) if array is not None]
         return sum(array.size for array in arrays)
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs [N, outputs] in the units of the targets."""
+        return outputs if self.units is None else outputs * self.units[0] + self.units[1]
 
     def readers(self, tensor: int) -> list[int]:
         """Return the operations that read a tensor."""

@@ -193,8 +193,8 @@ def logits(network: Int8Network, images: np.ndarray) -> np.ndarray:
 
 
 def probabilities(network: Int8Network, images: np.ndarray) -> np.ndarray:
-    """Return float32 [N, outputs], the same bits as the C file's."""
-    return ENDS[network.graph.end](network, logits(network, images).astype(np.int64))
+    """Return float32 [N, outputs], the same bits as the C file's; of numbers, in their units."""
+    return network.graph.in_units(ENDS[network.graph.end](network, logits(network, images).astype(np.int64)))
 
 
 def powers(network: Int8Network) -> np.ndarray:

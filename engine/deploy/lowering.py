@@ -23,8 +23,11 @@ Fields = dict[str, Any]  # of an operation, beyond its name, inputs and shapes
 
 def lower_run(trained: Trained) -> Graph:
     """Return a run's network as operations; see :func:`lower`."""
-    signals = trained.loaded.config.floats  # floats come in, whatever their axes
-    return lower(trained.network, trained.theta, trained.normalization, signals=signals)
+    graph = lower(trained.network, trained.theta, trained.normalization, signals=trained.loaded.config.floats)
+    if trained.network.target != "numbers":
+        return graph
+    units = trained.judge.units
+    return replace(graph, units=(units.deviation.astype(np.float32), units.mean.astype(np.float32)))
 
 
 def lower(network: Network, theta: np.ndarray, normalization: Normalization, *, signals: bool = False) -> Graph:

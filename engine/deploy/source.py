@@ -132,6 +132,8 @@ class Source:
         elif self.whole.table is not None:
             rows = ",\n".join(f"    {{{braced(row, 8)}}}" for row in self.whole.table)
             lines.append(f"static const value input_table[{len(self.whole.table)}][256] = {{\n{rows}\n}};\n")
+        for name, values in zip(("scale", "shift"), self.graph.units or (), strict=False):
+            lines.append(table(f"output_{name}", "float", values))
         if self.whole and self.graph.end != "none":
             lines.append(table("powers", "float", powers(self.whole)))
         return "".join(lines)
@@ -149,7 +151,7 @@ class Source:
             scale, zero = self.whole.scales[-1]
             # Without '- -5', which reads badly.
             values |= {"zero": f"({zero})" if zero < 0 else zero, "scale": number(np.float32(scale))}
-        return fill(read_part(self.graph.end, self.numbers), **values)
+        return fill(read_part("numbers" if self.graph.units else self.graph.end, self.numbers), **values)
 
     def _layer(self, k: int) -> str:
         """Return a layer's arrays and its description."""

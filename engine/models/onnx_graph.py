@@ -64,7 +64,7 @@ def list_operators(
 
 def as_array(constant: np.ndarray | float) -> np.ndarray:
     """Return a constant of an operator as ONNX wants it: a number without axes, in float32."""
-    return np.ascontiguousarray(constant) if isinstance(constant, np.ndarray) else np.array(constant, np.float32)
+    return np.array(constant, order="C") if isinstance(constant, np.ndarray) else np.array(constant, np.float32)
 
 
 def onnx_model(
@@ -83,27 +83,46 @@ def onnx_model(
     ``mean_squared_error``, which knows no logits, both are the network's outputs. With `units`, ``numbers`` float32
     [N, K] are those in the targets' units.
     """
+    operators, end = list_operators(network, weights, normalization), network.loss.fused or "none"
+    shape, outputs = network.input_shape, network.outputs
+    return onnx_file(operators, end, (*shape, outputs), network.name, normalization, class_names, version, units)
+
+
+def onnx_file(
+    operators: Sequence[tuple[str, Operator, list[str], str]],
+    end: str,
+    shape: tuple[int, int, int, int],
+    name: str,
+    normalization: Normalization,
+    class_names: Sequence[str],
+    version: str,
+    units: Units | None = None,
+) -> Any:
+    """Return an ``onnx.ModelProto`` of operators that end in ``logits``; `end` is the activation behind them.
+
+    `shape` is (channels, height, width, outputs).
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants = [], []
     # A dot keeps the values' names apart from any layer's.
-    for name, operator, values, output in list_operators(network, weights, normalization):
-        inputs = [*values, *(f"{name}.{constant}" for constant in operator.constants)]
+    for own, operator, values, output in operators:
+        inputs = [*values, *(f"{own}.{constant}" for constant in operator.constants)]
         constants += [
-            numpy_helper.from_array(as_array(array), f"{name}.{constant}")
+            numpy_helper.from_array(as_array(array), f"{own}.{constant}")
             for constant, array in operator.constants.items()
         ]
-        nodes.append(helper.make_node(operator.kind, inputs, [output], name=name, **operator.attributes))
-    last = ACTIVATIONS[network.loss.fused or "none"].onnx
+        nodes.append(helper.make_node(operator.kind, inputs, [output], name=own, **operator.attributes))
+    last = ACTIVATIONS[end].onnx
     nodes.append(
         helper.make_node(last.kind, ["logits"], ["probabilities"], name="outputs.probabilities", **last.attributes)
     )
 
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *network.input_shape])
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *shape[:3]])
     outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", network.outputs])
-        for name in ("logits", "probabilities", *(["numbers"] if units else []))
+        helper.make_tensor_value_info(each, TensorProto.FLOAT, ["N", shape[3]])
+        for each in ("logits", "probabilities", *(["numbers"] if units else []))
     ]
     if units is not None:
         both = {"deviation": units.deviation, "mean": units.mean}
@@ -112,7 +131,7 @@ def onnx_model(
         ]
         nodes.append(helper.make_node("Mul", ["probabilities", "numbers.deviation"], ["numbers.scaled"]))
         nodes.append(helper.make_node("Add", ["numbers.scaled", "numbers.mean"], ["numbers"]))
-    graph = helper.make_graph(nodes, network.name, [images], outputs, constants)
+    graph = helper.make_graph(nodes, name, [images], outputs, constants)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -135,6 +135,7 @@ def lenumba_network(
     parameters: int | None = None,
     batch_size: int | None = None,
     target: str = "class",
+    convolution: str = "auto",
 ) -> Any:
     """Return the lenumba.engine.network.network.Network of a list of layers; `parameters` is what it must come to."""
     from pydantic import TypeAdapter
@@ -144,7 +145,8 @@ def lenumba_network(
 
     adapter = TypeAdapter(Layer)
     checked = [adapter.validate_python(layer) for layer in layers]
-    network = Network(checked, shape, name=name, batch_size=batch_size, target=target)
+    more = {"batch_size": batch_size, "target": target, "convolution": convolution}
+    network = Network(checked, shape, name=name, **more)
     if parameters not in (None, network.parameter_count):
         raise AssertionError(f"{name}: expected {parameters} parameters, found {network.parameter_count}")
     return network

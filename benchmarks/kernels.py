@@ -72,9 +72,10 @@ def list_pieces(network: Any, optimizer: Any) -> list[Piece]:
 
 def signature() -> dict[str, str]:
     """Return the arguments of a piece's program: all that a step may ask for."""
-    from lenumba.kernels.program.arguments import BLOCK, types_of
+    from lenumba.kernels.program.arguments import BLOCK, SEGMENT, WORKER, types_of
 
-    return {"repeats": "i64"} | types_of("uint8") | BLOCK | {"shards": "i64", "size": "i64", "last": "i64"}
+    more = {"shards": "i64", "size": "i64", "last": "i64"}
+    return {"repeats": "i64"} | types_of("uint8") | BLOCK | SEGMENT | WORKER | more
 
 
 def source_of(piece: Piece, network: Any, optimizer: Any) -> Any:
@@ -131,6 +132,7 @@ def buffers(network: Any, optimizer: Any) -> dict[str, Any]:
     order, result = np.arange(BATCH), aligned(8, np.float64)
     gradient, count, first, weight, shards = gradients, 16, 0, 1 / BATCH, BATCH // 16
     size = last = network.size // 16
+    blocks, own, stride, batch = work, work, 0, 16
     return {name: value for name, value in locals().items() if name in signature()}
 
 

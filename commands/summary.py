@@ -18,9 +18,9 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
     Returns
     -------
     dict
-        ``layers``: name, type, output_shape [H, W, C], parameters (by tensor and in all), multiply_adds of one image's
-        forward pass, activation_bytes of one image (float32); ``notes``: what to know; the totals, and how many
-        parameters are ``trainable``.
+        ``layers``: name, type, form (how it is computed, where that is not its definition), output_shape [H, W, C],
+        parameters (by tensor and in all), multiply_adds of one image's forward pass, activation_bytes of one image
+        (float32); ``notes``: what to know; the totals, and how many parameters are ``trainable``.
 
     Raises
     ------
@@ -36,6 +36,7 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
             {
                 "name": unit.name,
                 "type": unit.layer.kind,
+                "form": unit.layer.form,
                 "output_shape": [height, width, channels],
                 "output": shape_text(*unit.output),
                 "tensors": {parameter.name: list(parameter.shape) for parameter in unit.parameters},
@@ -58,6 +59,8 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
     if network.trainable_count < network.parameter_count:
         rest = "frozen, or running statistics of a batch norm"
         summary["notes"].append(f"trainable parameters: {network.trainable_count:,}; the others are {rest}")
+    if forms := [f"{layer['name']} by {layer['form']}" for layer in layers if layer["form"]]:
+        summary["notes"].append(f"fast convolution: {', '.join(forms)}; network.convolution=direct goes without")
     terms = [size for layer in layers for size in layer["terms"].values()]
     if terms == [100, 4, 600, 6, 4800, 50, 500, 10]:
         summary["notes"].append(HANDOUT_NOTE)

@@ -23,6 +23,7 @@ Case = Callable[[int], Bits]  # the number of threads → what it gives; works i
 # Of an epoch's record, without the times, which no two trainings have in common, and what the rest says of classes.
 TOLD = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 DIGITS = {"data.name": "digits", "train.epochs": 1}  # as large as MNIST's, but drawn
+DIRECT, FAST = {"network.convolution": "direct"}, {"network.convolution": "auto"}
 PART = {"data.validation": 0.1}  # where the recipe sets aside as many of MNIST's images as are drawn in all
 
 
@@ -57,7 +58,8 @@ def bits_in(folder: str | Path) -> Bits:
 
 
 def train(recipe: str = "tiny15", changes: dict[str, Any] | None = None, threads: int = 1, out: str = "run") -> Bits:
-    result = lenumba.train(recipe, {"train.epochs": 2, **(changes or {}), "train.threads": threads}, out=out)
+    given = {"train.epochs": 2, **DIRECT, **(changes or {}), "train.threads": threads}
+    result = lenumba.train(recipe, given, out=out)
     assert bits_in(out) == bits_of(result.summary, result.history)
     return bits_in(out)
 
@@ -119,7 +121,7 @@ def study(threads: int) -> Bits:
 
 def probabilities(threads: int) -> Bits:
     """The outputs of a LeNet for images that are no digits, so that hardly any probability is near 0 or 1."""
-    lenumba.train("quickstart", {"train.epochs": 1, "train.threads": threads}, out="run")
+    lenumba.train("quickstart", {"train.epochs": 1, "train.threads": threads, **DIRECT}, out="run")
     images = (np.arange(37 * 28 * 28) * 7919 % 251).astype(np.uint8).reshape(37, 28, 28)  # 2 blocks of 16, and 5
     found = {name: lenumba.load("run", name, threads).predict_proba(images) for name in ("best", "last")}
     return {f"{name} probabilities": sha256(outputs.tobytes()) for name, outputs in found.items()}
@@ -175,6 +177,8 @@ CASES: dict[str, Case] = {
     "recipe lenet5": lambda threads: train("lenet5", DIGITS | PART, threads),
     "recipe fashion": lambda threads: train("fashion", DIGITS | PART, threads),
     "recipe lenet": lambda threads: train("lenet", DIGITS | PART, threads),
+    "recipe lenet5, fast": lambda threads: train("lenet5", DIGITS | PART | FAST, threads),
+    "recipe lenet, fast": lambda threads: train("lenet", DIGITS | PART | FAST, threads),
     "recipe colour": training("colour"),
     "recipe lenet-best": lambda threads: train("lenet-best", DIGITS, threads),
     "recipe digits8x8": training("digits8x8"),

@@ -1,5 +1,6 @@
 """What the tests of compiled programs share: small networks, and gradients read off a program."""
 
+import hashlib
 import platform
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ from lenumba.engine.training.executor import Executor
 from lenumba.kernels.compile.native import Native
 
 STILL = SGD(Hyperparameters(momentum=0.0))  # leaves the gradient in state
+MOMENTUM = SGD(Hyperparameters(weight_decay=1e-3))  # the program of STILL
 
 
 def make_network(
-    layers: list[dict[str, Any]], shape: tuple[int, int, int], name: str = "network", batch_size: int | None = None
+    layers: list[dict[str, Any]], shape: tuple[int, int, int], name: str = "network", **more: Any
 ) -> Network:
-    return Network(TypeAdapter(list[Layer]).validate_python(layers), shape, name=name, batch_size=batch_size)
+    return Network(TypeAdapter(list[Layer]).validate_python(layers), shape, name=name, **more)
 
 
 def lenet(function: str = "relu", pool: str = "average_pool", batch_size: int | None = None, **conv: Any) -> Network:
@@ -97,3 +99,18 @@ def avx2_setting() -> dict[str, str]:
     beyond = ("avx512", "avx10", "evex512", "amx")
     flags = [("+" if there and not name.startswith(beyond) else "-") + name for name, there in features.items()]
     return {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(sorted(flags))}
+
+
+def digest_of_training(network, program, threads: int) -> str:
+    """Train 3 epochs on 1 000 random images; return a SHA-256 over the parameters, the losses and the outputs."""
+    images, labels = random_batch(network, 1000)
+    executor = make_executor(network, program, random_parameters(network), threads, optimizer=MOMENTUM)
+    digest = hashlib.sha256()
+    for epoch in range(3):
+        order = np.random.default_rng(epoch).permutation(1000)
+        hyper = MOMENTUM.hyper(np.full(16, 0.05), 1)
+        digest.update(executor.train(images, labels, order, 64, hyper)[1].tobytes())
+    digest.update(executor.evaluate(images, labels, np.arange(1000))[1].tobytes())
+    digest.update(executor.theta.tobytes())
+    assert np.isfinite(executor.theta).all()
+    return digest.hexdigest()

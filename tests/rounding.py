@@ -1,10 +1,15 @@
 """The float64 twin of a whole network, and how far float32 may be from it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from harness import Result
 
 from lenumba.engine.explain import plain
+from lenumba.engine.network.layers.base import pair
+from lenumba.engine.network.layers.fast_conv import FastConv
 from lenumba.engine.network.network import Network
+from lenumba.kernels.vector.points import matrices
 
 UNIT = 2.0**-24  # float32's unit roundoff: half the distance from 1 to the next number
 
@@ -14,6 +19,23 @@ def run_twin(network: Network, parameters: dict, images: np.ndarray, labels: np.
     outcome = plain.judge(network, outputs[-1], labels, smoothing)
     gradients, _ = plain.backward(network, parameters, images, outputs, outcome.dz)
     return Result(outcome.loss, outcome.correct, outcome.outputs, gradients)
+
+
+def amplification(layer) -> Callable[[np.ndarray], np.ndarray]:
+    """What becomes of the sizes of errors where a layer computes at points.
+
+    With y = Aᵀ ((G w) ⊙ (B x)), rounding errors are those of sums of the terms A·G·B·w·x, of which many cancel in the
+    result: √(Σ (A·G·B)² / taps) times those of the definition, in each direction. They spread over a whole tile, also
+    to where the definition adds up little: so the largest counts everywhere.
+    """
+    if not isinstance(layer, FastConv):
+        return lambda sizes: sizes
+    factor = 1.0
+    for outputs, taps in zip(layer.tile, pair(layer.kernel_size), strict=True):
+        a, g, b = (np.array(matrix, np.float64) ** 2 for matrix in matrices(outputs, taps))
+        terms = np.einsum("pk,pv,ps->kvs", a, g, b)
+        factor *= np.sqrt(max(terms.sum(axes).max() for axes in ((1, 2), (0, 2), (0, 1))) / taps)
+    return lambda sizes: np.full_like(sizes, max(1.0, factor) * sizes.max())
 
 
 class Rounding:
@@ -61,14 +83,15 @@ class Rounding:
                 self.forward_noise.append(4 * UNIT * max(np.abs(x).max(), np.abs(y).max()))
                 self.backward_noise.append(4 * UNIT * np.abs(dy).max())
                 continue
+            gain = amplification(unit.layer)
             squares = {name: array**2 for name, array in own.items()}
             outputs, inputs_here = own["kernel"].shape[:2]
             terms = own["kernel"].size / outputs + 1
-            self.forward_noise.append(UNIT * np.sqrt(terms * unit.layer.plain_forward(squares, x**2)))
+            self.forward_noise.append(UNIT * gain(np.sqrt(terms * unit.layer.plain_forward(squares, x**2))))
             dx, gradients = unit.layer.plain_backward(squares, x**2, y, dy**2)
-            self.backward_noise.append(UNIT * np.sqrt(own["kernel"].size / inputs_here * dx))
+            self.backward_noise.append(UNIT * gain(np.sqrt(own["kernel"].size / inputs_here * dx)))
             for name, gradient in gradients.items():
-                self.gradient_noise[f"{unit.name}.{name}"] = UNIT * np.sqrt(dy.size / outputs * gradient)
+                self.gradient_noise[f"{unit.name}.{name}"] = UNIT * gain(np.sqrt(dy.size / outputs * gradient))
 
     def _draw(self, rng: np.random.Generator) -> Result:
         def noise(shape, size):

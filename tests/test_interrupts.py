@@ -300,6 +300,7 @@ from lenumba.engine.common.progress import Progress
 from lenumba.engine.config.config import load_config
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.training.trainer import Trainer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 loaded = load_config("tiny.yaml", ["data.batch_size=2"])
 trainer = Trainer(loaded, load_data(loaded))
 rng, interrupted = random.Random(0), 0

@@ -99,7 +99,7 @@ def test_activation_whose_derivative_needs_its_input_keeps_it():
     x, y = network.layout.tensors[1:3]
     assert x.start != y.start
     (backward,) = network.units[1].layer.backward(
-        Node(x=x, y=y, dx=x, dy=y, parameters={}, gradients={}, scratch=x.interior, registers=32)
+        Node(x=x, y=y, dx=x, dy=y, parameters={}, gradients={}, scratch=x.interior, temporary=x.interior, registers=32)
     )
     assert backward["x"] == x.interior
 

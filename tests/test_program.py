@@ -1,6 +1,5 @@
 """Compiled programs: their numbers, their memory, and the same bits whatever runs them."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 from harness import (
     STILL,
     avx2_setting,
+    digest_of_training,
     lenet,
     make_executor,
     make_network,
@@ -22,10 +22,7 @@ from peer import torch_network
 from rounding import UNIT, Rounding
 
 from lenumba.engine.explain import plain
-from lenumba.engine.network.optimizers import SGD, Hyperparameters
 from lenumba.engine.training import executor as executor_module
-
-MOMENTUM = SGD(Hyperparameters(weight_decay=1e-3))  # the program of STILL
 
 
 def mixed_network():
@@ -169,21 +166,6 @@ def test_nothing_outside_the_buffers_is_read_or_written(compiled, monkeypatch):
 # ---------------------------------------------------------------------------------------------- the same bits
 
 
-def digest_of_training(network, program, threads: int) -> str:
-    """Train 3 epochs on 1 000 random images; return a SHA-256 over the parameters, the losses and the outputs."""
-    images, labels = random_batch(network, 1000)
-    executor = make_executor(network, program, random_parameters(network), threads, optimizer=MOMENTUM)
-    digest = hashlib.sha256()
-    for epoch in range(3):
-        order = np.random.default_rng(epoch).permutation(1000)
-        hyper = MOMENTUM.hyper(np.full(16, 0.05), 1)
-        digest.update(executor.train(images, labels, order, 64, hyper)[1].tobytes())
-    digest.update(executor.evaluate(images, labels, np.arange(1000))[1].tobytes())
-    digest.update(executor.theta.tobytes())
-    assert np.isfinite(executor.theta).all()
-    return digest.hexdigest()
-
-
 def test_threads_do_not_change_a_bit(compiled):
     digests = {digest_of_training(*compiled("relu"), threads) for threads in (1, 2, 3, 7)}
     assert len(digests) == 1
@@ -193,9 +175,9 @@ HASWELL = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from harness import STILL
+from harness import STILL, digest_of_training
 from lenumba.kernels.compile.target import vector_registers
-from test_program import NETWORKS, digest_of_training
+from test_program import NETWORKS
 
 assert vector_registers() == 8
 network = NETWORKS["relu"]()

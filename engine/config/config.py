@@ -17,7 +17,7 @@ from lenumba.engine.config.misfits import config_misfits, fitting_losses
 from lenumba.engine.config.recipes import recipe_names, recipe_text
 from lenumba.engine.config.sections import OWN_FILES, Data, Loss, Network, Optimizer, Schedule, Train
 from lenumba.engine.config.tune import Tune
-from lenumba.engine.config.yaml_file import check_levels, copied, dump_yaml, load_value, load_yaml
+from lenumba.engine.config.yaml_file import as_trained, check_levels, copied, dump_yaml, load_value, load_yaml
 from lenumba.engine.network.augmentation import Augment
 from lenumba.engine.network.layers import LAYERS, Strictly
 from lenumba.engine.network.layers.table import NESTED, expand_layer
@@ -189,8 +189,8 @@ def read_config(
         For every fault in it: one line each.
     """
     data, lines = (copied(dict(content), source), {}) if isinstance(content, Mapping) else load_yaml(content, source)
-    origins = {path: f"{source}:{line}" for path, line in lines.items()}
-    faults = []
+    data = as_trained(data, content) if isinstance(content, Path) else data
+    origins, faults = {path: f"{source}:{line}" for path, line in lines.items()}, []
     for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
             key, value = _parse(item) if isinstance(item, str) else (str(item[0]), copied(item[1], str(item[0])))

@@ -124,6 +124,11 @@ class Network(Strictly):
         "[length, channels]: then the data are signals, and a kernel, window, stride or padding of one number lies "
         "along them.",
     )
+    convolution: Literal["auto", "direct"] = Field(
+        "auto",
+        description="'auto' computes convolutions at points (Winograd) where their shapes make that faster; 'direct' "
+        "adds up every product of their definition.",
+    )
     layers: Annotated[tuple[Layer, ...], LIST] = Field(min_length=1, max_length=64, description="The layers in order.")
 
     @field_validator("input")

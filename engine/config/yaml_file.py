@@ -261,3 +261,9 @@ class _Reader:
 
 
 _ESCAPE = 'write it as "\\u…" or leave it out'
+
+
+def as_trained(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what `path` holds; that of a run or a study with what an earlier version did, where it had no choice."""
+    network, written = data.get("network"), any(path.with_name(name).exists() for name in ("run.json", "study.json"))
+    return data | {"network": {"convolution": "direct"} | network} if written and isinstance(network, dict) else data

@@ -130,6 +130,15 @@ CASES = (
             Dense(units=3, activation="softmax"),
         ),
     ),
+    Case(
+        "convolutions at points",
+        (
+            Conv(channels=16, kernel_size=[1, 3], padding="same", activation="relu"),
+            Conv(channels=5, kernel_size=5, padding=3, activation="tanh"),
+            Flatten(),
+            Dense(units=3, activation="softmax"),
+        ),
+    ),
     Case("several labels", (Flatten(), Dense(units=3, activation="sigmoid")), weighted=True, target="labels"),
     Case("the input as target", (Flatten(), Dense(units=84)), pixels="float32", target="input"),
 )

@@ -13,7 +13,8 @@ from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.kernels.program.plan import Call, Step
 
 POOLS = ("average_pool_backward", "max_pool_backward")
-TILED = ("conv_forward", "grouped_conv_forward")  # their registers have room for cheap functions alone
+# Their registers have room for cheap functions alone.
+TILED = ("conv_forward", "grouped_conv_forward", "winograd_forward")
 WRITERS = (*TILED, "norm_forward", "norm_evaluate", "add")
 NORMS = ("norm_backward_sums", "norm_backward")
 

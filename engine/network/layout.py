@@ -49,6 +49,8 @@ class Layout:
         The gradient of each tensor as a whole, or None.
     sums
         For each tensor that several units read, the slopes that add up to its gradient, in the order of the sum.
+    temporary
+        Where that begins which lasts as long as a step, behind the rest: each worker's own, for all layers the same.
     """
 
     apart = False  # whether every gradient has a buffer of its own
@@ -96,7 +98,9 @@ class Layout:
         self.distortion = distortion
         self.augmentation = self.part("augmentation", distortion.size if distortion else 0)
         self.targets = self.part("targets", targets * LANES)
-        self.size = -(-self.size // MARGIN) * MARGIN
+        self.filled = self.size = -(-self.size // MARGIN) * MARGIN
+        shared = max((each.layer.temporary(each.shape, unit) for each in units), default=0)
+        self.temporary = self.part("temporary", -(-shared // MARGIN) * MARGIN)
 
     def part(self, name: str, size: int) -> int:
         """Set `size` floats aside and return where they begin."""
@@ -140,8 +144,8 @@ class Layout:
         return any(self.units[k].layer.takes_row for k in self.readers[t])
 
     def fill(self, work: np.ndarray) -> None:
-        """Set `work` (float32 [size]) to zero and write the margins that are not zero."""
-        work[:] = 0
+        """Set `work` (float32 [size]) to zero but for what steps overwrite; write the margins that are not zero."""
+        work[: self.filled] = 0
         if self.distortion:
             work[self.augmentation :][:AMOUNTS] = self.distortion.augment.amounts()
         for tensor, value in self.fills:

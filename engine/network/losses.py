@@ -6,7 +6,8 @@ from typing import Annotated
 
 from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.tables import NameIn
-from lenumba.kernels.program.catalogue import TABLES, Kernel, loss_bytes
+from lenumba.kernels.program.catalogue import TABLES, Kernel
+from lenumba.kernels.program.counts import loss_bytes
 
 Written = tuple[str, str, str]
 

@@ -75,6 +75,7 @@ class Network:
         augment: Augment | None = None,
         weighted: bool = False,
         target: str = "class",
+        convolution: str = "auto",
     ) -> None:
         height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
@@ -85,7 +86,7 @@ class Network:
             self.loss: Loss = loss_for(loss, activation_of(layers[-1]), target)
         except ValueError as error:
             raise LayerError(len(layers) - 1, f"loss: {error}") from None
-        self.units = Assembly(layers, self.input_shape, self.loss).units
+        self.units = Assembly(layers, self.input_shape, self.loss, fast=convolution == "auto").units
         if not self.units:
             raise LayerError(len(layers) - 1, "expected a layer before the loss, found none; put 'dense' before this")
         self.offsets, self.size = parameter_offsets(self.units)

@@ -9,7 +9,8 @@ from pydantic import Field
 from lenumba.engine.network.layers.base import Strictly
 from lenumba.engine.network.tables import Array, NameIn
 from lenumba.kernels.constants import AVERAGE_SHARE, HYPER_COLUMNS, MAX_NORM
-from lenumba.kernels.program.catalogue import TABLES, Kernel, find_twin, update_bytes
+from lenumba.kernels.program.catalogue import TABLES, Kernel, find_twin
+from lenumba.kernels.program.counts import update_bytes
 from lenumba.kernels.program.plan import Call, Place, call
 
 

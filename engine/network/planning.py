@@ -92,6 +92,7 @@ def nodes(network: Network) -> list[Node]:
                 parameters=network.places(unit, "theta"),
                 gradients=network.places(unit, "gradient"),
                 scratch=Place("work", layout.scratches[k], f"{unit.name}_scratch"),
+                temporary=Place("own", layout.temporary, "temporary"),
                 registers=vector_registers(),
                 number=k,
                 more=tuple(more),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.network.layers import Activation, BatchNorm, LayerBase, Parameter, Shape, activation_of
+from lenumba.engine.network.layers import Activation, BatchNorm, Conv, LayerBase, Parameter, Shape, activation_of
+from lenumba.engine.network.layers.fast_conv import FastConv
 from lenumba.engine.network.losses import Loss
 
 
@@ -59,8 +60,9 @@ class Unit:
 class Assembly:
     """Collects the units of layers, which may hold layers: infers shapes, names them, gives activations units."""
 
-    def __init__(self, layers: Sequence[Any], shape: Shape, loss: Loss) -> None:
+    def __init__(self, layers: Sequence[Any], shape: Shape, loss: Loss, *, fast: bool = True) -> None:
         self.units: list[Unit] = []
+        self.fast = fast
         self.shapes, self.flat = [shape], [False]
         self.counts: dict[str, int] = {}
         # The loss computes the last layer's activation itself where it is made for that.
@@ -102,6 +104,8 @@ class Assembly:
             output = layer.output_shape(shape)
         except ValueError as error:
             raise self.error(path, str(error)) from None
+        if self.fast and isinstance(layer, Conv):
+            layer = FastConv.instead_of(layer, shape)
         self.units.append(Unit(name, path, layer, shape, output, tuple(layer.parameters(shape)), inputs))
         self.shapes.append(output)
         self.flat.append(layer.gives_flat or any(self.flat[tensor] for tensor in inputs))

@@ -28,7 +28,8 @@ def build_network(
     try:
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
-            signals=signals, augment=config.augment, weighted=weighted or config.loss.class_weight is not None,
+            signals=signals, convolution=config.network.convolution, augment=config.augment,
+            weighted=weighted or config.loss.class_weight is not None,
             target=config.data.target,
         )  # fmt: skip
     except LayerError as error:

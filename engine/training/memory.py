@@ -50,12 +50,14 @@ def training_needs(
     source = network.source(optimizer)
     numba = 0 if "numba" in sys.modules else NUMBA
     compiling = 0 if is_cached(source) else numba + COMPILING * len(source.text)
+    blocks = -(-batch_size // network.unit) if network.sees_batch else 0
+    layout, workers = network.layout, max(threads, blocks)
     return {
         # Counted, as nobody looks at the test images before the end; four arrays of int64 order an epoch.
         "data": images * math.prod(dataset.image_shape) * dataset.train_images.itemsize
         + 4 * 8 * len(dataset.train_labels)
         + outputs,
-        "buffers": 4 * network.layout.size * max(threads, -(-batch_size // network.unit) if network.sees_batch else 0),
+        "buffers": 4 * (layout.filled * workers + (layout.size - layout.filled) * threads),
         "parameters": held + shards * size + copies,
         "program": LLVM + compiling,
     }

@@ -84,6 +84,8 @@ class Run(NamedTuple):
 BLOCK = {"first": "i64", "count": "i64", "gradient": "f32*", "result": "f64*", "weight": "f64"}
 # And in training: the segment of the program, the block's number in its batch, and the batch's images.
 SEGMENT = {"segment": "i64", "block": "i64", "batch": "i64"}
+# And of its worker: `run.work`, which is not the block's where blocks wait for one another.
+WORKER = {"own": "f32*"}
 UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
 
 

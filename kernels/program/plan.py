@@ -9,10 +9,10 @@ from itertools import groupby, pairwise
 from typing import Literal, TypeAlias
 
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, Run
+from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run
 from lenumba.kernels.program.catalogue import find_kernel, signature
 
-VARIABLES = {*Run._fields, *BLOCK, *SEGMENT, *UPDATE_ARGUMENTS}
+VARIABLES = {*Run._fields, *BLOCK, *SEGMENT, *WORKER, *UPDATE_ARGUMENTS}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ Whole numbers are written out, so Numba and LLVM see constants everywhere; what 
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lenumba.kernels.compile.native import Source
 from lenumba.kernels.constants import UPDATE, WAIT
-from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, Run, types_of
+from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run, types_of
 from lenumba.kernels.program.catalogue import find_kernel
 from lenumba.kernels.program.plan import Call, Place, Plan, Step
 
@@ -35,7 +36,7 @@ def program_source(plan: Plan) -> Source:
     lines += [line for step in plan.steps for line in step_function(step)]
     lines += ["", "STEPS = ["]
     for step in plan.steps:
-        words = [f'"{(types | BLOCK | SEGMENT)[name]}"' for name in used(step)]
+        words = [f'"{(types | BLOCK | SEGMENT | WORKER)[name]}"' for name in used(step)]
         lines.append(f"    ({step.name}, [{', '.join(words)}]),")
     segments = plan.segments
     lines += ["]", "", *block_function("evaluate_block", BLOCK, [plan.block("evaluation")])]
@@ -74,7 +75,7 @@ def memory_map(plan: Plan) -> list[str]:
     """Print where everything lies that the calls name."""
     lines = []
     places = [*(place for call in plan.calls for place in call.places), plan.output]
-    for buffers in (("work", "blocks"), ("theta", "gradient"), ("state",)):
+    for buffers in (("work", "blocks", "own"), ("theta", "gradient"), ("state",)):
         named = {place.name: place for place in places if place.buffer in buffers and place.name}
         assert all(start(place) == start(named[place.name]) for place in places if place.name in named)
         if named:
@@ -100,8 +101,8 @@ def start(place: Place) -> int:
 
 def used(step: Step) -> list[str]:
     """Return which of the program's variables a step takes."""
-    names = {name for call in step.calls for name in call.variables}
-    return [name for name in dict.fromkeys((*Run._fields, *BLOCK, *SEGMENT, *UPDATE_ARGUMENTS)) if name in names]
+    names, known = {name for call in step.calls for name in call.variables}, (Run._fields, BLOCK, SEGMENT, WORKER)
+    return [name for name in dict.fromkeys((*chain(*known), *UPDATE_ARGUMENTS)) if name in names]
 
 
 def written(call: Call) -> list[str]:
@@ -130,7 +131,8 @@ def block_function(
     for number, steps in enumerate(segments):
         lines += [f"    {'elif' if number else 'if'} segment == {number}:"] * cut
         for step in steps:
-            arguments = ", ".join(each if each in local else f"run.{each}" for each in used(step))
+            names = ({"own": "run.work"}.get(each, each if each in local else f"run.{each}") for each in used(step))
+            arguments = ", ".join(names)
             called = [f"    {step.name}({arguments})", *lap(clock, slot)]
             lines += [f"    {line}" if cut else line for line in called]
             slot += 1

@@ -145,6 +145,7 @@ class Node:
     parameters: dict[str, Place]
     gradients: dict[str, Place]
     scratch: Place
+    temporary: Place
     registers: int
     number: int = 0
     more: tuple[Tensor, ...] = ()
@@ -221,8 +222,17 @@ class LayerBase(Strictly):
         """Return the multiply-adds of one image's forward pass."""
         return 0
 
+    @property
+    def form(self) -> str:
+        """How it is computed, where that is not what its equations say."""
+        return ""
+
     def scratch(self, shape: Shape, unit: int) -> int:
-        """Return how many floats of scratch memory the layer needs for a block of `unit` images."""
+        """Return how many floats of a block's memory the layer needs beside its tensors, for `unit` images."""
+        return 0
+
+    def temporary(self, shape: Shape, unit: int) -> int:
+        """Return how many floats it needs while a step lasts: a worker's own, which all layers share."""
         return 0
 
     def forward(self, node: Node) -> list[Call]:

@@ -162,12 +162,10 @@ class Conv(LayerBase):
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
         if node.x.unit == 1:
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
-        dy, sizes, calls = node.dy.interior, self._geometry(node), []
-        if self.trainable:
-            calls += self._weight_gradient(node)
-            if self.bias:
-                calls.append(call("conv_bias_gradient", sizes, dy=dy, db=node.gradients["bias"], M=self.channels))
-        return calls + (self._input_gradient(node, node.dx) if node.dx is not None else [])
+        given = {"dy": node.dy.interior, "M": self.channels}
+        biased = self.bias and self.trainable
+        bias = [call("conv_bias_gradient", self._geometry(node), db=node.gradients["bias"], **given)] if biased else []
+        return bias + self._gradients(node)
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Slide the kernels over the image (handout 003 §II–IV), in handout 004's orientation rotated by 180°."""
@@ -222,6 +220,11 @@ class Conv(LayerBase):
     def described(self) -> dict[str, Any]:
         """Return the window that slides over the image and its stride, [vertical, horizontal] each, and the groups."""
         return {"window": list(pair(self.kernel_size)), "stride": list(pair(self.stride)), "groups": self.groups}
+
+    def _gradients(self, node: Node) -> list[Call]:
+        """Return the kernel's and the input's gradients."""
+        kernel = self._weight_gradient(node) if self.trainable else []
+        return kernel + (self._input_gradient(node, node.dx) if node.dx is not None else [])
 
     def _weight_gradient(self, node: Node) -> list[Call]:
         """Return the kernel's gradient: the tile spreads over what leaves each loaded vector to most products."""

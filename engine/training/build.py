@@ -29,8 +29,7 @@ def build_network(
         return Network(
             layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
             signals=signals, convolution=config.network.convolution, augment=config.augment,
-            weighted=weighted or config.loss.class_weight is not None,
-            target=config.data.target,
+            weighted=weighted or config.loss.class_weight is not None, target=config.data.target,
         )  # fmt: skip
     except LayerError as error:
         raise loaded.error(f"network.layers.{error.path}", str(error)) from None

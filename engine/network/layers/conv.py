@@ -162,7 +162,7 @@ class Conv(LayerBase):
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
         if node.x.unit == 1:
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
-        given = {"dy": node.dy.interior, "M": self.channels}
+        given: dict[str, Argument] = {"dy": node.dy.interior, "M": self.channels}
         biased = self.bias and self.trainable
         bias = [call("conv_bias_gradient", self._geometry(node), db=node.gradients["bias"], **given)] if biased else []
         return bias + self._gradients(node)

@@ -36,7 +36,7 @@ def lenet(function: str = "relu", pool: str = "average_pool", batch_size: int | 
         {"type": "dense", "units": 50, "activation": function},
         {"type": "dense", "units": 10, "activation": "softmax"},
     ]
-    return make_network(layers, (28, 28, 1), "lenet", batch_size)
+    return make_network(layers, (28, 28, 1), "lenet", batch_size=batch_size)
 
 
 class Result(NamedTuple):

@@ -87,13 +87,13 @@ from harness import STILL, digest_of_training, make_network
 from lenumba.engine.network.layers import fast_conv
 from test_winograd import NETWORKS
 fast_conv.GAIN = float("inf")
-network = make_network(*NETWORKS["5×5"])
+network = make_network(*NETWORKS["3×3"])
 sys.exit(digest_of_training(network, network.compile(STILL), 2))
 """
 
 
 def test_avx2_code_and_threads_change_no_bit(tmp_path):
-    network = make_network(*NETWORKS["5×5"])
+    network = make_network(*NETWORKS["3×3"])
     done = subprocess.run(
         [sys.executable, "-c", HASWELL, os.path.dirname(__file__)],
         env=os.environ | avx2_setting() | {"NUMBA_CACHE_DIR": str(tmp_path)},

@@ -318,3 +318,22 @@ def test_images_of_floating_point_numbers_are_taken_as_they_are(place, tmp_path)
         load_data(load_config(config, {"data.root": str(tmp_path / "wrong.npz")}))
     with pytest.raises(ConfigError, match="augment: expected every distortion off for float32 images"):
         load_config(config, {"augment.rotation": 5.0})
+
+
+def test_a_study_goes_by_the_target_s_figure(place):
+    tune = {
+        "sampler": "random", "pruner": "none", "trials": 3, "finalists": 1,
+        "space": {"optimizer.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}},
+    }  # fmt: skip
+    changes = {"train.epochs": 2, "train.threads": 1, "tune": tune}
+    found = package.tune("numbers.yaml", changes, name="of-numbers")
+    assert found.summary["metric"] == "val_r2"
+    finals = found.summary["finals"]
+    assert set(finals) >= {"values", "test_r2"}
+    assert all(-5 < value < 1 for values in finals["test_r2"].values() for value in values)
+    best = max(found.trials, key=lambda row: row["values"][0])
+    assert found.summary["best"] in (best["trial"], 0)
+    report = "".join(path.read_text() for path in Path("studies/of-numbers").glob("best.yaml"))
+    assert "Test R², read once per seed" in report
+    with pytest.raises(ConfigError, match=r"tune\.metric: expected val_r2 or .* found val_auc"):
+        load_config("numbers.yaml", changes | {"tune": tune | {"metric": "val_auc"}})

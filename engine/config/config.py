@@ -81,10 +81,15 @@ class Config(Strictly):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        if "best_by" not in self.train.model_fields_set and self.data.target != "class":
-            usual = {"best_by": TARGETS[self.data.target].usual}
-            return self.model_copy(update={"train": self.train.model_copy(update=usual)})._checked()
-        return self._checked()
+        if self.data.target == "class":
+            return self._checked()
+        usual = TARGETS[self.data.target].usual
+        changed: dict[str, Any] = {}
+        if "best_by" not in self.train.model_fields_set:
+            changed["train"] = self.train.model_copy(update={"best_by": usual})
+        if self.tune is not None and "metric" not in self.tune.model_fields_set:
+            changed["tune"] = self.tune.model_copy(update={"metric": f"val_{usual}"})
+        return self.model_copy(update=changed)._checked()
 
     def _checked(self) -> "Config":
         if faults := list(config_misfits(self)):

@@ -141,6 +141,10 @@ def config_misfits(config: Any) -> Iterator[tuple[str, str]]:
             yield "loss.class_weight", f"expected null for data.target = {target.name}"
         if config.plots:
             yield "plots", f"expected false for data.target = {target.name}: plots are of classes"
+    decides = config.tune and (config.tune.figure or "accuracy")
+    if decides is not None and decides not in target.metrics:
+        listed = " or ".join(f"val_{name}" for name in target.metrics)
+        yield "tune.metric", f"expected {listed} for data.target = {target.name}, found {config.tune.metric}"
     best_by, usual = config.train.best_by, target.usual
     if best_by not in target.metrics:
         listed = " or ".join(target.metrics)

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from lenumba.engine.common.targets import FALLING, TARGETS
 from lenumba.engine.network.layers import Strictly
 
 _RANGE = {
@@ -33,17 +34,21 @@ Space = Annotated[
 class Tune(Strictly):
     """A study: which settings are tried, how often, and what decides."""
 
-    metric: Literal["val_accuracy", "val_loss", "val_balanced_accuracy", "val_macro_f1", "seconds_to_accuracy"] = Field(
+    metric: Literal[
+        "val_accuracy", "val_loss", "val_balanced_accuracy", "val_macro_f1", "val_average_precision", "val_auc",
+        "val_r2", "val_mae", "val_rmse", "seconds_to_accuracy",
+    ] = Field(
         "val_accuracy",
-        description="What decides: the best epoch's validation accuracy, balanced accuracy or macro F1 (for the latter "
-        "two train.best_by names the same), the lowest validation loss (without label smoothing), or the seconds of "
-        "training until the validation accuracy reaches 'target'.",
-    )
+        description="What decides: the best epoch's validation accuracy, or another figure of the target (which "
+        "train.best_by names, too), the lowest validation loss (without label smoothing), or the seconds of training "
+        "until the validation accuracy reaches 'target'. Of other targets than a class, unless given, what "
+        "train.best_by is then.",
+    )  # fmt: skip
     target: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="seconds_to_accuracy: the validation accuracy to reach."
     )
     direction: Literal["auto", "maximize", "minimize"] = Field(
-        "auto", description="'auto': minimize val_loss and seconds_to_accuracy, maximize the others."
+        "auto", description="'auto': minimize losses, errors and seconds_to_accuracy, maximize the others."
     )
     sampler: Literal["tpe", "random", "grid", "cmaes"] = Field(
         "tpe",
@@ -66,13 +71,26 @@ class Tune(Strictly):
     )
 
     @property
-    def maximize(self) -> bool:
-        """Whether more is better."""
-        least = self.metric in ("val_loss", "seconds_to_accuracy")
-        return self.direction == "maximize" if self.direction != "auto" else not least
+    def figure(self) -> str:
+        """The figure of the validation images that decides; empty for seconds."""
+        return "" if self.metric == "seconds_to_accuracy" else self.metric.removeprefix("val_")
 
     @property
-    def tested(self) -> str:
-        """The figure of the test set that the winner is compared by: the metric's own, or the accuracy."""
-        name = self.metric.removeprefix("val_")
-        return name if name in ("balanced_accuracy", "macro_f1") else "accuracy"
+    def least(self) -> bool:
+        """Whether less of the metric is better."""
+        return not self.figure or self.figure in FALLING
+
+    @property
+    def maximize(self) -> bool:
+        """Whether the study looks for more of it."""
+        least = self.least
+        return self.direction == "maximize" if self.direction != "auto" else not least
+
+    def tested(self, target: str) -> str:
+        """Return the figure of the test set that the winner is compared by: the metric's own, or the accuracy.
+
+        Of a `target` that knows no accuracy it is its own always.
+        """
+        if self.figure not in ("", "loss") or not TARGETS[target].answers:
+            return self.figure
+        return "accuracy"

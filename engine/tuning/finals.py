@@ -141,7 +141,7 @@ def read_test_set(
         pass
     for done, answer in search.each([task(row, seed, "test") for row, seed in missing], "test set"):
         if answer["event"] == "done":
-            value = answer[f"test_{search.space.tune.tested}"]
+            value = answer[f"test_{search.space.tested}"]
             known[name := f"test:{done['slot']}:{done['seeds'][0]}"] = value
             study.set_user_attr(name, value)
         else:

@@ -43,14 +43,14 @@ def draw(folder: Path, space: Space, ledger: Ledger, rows: list[dict[str, Any]])
 def history(axes: Any, space: Space, finished: list[dict[str, Any]]) -> None:
     """Draw each finished trial's value, and the best so far; of a share what is missing to 1, for a log scale."""
     order = sorted(finished, key=lambda row: row["trial"])
-    share = space.tune.metric not in ("val_loss", "seconds_to_accuracy")
+    share = not space.tune.least
     values = [1 - row["value"] if share else row["value"] for row in order]
     best = list(accumulate(values, max if space.tune.maximize != share else min))
     numbers = [row["trial"] for row in order]
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
     to_log_scale(axes)
-    label = missing(space.tune.tested) if share else METRICS[space.tune.metric]
+    label = missing(space.tested) if share else METRICS[space.tune.metric]
     axes.set(xlabel="trial", ylabel=label, title="History")
     axes.legend()
 
@@ -68,7 +68,7 @@ def to_log_scale(axes: Any) -> None:
 
 def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
     """Draw where every trial stood after each epoch, the pruned ones pale, on a log scale."""
-    loss = space.tune.metric == "val_loss"
+    loss = bool(space.tune.figure) and space.tune.least
     for row in rows:
         for curve in row["curves"][:1]:
             style = {"color": "tab:blue", "alpha": 0.5} if row["state"] == "finished" else {"color": "silver"}
@@ -77,7 +77,7 @@ def curves(axes: Any, space: Space, rows: list[dict[str, Any]]) -> None:
             values = curve if loss else [1 - abs(value) for value in curve]  # see progress_value
             axes.plot(range(1, len(curve) + 1), values, marker="." if len(curve) < 3 else None, **style)
     to_log_scale(axes)
-    label = "validation loss" if loss else missing(space.tune.tested)
+    label = METRICS[space.tune.metric] if loss else missing(space.tested)
     axes.set(xlabel="epoch", ylabel=label, title="Learning curves (grey: pruned)")
     if rows and rows[0]["curves"]:
         axes.legend()

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from lenumba.engine.common import metrics as figures
 from lenumba.engine.common.statistics import standard_error
+from lenumba.engine.common.targets import FALLING, WORDS
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.tune import Tune
@@ -19,7 +19,7 @@ from lenumba.engine.tuning.results import Final, Study
 from lenumba.engine.tuning.space import Space
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
-METRICS = {f"val_{name}": f"validation {words}" for name, words in figures.METRICS.items()}
+METRICS = {f"val_{name}": f"validation {words}" for name, words in WORDS.items()}
 METRICS["seconds_to_accuracy"] = "seconds to the target accuracy"
 PERCENT = ("val_accuracy", "val_balanced_accuracy")
 
@@ -96,7 +96,7 @@ def study_summary(
             "excluded": final.excluded,
             "p_values": final.p_values,
             "tied": final.tied,
-            f"test_{space.tune.tested}": final.test,
+            f"test_{space.tested}": final.test,
             "test_p_value": final.test_p_value,
             "tested_before": final.tested_before,
         }
@@ -129,12 +129,12 @@ def best_yaml(space: Space, best: dict[str, Any], found: Sequence[dict[str, Any]
         body[lines[key] - 1] += f"  # tuned; {text}"
     head = [f"Trial {best['trial']} of the study of {summary['recipe']}."]
     seed = space.seed
-    tested = f"val_{space.tune.tested}"
+    tested = f"val_{space.tested}"
     values = best["accuracies"] if tested == "val_accuracy" else best["values"]
     for repeat, value in enumerate(values):
         which = METRICS[tested].replace("val", "Val", 1)
         head.append(f"{which} of its best epoch: {value!r} with train.seed={(seed + repeat) % 2**63}.")
-    head += verdict(space.tune, summary)
+    head += verdict(space, summary)
     return "\n".join([*(f"# {line}" for line in head), "", *body, ""])
 
 
@@ -152,12 +152,12 @@ def _with_error(metric: str, values: Sequence[float]) -> str:
     return f"{fmean(values):.4f} ± {standard_error(values):.4f}"
 
 
-def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
+def verdict(space: Space, summary: Mapping[str, Any]) -> list[str]:
     """Say what the finals have shown, and what they have not."""
     if "finals" not in summary:
         why = summary.get("unconfirmed", "the study is not complete")
         return [f"Not confirmed with fresh seeds: {why}. The best of many noisy results is too good to be true."]
-    finals, winner = summary["finals"], str(summary["best"])
+    finals, winner, tune = summary["finals"], str(summary["best"]), space.tune
     metric, count = METRICS[tune.metric], len(finals["seeds"])
     text = [
         f"Fresh seeds: {metric} {_with_error(tune.metric, finals['values'][winner])} "
@@ -169,13 +169,13 @@ def verdict(tune: Tune, summary: Mapping[str, Any]) -> list[str]:
         judged = "a tie" if int(slot) in finals["tied"] else "worse"
         text.append(f"Against {name}, {mean}: {judged} (paired t-test with Holm's correction, p = {p:.2g}).")
     text += [f"Trial {slot} is out of the finals: {reason}." for slot, reason in finals["excluded"].items()]
-    test, tested = finals[f"test_{tune.tested}"], f"val_{tune.tested}"
+    test, tested = finals[f"test_{space.tested}"], f"val_{space.tested}"
     if winner == "0":
         text.append("No trial is better than the recipe as written, which is what this is.")
-    text.append(f"Test {figures.METRICS[tune.tested]}, read once per seed: {_with_error(tested, test[winner])}.")
+    text.append(f"Test {WORDS[space.tested]}, read once per seed: {_with_error(tested, test[winner])}.")
     if finals["test_p_value"] is not None:
         p, mean = finals["test_p_value"], _with_error(tested, test["0"])
-        ahead = fmean(test[winner]) > fmean(test["0"])
+        ahead = (fmean(test[winner]) > fmean(test["0"])) != (space.tested in FALLING)
         judged = "no difference that is more than chance" if p >= 0.05 else "better" if ahead else "worse"
         text.append(f"The recipe as written has {mean} there: the winner is {judged} (p = {p:.2g}).".replace(
             "the winner is no", "no"))  # fmt: skip
@@ -243,7 +243,7 @@ def closing_text(loaded: LoadedConfig, study: Study) -> str:
     if study.best is not None:
         tied = summary.get("finals", {}).get("tied", [])
         best = f"no clear winner: trial {summary['best']} leads, tied with {', '.join(map(str, tied))}"
-        lines += [best if tied else f"best: trial {summary['best']}", *verdict(space.tune, summary)]
+        lines += [best if tied else f"best: trial {summary['best']}", *verdict(space, summary)]
         lines.append(f"next: lenumba train {shlex.quote(str(study.best_config))}")
     return "\n".join(lines)
 

@@ -13,7 +13,8 @@ Curve = Sequence[Mapping[str, Any]]  # one item an epoch
 def metric_value(tune: Tune, curve: Curve) -> float | None:
     """Return the metric of one training; None where the target accuracy was not reached."""
     if tune.metric != "seconds_to_accuracy":
-        return (min if tune.metric == "val_loss" else max)(epoch[tune.metric] for epoch in curve)
+        known = [epoch[tune.metric] for epoch in curve if epoch[tune.metric] is not None]
+        return (min if tune.least else max)(known, default=None)
     assert tune.target is not None
     return next((epoch["seconds"] for epoch in curve if epoch["val_accuracy"] >= tune.target), None)
 
@@ -29,7 +30,7 @@ def result_of(tune: Tune, curves: Sequence[Curve]) -> dict[str, Any]:
     """Return what a study's storage keeps of a trial: values, best accuracies and learning curves, one per seed."""
     return {
         "values": [metric_value(tune, curve) for curve in curves],
-        "accuracies": [max((epoch["val_accuracy"] for epoch in curve), default=None) for curve in curves],
+        "accuracies": [max((epoch.get("val_accuracy", 0.0) for epoch in curve), default=None) for curve in curves],
         "epochs": sum(len(curve) for curve in curves),
         "seconds": sum(curve[-1]["seconds"] for curve in curves if curve),
         "images": sum(epoch["images"] for curve in curves for epoch in curve),

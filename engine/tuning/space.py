@@ -49,6 +49,7 @@ class Space:
         self.loaded, self.tune = loaded, loaded.config.tune
         self.base = loaded.config.model_dump(mode="json", exclude={"tune"})
         self.seed = loaded.config.train.seed
+        self.tested = self.tune.tested(loaded.config.data.target)
         faults: list[str] = []
         self.dimensions: list[Dimension] = []
         schema = config_schema()
@@ -62,9 +63,9 @@ class Space:
                 faults.append(f"{loaded.where(f'tune.space.{key}{part}')}: {fault}")
         if self.tune.metric == "seconds_to_accuracy" and self.tune.target is None:
             faults.append(f"{loaded.where('tune.target')}: expected the accuracy to reach, such as 0.98, found null")
-        if self.tune.tested not in ("accuracy", loaded.config.train.best_by):
+        if self.tested not in ("accuracy", loaded.config.train.best_by):
             faults.append(
-                f"{loaded.where('train.best_by')}: expected {self.tune.tested}, as tune.metric is {self.tune.metric}, "
+                f"{loaded.where('train.best_by')}: expected {self.tested}, as tune.metric is {self.tune.metric}, "
                 f"found {loaded.config.train.best_by}: it chooses the weights that are tested"
             )
         if not loaded.config.data.validation:

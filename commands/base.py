@@ -38,7 +38,20 @@ class Share(click.ParamType):
         return share
 
 
-PATH, SHARE = UserPath(), Share()
+class Numbers(click.ParamType):
+    """Numbers from 1 to 1024, separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the numbers."""
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() and 1 <= int(part) <= 1024 for part in parts):
+            self.fail(f"expected numbers from 1 to 1024 such as 1,2,4, found {value!r}", param, ctx)
+        return tuple(map(int, parts))
+
+
+PATH, SHARE, NUMBERS = UserPath(), Share(), Numbers()
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
-from lenumba.engine.common.files import write_json, write_text
+from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.profile import report as profile_report
+from lenumba.engine.profile import scaling
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.subject import find_subject, names_function
 
@@ -17,10 +18,12 @@ def run_profile(
     name: str | None,
     changes: Sequence[str] = (),
     *,
-    threads: int | None = None,
+    threads: Sequence[int] | None = None,
     arguments: str | None = None,
     setup: str | None = None,
     tolerance: float | None = None,
+    sizes: str | None = None,
+    trying: bool = False,
     seconds: float | None = None,
     as_json: bool = False,
     html: Path | None = None,
@@ -48,24 +51,41 @@ def run_profile(
     if machine:
         from lenumba.engine.profile.machine import machine_facts
 
-        facts = machine_facts(threads, progress=progress)
+        facts = machine_facts(threads[0] if threads else None, progress=progress)
         return as_text(facts) if as_json else profile_report.machine_table(facts), None
     for path in (html, trace):
         check_place(path)
     if name is not None and names_function(name):
         if changes:
             raise ConfigError(f"{changes[0]}: expected no overrides beside {name}; give its arguments by --args")
+        if sizes:
+            rows = scaling.measure_sizes(name, arguments, setup, sizes)
+            return as_text({"name": name, "sizes": rows}) if as_json else scaling.sizes_text(rows), None
         subject = find_subject(name, arguments, setup)
         return profile_own(
-            subject, threads, seconds, as_json, html, trace, compare, tolerance, asm, llvm, compilation, progress
-        )
-    refuse({"--args": arguments, "--setup": setup, "--tolerance": tolerance}, "with FILE.py:FUNCTION")
+            subject,
+            threads,
+            seconds,
+            as_json,
+            html,
+            trace,
+            compare,
+            tolerance,
+            (asm, llvm),
+            compilation,
+            trying,
+            progress,
+        )  # fmt: skip
+    own = {"--args": arguments, "--setup": setup, "--tolerance": tolerance, "--sizes": sizes, "--try": trying}
+    refuse(own, "with FILE.py:FUNCTION")
+    if threads and len(threads) > 1 and not machine:
+        raise ConfigError(f"--threads: expected one number for a network, found {len(threads)}")
     from lenumba.engine.config.config import load_config
     from lenumba.engine.profile.compare import compare_profiles, config_of, read_earlier
     from lenumba.engine.profile.profiling import SECONDS, profile_training
 
     old = read_earlier(compare) if compare else None
-    changes = [*changes, *([f"train.threads={threads}"] if threads else [])]
+    changes = [*changes, *([f"train.threads={threads[0]}"] if threads else [])]
     loaded = config_of(compare, changes) if compare and name is None else None
     loaded = loaded or load_config("lenet" if name is None else name, changes)
     profile = profile_training(loaded, seconds=SECONDS if seconds is None else seconds, progress=progress)
@@ -124,34 +144,41 @@ def refuse(options: dict[str, Any], where: str) -> None:
 
 
 def profile_own(
-    subject: Any, threads: int | None, seconds: float | None, as_json: bool, html: Path | None, trace: Path | None,
-    compare: str | None, tolerance: float | None, asm: str | None, llvm: str | None, compilation: bool,
+    subject: Any, threads: Sequence[int] | None, seconds: float | None, as_json: bool,
+    places: tuple[Path | None, Path | None], compare: str | None, tolerance: float | None,
+    code: tuple[str | None, str | None], compilation: bool, trying: bool,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[str, LenumbaError | None]:  # fmt: skip
     """Profile a function of the user's; return the text, and the error to end with."""
     from lenumba.engine.profile.function import SECONDS, profile_function, using_threads
     from lenumba.engine.profile.function_report import compiled_text
-    from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_text, read_profile
+    from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_markdown, gate_text, read_profile
 
     if compare and (compare.endswith(".json") or Path(compare).is_file()):
         read_profile(compare, subject)  # its faults are told before anything is measured
-    with using_threads(threads):
-        profile = profile_function(subject, SECONDS if seconds is None else seconds, progress)
+    scaled = scaling.measure_threads(subject, threads) if threads and len(threads) > 1 else []
+    with using_threads(max(threads) if threads else None):
+        profile = profile_function(subject, SECONDS if seconds is None else seconds, progress, trying=trying)
+    profile["scaling"] = scaled
     listings = profile.pop("listings")
     parts, fault = [], None
-    if asm or llvm:
-        parts += [own_listing(subject, listings, part, end) for part, end in ((asm, ".s"), (llvm, ".ll")) if part]
+    if any(code):
+        ends = zip(code, (".s", ".ll"), strict=True)
+        parts += [own_listing(subject, listings, part, end) for part, end in ends if part]
     elif not as_json and not compare:
         parts.append(profile.text)
+        parts += [scaling.threads_text(scaled)] if scaled else []
         parts += [compiled_text(profile)] if compilation else []
     if compare:
         allowed = TOLERANCE if tolerance is None else tolerance
         found = compare_function(subject, profile, compare, 6.0 if seconds is None else seconds, allowed, progress)
         profile["comparison"] = found | {"with": compare}
         parts += [] if as_json else [gate_text(found, compare)]
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            append(Path(summary), gate_markdown(found, subject.name, compare))
         if found["slower"]:
             fault = LenumbaError(f"slower than {compare}: ratio {found['low']:.3f} to {found['high']:.3f}")
-    fault = written_files(profile, html, trace) or fault
+    fault = written_files(profile, *places) or fault
     return as_text(profile) if as_json else "\n\n".join(parts), fault
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import PATH, SHARE, split_arguments, tell_notes
+from lenumba.commands.base import NUMBERS, PATH, SHARE, split_arguments, tell_notes
 from lenumba.engine.common.files import is_file
 
 SEEDS = 5  # trainings of each configuration that is compared
@@ -198,7 +198,7 @@ def tune(
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--batch-size", type=click.IntRange(1), help="Images in a batch; the recipe's by default.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores by default.")
+@click.option("--threads", type=NUMBERS, metavar="N[,N…]", help="CPU threads; of a function several: how it scales.")
 @click.option("--args", "arguments", help="For a function: its arguments, such as 'np.ones(1000), 3'.")
 @click.option("--setup", metavar="CODE", help="For a function: statements before --args, whose names it may use.")
 @click.option("--seconds", type=click.FloatRange(0, 3600), help="Time to measure  [default: 6; of a function 1]")
@@ -212,6 +212,8 @@ def tune(
     "exit code 1 if slower.",
 )
 @click.option("--tolerance", type=SHARE, help="For a function: what --compare lets pass  [default: 5%]")
+@click.option("--sizes", metavar="n=1e3,1e4", help="For a function: its time for several values of a name in --args.")
+@click.option("--try", "trying", is_flag=True, help="For a function: try flags of Numba's, and say what each changes.")
 @click.option("--compile", "compilation", is_flag=True, help="Also show what compiling costs, kernel by kernel.")
 @click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with LLVM's remarks and each loop's verdict.")
 @click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code, with LLVM's remarks.")

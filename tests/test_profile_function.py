@@ -230,12 +230,34 @@ def test_a_profile_may_be_asked_for_in_python(samples, place, monkeypatch):
         (3, "--html: expected|nowhere", ["--html", "nowhere/page.html"]),
         (3, "--threads: expected at most", ["--threads", "1024"]),
         (2, "expected a share such as 5%", ["--tolerance", "much"]),
+        (2, "expected numbers from 1 to 1024", ["--threads", "0,2"]),
+        (2, "--sizes: expected a name and numbers", ["--sizes", "n=1,x"]),
+        (2, "--sizes: expected n in --args", ["--sizes", "n=10"]),
     ],
 )
 def test_options_that_do_not_fit_a_function_are_refused(refused, samples, code, told, options):
     arguments = [] if "--args" in options else ["--args", "np.ones(9)"]
     line = refused(code, "profile", f"{samples}:total", "--seconds", "0", *arguments, *options)
     assert any(part in line for part in told.split("|"))
+
+
+def test_sizes_and_threads_are_tabled(lenumba, samples):
+    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(n)", "--sizes", "n=100,1e6").stdout.splitlines()
+    assert [line.split()[0] for line in shown[2:]] == ["100", "1,000,000"]
+    assert "L1" in shown[2]
+    options = ["--args", "2.0, np.ones(99), np.ones(99)", "--threads", "1,2", "--seconds", "0", "--json"]
+    found = json.loads(lenumba("profile", f"{samples}:scaled_sum", *options).stdout)
+    assert [row["threads"] for row in found["scaling"]] == [1, 2]
+    assert found["threads"] == 2
+
+
+def test_flags_are_tried_and_their_results_compared(lenumba, samples):
+    options = ["--args", "np.arange(4e4) / 7", "--seconds", "0.1", "--try", "--json"]
+    tried = json.loads(lenumba("profile", f"{samples}:total", *options).stdout)["tried"]
+    by_name = {one["change"]: one for one in tried}
+    assert {"fastmath=True", "error_model='numpy'", "parallel=True"} <= by_name.keys()
+    assert 0 < by_name["fastmath=True"]["difference"] < 1e-9
+    assert by_name["error_model='numpy'"]["difference"] == 0
 
 
 def test_units_fit():

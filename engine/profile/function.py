@@ -15,6 +15,7 @@ from lenumba.engine.profile.diagnosis import observe
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.revisions import commit_of
 from lenumba.engine.profile.subject import Subject, file_of, first_line
+from lenumba.engine.profile.trying import try_changes
 
 SECONDS = 1.0  # of warm calls
 AROUND = "around it: Numba's call, and what belongs to no line"
@@ -22,8 +23,10 @@ VERSION = 2  # of the JSON
 Progress = Callable[[str, int, int], None]
 
 
-def profile_function(subject: Subject, seconds: float = SECONDS, progress: Progress | None = None) -> Profile:
-    """Time a function and report what it was compiled to.
+def profile_function(
+    subject: Subject, seconds: float = SECONDS, progress: Progress | None = None, *, trying: bool = False
+) -> Profile:
+    """Time a function, look into it, and report what it was compiled to; `trying` flags of Numba's, too.
 
     Returns
     -------
@@ -33,7 +36,7 @@ def profile_function(subject: Subject, seconds: float = SECONDS, progress: Progr
         diagnostics; ``listings``.
     """
     try:
-        return measure(subject, seconds, progress or (lambda *_: None))
+        return measure(subject, seconds, progress or (lambda *_: None), trying)
     except LenumbaError:
         raise
     except Exception as error:  # typing errors, or the function's own, in whichever call
@@ -43,7 +46,7 @@ def profile_function(subject: Subject, seconds: float = SECONDS, progress: Progr
         ) from None
 
 
-def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
+def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) -> Profile:
     """Call a function until its time is known, and compile it afresh; return what is known of it."""
     from lenumba.kernels.measure.user_function import compile_afresh, count_operations, looked_into, threads_of
 
@@ -66,6 +69,7 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
     progress("sampling", 3, 4)
     text, threads = texts.pop(""), threads_of(function)
     seen = observe(function, overload, code, text, calls, one, min(1.0, seconds), threads)
+    tried = try_changes(function, calls, seen["causes"]) if trying else []
     ms = [1e3 * value for value in times]
     return Profile(
         version=VERSION,
@@ -87,6 +91,7 @@ def measure(subject: Subject, seconds: float, progress: Progress) -> Profile:
         rows=line_rows(seen, ms, function.py_func.__name__),
         trace=seen.pop("trace") or call_events(function.py_func.__name__, times),
         code=code,
+        tried=tried,
         **seen,
         listings=texts,
     )

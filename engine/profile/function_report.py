@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.text import duration, flush_last, percent, table
+from lenumba.engine.profile.trying import tried_text
 
 BUSY, DISTURBED = 0.1, 0.3  # half range of the middle half of the calls, relative: told; too much to judge by
 ARRAY = re.compile(r"Array\(([^,()]+), (\d+), '(\w)'[^()]*\)", re.I)
@@ -75,6 +76,8 @@ def compile_text(profile: Profile) -> str:
 def function_text(profile: Profile) -> str:
     """Return a function's profile as text: what to do about it first, then where its time goes."""
     text = [function_title(profile), timing(profile), *cause_lines(profile)]
+    if profile["tried"]:
+        text += ["", tried_text(profile["tried"], profile["call_ms"] / 1e3)]
     if profile["lines"]:
         text += ["", line_table(profile), sampling_line(profile)]
     if profile["loops"]:

@@ -60,7 +60,7 @@ def branch(looked: Judge) -> Iterator[Cause]:
 def aliasing(looked: Judge) -> Iterator[Cause]:
     """Yield arrays that may overlap."""
     fact = looked.fact
-    if fact.vectorised or looked.stray or looked.irregular or not any(a.stores for a in fact.accesses):
+    if fact.vectorised or looked.stray or looked.irregular or looked.exits or not any(a.stores for a in fact.accesses):
         return
     words = ("identify array bounds", "unsafe dependent memory", "pointer checks", "memory conflicts")
     wide, both = any(version.width > 1 for version in fact.idle), overlap(looked)

@@ -95,6 +95,14 @@ def fresh_callees(function: Callable[..., Any]) -> Iterator[None]:
             callee._compiler.pipeline_class = Compiler
 
 
+def variant(function: Any, **changes: Any) -> Any:
+    """Return a function compiled with other options of its njit; a list stands for a set of fastmath's flags."""
+    options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
+    options |= {key: set(value) if isinstance(value, list) else value for key, value in changes.items()}
+    pipeline = function._compiler.pipeline_class
+    return type(function)(function.py_func, locals={}, targetoptions=options, pipeline_class=pipeline)
+
+
 def compile_afresh(
     function: Any, arguments: Sequence[Any], **changes: Any
 ) -> tuple[Any, dict[str, Any], dict[str, str]]:

@@ -63,17 +63,7 @@ def run_profile(
             return as_text({"name": name, "sizes": rows}) if as_json else scaling.sizes_text(rows), None
         subject = find_subject(name, arguments, setup)
         return profile_own(
-            subject,
-            threads,
-            seconds,
-            as_json,
-            html,
-            trace,
-            compare,
-            tolerance,
-            (asm, llvm),
-            compilation,
-            trying,
+            subject, threads, seconds, as_json, (html, trace), compare, tolerance, (asm, llvm), compilation, trying,
             progress,
         )  # fmt: skip
     own = {"--args": arguments, "--setup": setup, "--tolerance": tolerance, "--sizes": sizes, "--try": trying}

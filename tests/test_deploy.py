@@ -14,9 +14,11 @@ from lenumba.engine.config.config import load_config
 from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.deploy import arena, floats, int8
-from lenumba.engine.deploy.lowering import lower
+from lenumba.engine.deploy.calibration import calibrate
+from lenumba.engine.deploy.lowering import lower, lower_run
 from lenumba.engine.deploy.onnx_int8 import list_operators
 from lenumba.engine.deploy.quantize import quantize
+from lenumba.engine.models.model import load
 from lenumba.engine.models.onnx_graph import onnx_file
 from lenumba.engine.training.build import build_network
 
@@ -218,3 +220,21 @@ def test_a_folder_with_files_is_not_overwritten(refused, run, place):
     (place / "out").mkdir()
     (place / "out" / "mine.txt").write_text("mine")
     assert "the folder is not empty" in refused(2, "export", "latest", "--format", "c", "--out", "out")
+
+
+def test_c_files_answer_all_of_mnist_as_the_network_does(lenumba, mnist_root, tmp_path, request):
+    if not request.config.getoption("--campaign"):
+        pytest.skip("trains and answers 20 000 images; with --campaign")
+    assert lenumba("train", "lenet", f"data.root={mnist_root}", "train.epochs=2").exit_code == 0
+    model = load("latest")
+    images, graph = model.test_data().test_images, lower_run(model.trained)
+    expected = model.predict_proba(images)
+    write_c(graph, tmp_path)
+    found = answers(build(tmp_path, "-std=c99 -O2"), graph, images)
+    assert np.array_equal(found.argmax(1), expected.argmax(1))
+    assert np.abs(found - expected).max() < 1e-5
+    whole = calibrate(model, graph)[0].network
+    write_c(whole, tmp_path)
+    found = answers(build(tmp_path, "-std=c99 -O2"), whole, images)
+    assert found.tobytes() == int8.probabilities(whole, images).tobytes()
+    assert np.mean(found.argmax(1) != expected.argmax(1)) < 0.002

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 import lenumba as package
@@ -337,3 +338,24 @@ def test_a_study_goes_by_the_target_s_figure(place):
     assert "Test R², read once per seed" in report
     with pytest.raises(ConfigError, match=r"tune\.metric: expected val_r2 or .* found val_auc"):
         load_config("numbers.yaml", changes | {"tune": tune | {"metric": "val_auc"}})
+
+
+def test_pictures_of_a_class_that_no_training_picture_has_are_anomalies(place):
+    rng = np.random.default_rng(0)
+    for part, kind, count in (("train", "good", 60), ("test", "good", 20), ("test", "scratched", 20)):
+        folder = Path("parts", part, kind)
+        folder.mkdir(parents=True)
+        for number in range(count):
+            pixels = 120 + 40 * (np.arange(12).reshape(3, 4) % 2) + rng.normal(0, 3, (3, 4))
+            if kind == "scratched":
+                pixels[rng.integers(3)] = 20
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    changes = {"data.name": "folder", "data.root": "parts", "data.image_size": [3, 4, 1], "network.input": None}
+    result = package.train("input.yaml", changes, out="of-parts")
+    assert result.summary["test_auc"] > 0.95
+    assert result.summary["target"] == {"name": "input", "normal": ["good"]}
+    found = json.loads(lenumba("evaluate", "of-parts", "--json"))
+    assert found["worst"][0]["class"] == "scratched"
+    assert found["worst"][0]["image"].startswith("test/scratched/")
+    scores = json.loads(lenumba("predict", "of-parts", "parts/test/good/0.png", "parts/test/scratched/0.png", "--json"))
+    assert scores[0]["score"] < scores[1]["score"]

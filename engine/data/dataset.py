@@ -136,7 +136,7 @@ def _load_csv(request: Request) -> Arrays:
 def _load_folder(request: Request) -> Arrays:
     if request.image_size is None:
         raise DataError(f"{request.name}: expected [H, W, C] in data.image_size, found none; set data.image_size")
-    return read_folder(request.path, request.image_size, request.judging)
+    return read_folder(request.path, request.image_size, request.judging, request.target)
 
 
 def _load_digits(request: Request) -> Arrays:

@@ -46,7 +46,9 @@ class Listing:
         return [f"{self.folder}: left out: {', '.join(found)}"] if found else []
 
 
-def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], judging: bool = False) -> Arrays:
+def read_folder(
+    root: str | os.PathLike[str], image_size: tuple[int, int, int], judging: bool = False, target: str = "class"
+) -> Arrays:
     """Read picture files, resized with antialiasing (bilinear) to one size.
 
     The classes are the sub-folders' names in alphabetical order; one without pictures is none. If `root` has a folder
@@ -63,6 +65,8 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], 
         (H, W, C), with C = 1 (grey) or 3 (RGB).
     judging
         Whether the pictures are to be judged by a trained network: then a part, or one class, may be all there is.
+    target
+        A key of `TARGETS`; where it is the input, one class is enough, and test pictures may be of others: anomalies.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], 
     """
     root = Path(root)
     try:
-        parts, names, notes, divided = list_parts(root, judging)
+        parts, names, notes, divided = list_parts(root, judging, target)
     except OSError as error:
         raise DataError(
             f"{root}: expected a folder with one folder of pictures for each class, found: {error.strerror}; "
@@ -106,12 +110,12 @@ def read_folder(root: str | os.PathLike[str], image_size: tuple[int, int, int], 
     )
 
 
-def list_parts(root: Path, judging: bool) -> tuple[dict[str, Pictures], list[str], list[str], bool]:
+def list_parts(root: Path, judging: bool, target: str) -> tuple[dict[str, Pictures], list[str], list[str], bool]:
     """Return the pictures by part, the classes' names, notes, and whether the test set was chosen here."""
     folders = divided_folders(root, judging)
     if not folders:
         listing = list_folder(root)
-        names = class_names(root, listing.classes, judging)
+        names = class_names(root, listing.classes, judging or target == "input")
         every = listing.of(names)
         parts: dict[str, Pictures] = {"training": [], "validation": [], "test": []}
         for path, name in every:
@@ -120,7 +124,9 @@ def list_parts(root: Path, judging: bool) -> tuple[dict[str, Pictures], list[str
         return parts, names, [f"{note}, about one in six, chosen by their names", *listing.notes()], True
     listings = {part: list_folder(folder) for part, folder in folders.items()}
     known = listings.get("training") or next(iter(listings.values()))
-    names = class_names(known.folder, known.classes, judging)
+    names = class_names(known.folder, known.classes, judging or target == "input")
+    if target == "input":
+        names = sorted(set().union(*(listing.classes for listing in listings.values())))
     found = {part: listing.of(names) for part, listing in listings.items()}
     notes = [note for listing in listings.values() for note in listing.notes()]
     others = [name for name in subfolders(root) if root / name not in folders.values()]

@@ -10,7 +10,7 @@ import pytest
 from harness import STILL, make_executor, make_network, random_parameters, run_program
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import check_estimator
 
 from lenumba.engine.training.buffers import planar
-from lenumba.sklearn import LeNetClassifier
+from lenumba.sklearn import LeNetClassifier, LeNetRegressor
 
 # Quick to compile; its programs serve several tests.
 LINEAR = {"layers": ["flatten"], "random_state": 0}
@@ -42,6 +42,31 @@ def test_scikit_learn_accepts_it():
     passed = {result["check_name"] for result in results if result["status"] == "passed"}
     assert {"check_classifiers_train", "check_estimators_pickle", "check_fit_idempotent"} <= passed
     assert {"check_class_weight_classifiers", "check_sample_weights_shape", "check_sample_weights_list"} <= passed
+
+
+def test_scikit_learn_accepts_the_regressor(request):
+    if not request.config.getoption("--campaign"):
+        pytest.skip("compiles for long; with --campaign")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(LeNetRegressor(), on_skip=None, expected_failed_checks=EXPECTED, on_fail="raise")
+    passed = {result["check_name"] for result in results if result["status"] == "passed"}
+    assert {"check_regressors_train", "check_estimators_pickle", "check_fit_idempotent"} <= passed
+
+
+def test_regressor_agrees_with_least_squares_where_it_is_that_and_answers_as_y_came():
+    rng = np.random.default_rng(0)
+    table = rng.normal(5, 2, (300, 7))
+    numbers = table @ rng.normal(size=(7, 2)) * [1, 100] + [3, 7000] + 0.1 * rng.normal(size=(300, 2))
+    model = LeNetRegressor(**LINEAR, epochs=60, weight_decay=0.0).fit(table, numbers)
+    exact = LinearRegression().fit(table, numbers).predict(table)
+    spread = numbers.std(axis=0)
+    np.testing.assert_allclose(model.predict(table) / spread, exact / spread, atol=2e-3)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(table), model.predict(table))
+    alone = clone(model).fit(table, numbers[:, 1])
+    assert alone.predict(table).shape == (300,)
+    assert alone.score(table, numbers[:, 1]) > 0.999
 
 
 @pytest.mark.parametrize(("unit", "shape"), [(16, (5, 6, 2)), (1, (5, 6, 2))])

@@ -103,7 +103,7 @@ def host(folder: Path, model: Model, images: np.ndarray, repeats: int, seconds: 
     """Return images a second, of each slice, of the C file and of ONNX Runtime."""
     import onnxruntime
 
-    run("gcc -std=c99 -O3 -march=native -shared -fPIC net.c -o net.so -lm", folder)
+    run("gcc -std=c99 -O3 -shared -fPIC net.c -o net.so -lm", folder)
     predict = ctypes.CDLL(str(folder / "net.so")).net_predict
     found = np.zeros(model.network.outputs, np.float32)
     places = [image.ctypes.data_as(ctypes.c_void_p) for image in images]

@@ -1,6 +1,7 @@
 """Networks as C files: they compute what the network does, and in whole numbers what TensorFlow Lite does."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from lenumba.engine.config.config import load_config
 from lenumba.engine.config.recipes import recipe_names
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.deploy import arena, floats, int8
-from lenumba.engine.deploy.calibration import calibrate
+from lenumba.engine.deploy.calibration import Int8Assessment, calibrate
+from lenumba.engine.deploy.export import identifier
 from lenumba.engine.deploy.lowering import lower, lower_run
 from lenumba.engine.deploy.onnx_int8 import list_operators
 from lenumba.engine.deploy.quantize import quantize
+from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import load
 from lenumba.engine.models.onnx_graph import onnx_file
 from lenumba.engine.training.build import build_network
@@ -238,3 +241,23 @@ def test_c_files_answer_all_of_mnist_as_the_network_does(lenumba, mnist_root, tm
     found = answers(build(tmp_path, "-std=c99 -O2"), whole, images)
     assert found.tobytes() == int8.probabilities(whole, images).tobytes()
     assert np.mean(found.argmax(1) != expected.argmax(1)) < 0.002
+
+
+def test_more_than_half_a_point_lost_is_a_warning():
+    labels, names = np.zeros(1000, np.int64), ("a", "b")
+
+    def with_right(count: int) -> Evaluation:
+        outputs = np.tile(np.array([[0.9, 0.1]], np.float32), (1000, 1))
+        outputs[count:] = outputs[count:, ::-1]
+        return Evaluation(0.1, labels, outputs, names)
+
+    assert Int8Assessment(with_right(990), with_right(986), None, ()).warning == ""
+    assert "loses 0.60 points" in Int8Assessment(with_right(990), with_right(984), None, ()).warning
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("lenet", "lenet"), ("lenet-001", "lenet_001"), ("2 nets", "net_2_nets"), ("board", "net_board")],
+)
+def test_a_folder_s_name_becomes_a_c_name(folder, name):
+    assert identifier(Path(folder)) == name

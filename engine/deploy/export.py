@@ -107,10 +107,7 @@ def export_c(
 def identifier(out: Path) -> str:
     """Return a C name for a folder."""
     name = re.sub(r"\W", "_", out.resolve().name, flags=re.ASCII).lower().strip("_")
-    return f"net_{name}" if not name or name[0].isdigit() or name in RESERVED else name
-
-
-RESERVED = {"int", "char", "main", "float", "double", "long", "short", "signed", "unsigned", "void", "static", "const"}
+    return f"net_{name}" if not name or name[0].isdigit() or name == "board" else name  # board.c is another file
 
 
 def check_new_folder(out: Path, force: bool) -> None:
@@ -166,7 +163,7 @@ def comment(source: Source, test: Any, whole: Evaluation | None, notes: Sequence
         figures = ", ".join(f"{name} {value:.4g}" for name, value in test.measured.figures.items() if value is not None)
         lines.append(f"In float32, on {test.samples:,} test samples: {figures}")
     lines += [*(note[0].upper() + note[1:] for note in notes), ""]
-    lines.append("C99. Nothing is allocated. The test beside it compares with what Python gives.")
+    lines.append("C99, for processors whose int has 32 bits. Nothing is allocated. The test compares with Python.")
     return "\n".join(lines)
 
 

@@ -165,8 +165,8 @@ class Source:
             fields.append(("pool", sizes(operation.pool.window if operation.pool else (1, 1, 1, 1, 0, 0))))
             if operation.pool and operation.pool.kind == "max_pool":
                 fields.append(("takes_largest", "1"))
-            elif operation.pool and operation.low == 0:
-                fields.append(("rectifies", "1"))
+            if not (operation.pool and operation.low == 0):
+                fields.append(("least", "LEAST"))
         if "groups" in kind.fields:
             fields.append(("group_maps", str(operation.maps // operation.groups)))
             fields.append(("group_channels", str(channels := operation.shape[2] // operation.groups)))

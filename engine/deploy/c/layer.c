@@ -7,7 +7,7 @@ struct layer {
     struct window window;       /* a convolution's or a pooling's */
     struct window pool;         /* of the pooling behind a convolution; 1x1 where there is none */
     int takes_largest;          /* whether that pooling takes the largest sum, not the mean */
-    int rectifies;              /* whether a mean takes sums below 0 for 0 */
+    total least;                /* what a mean takes smaller sums for: 0 behind a ReLU */
     int counts_padding;         /* whether a mean counts what lies beyond the edges, as zeros */
     int group_maps;             /* a convolution's groups: so many maps see so many channels */
     int group_channels, map_weights;

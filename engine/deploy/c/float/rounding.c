@@ -1,4 +1,5 @@
 static float limited(const struct layer *l, float y)
 {
-    return y < l->low ? l->low : y > l->high ? l->high : y;
+    const float above = y < l->low ? l->low : y;
+    return above > l->high ? l->high : above;
 }

@@ -10,15 +10,18 @@ from lenumba.engine.profile import rules_memory as memory
 from lenumba.engine.profile import rules_work as work
 from lenumba.engine.profile.judging import Cause, Context, Judge
 from lenumba.engine.profile.loops import LoopFacts
+from lenumba.kernels.measure.listings import is_wrapper
 
 LEAST_FACTOR = 1.35  # what promises less is not told
+LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
+WORKING = 0.5  # of a call: threads that work less wait more than they work
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
 RULES = (
-    work.python_objects, work.allocation, work.math_function, work.recursion, work.generator, memory.stride,
-    memory.gather, memory.branch, work.division, work.chains, work.double_in_single, memory.checks, memory.aliasing,
+    work.python_objects, work.allocation, work.math_function, work.recursion, work.generator, memory.checks,
+    memory.stride, memory.gather, memory.branch, work.division, work.chains, work.double_in_single, memory.aliasing,
     work.subnormals, memory.short_loop,
 )  # fmt: skip
 
@@ -26,8 +29,10 @@ RULES = (
 def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
     """Return the causes of a function's time, the one first whose mending helps the whole call most."""
     causes: list[Cause] = []
+    if context.samples < LEAST_SAMPLES:
+        return causes
     for fact in facts:
-        if fact.share < LEAST_SHARE or not fact.blocks:
+        if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
         looked = Judge(fact, context)
         found = [cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR]
@@ -52,7 +57,15 @@ def limit_of(looked: Judge) -> Cause:
 
 def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
     """Yield the causes that lie between threads."""
-    if not facts or len(context.threads) < 2:
+    if not facts or len(context.threads) < 2 or not sum(context.threads):
+        return
+    if context.working < WORKING:
+        words = (
+            f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
+        )
+        advice = "give a prange more work, or leave out parallel=True for so little"
+        factor = 1 / max(0.05, context.working)
+        yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
         return
     first, total, most = facts[0], sum(context.threads), max(context.threads)
     uneven = most * len(context.threads) / max(1, total)

@@ -55,6 +55,7 @@ def observe(
     observer.sample(lambda run: calls.times(spent, run, many=True))
     found = observer.found
     machine = machine_of(threads)
+    found.threads += [0] * (threads - len(found.threads)) if observer.parallel else []
     if seconds < LONGEST:
         observer.count(cache_sizes())
         observer.hand_up()
@@ -73,6 +74,8 @@ def observe(
         uses_generator(overload),
         bool(getattr(overload, "objectmode", False)),
         recursive(found.functions),
+        sum(found.threads),
+        max(found.threads, default=0) / max(1.0, found.rate * sum(found.sampled)),
     )
     causes = judge(facts, context) if found.counts and found.sampled else []
     return {

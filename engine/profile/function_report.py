@@ -121,7 +121,7 @@ def sampling_line(profile: Profile) -> str:
     sampling = profile["sampling"]
     text = f"lines: {sampling['method']}, {sampling['samples']:,.0f} samples"
     if len(sampling["threads"]) > 1:
-        most = max(sampling["threads"])
+        most = max(1, *sampling["threads"])
         parts = ", ".join(percent(part / most) for part in sampling["threads"])
         text += f"; threads work {parts} of the longest one's time"
     return f"{text}; sampling costs {percent(sampling['overhead'], 1)}"

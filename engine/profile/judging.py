@@ -38,7 +38,10 @@ class Cause:
 
 @dataclass
 class Context:
-    """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments."""
+    """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments, its threads.
+
+    `working` is the share of the call that the thread with most work works.
+    """
 
     machine: Mapping[str, Any]
     options: Mapping[str, Any]
@@ -49,6 +52,8 @@ class Context:
     generator: bool
     object_mode: bool
     recursive: frozenset[str]
+    samples: float = 1000.0
+    working: float = 1.0
 
     def said(self, line: int, last: int, *words: str) -> bool:
         """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""

@@ -115,7 +115,7 @@ def find_facts(found: "Observation", machine: Mapping[str, Any], seconds: float)
     """Return the loops of an observed function, and what lies in none, by function; those that take longest first."""
     total = sum(map(sum, found.samples.values())) or 1
     # Threads that work at the same time spend more cycles than pass.
-    ghz = machine["clock_ghz"] * (sum(found.threads) / max(found.threads) if found.threads else 1.0)
+    ghz = machine["clock_ghz"] * (sum(found.threads) / max(found.threads) if any(found.threads) else 1.0)
     facts = []
     for function in found.functions:
         groups: dict[tuple[str, int], list[Loop | None]] = {}

@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from lenumba.kernels.measure.observation import Access
 
+COVERED = 0.7  # of the bytes between two rounds: accesses that together use so many leave no gaps worth a word
 UNROLLED = (64, 32, 16, 8, 4, 2)
 
 
@@ -82,6 +83,7 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
         home = next((array.name for array in arrays if array.low <= access.low < array.high), "")
         key = (here, access.stores, access.step if regular else "irregular", access.bytes, home)
         groups.setdefault(key, []).append(access)
+    covered = covering(accesses)
     found = []
     for (here, stores, step, size, home), members in groups.items():
         count = sum(access.count for access in members)
@@ -93,6 +95,8 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
         own = step if regular else 0
         for starts in ([access.last for access in members], [access.low for access in members]):
             own = rolled(own, starts) if own == step else own
+        if own and abs(own) > size and covered.get(step, 0.0) > COVERED:
+            own = size  # together they leave nothing out
         unrolled = abs(step // own) if regular and own else 1
         width = max(access.place.one.width for access in members)
         if width > 1 and abs(own) == size:
@@ -105,6 +109,20 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
                      max(a.high for a in members), home, unrolled, members)
         )  # fmt: skip
     return found
+
+
+def covering(accesses: "Sequence[Access]") -> dict[int, float]:
+    """Return by step which share of the bytes between two rounds the accesses with that step use together."""
+    used: dict[int, dict[tuple[bool, int], int]] = {}
+    for access in accesses:
+        if access.step and access.steady > 0.5:
+            offset = access.last % abs(access.step)
+            used.setdefault(access.step, {})[access.stores, offset] = access.bytes
+    shares = {}
+    for step, parts in used.items():
+        kinds = [sum(size for (stores, _), size in parts.items() if stores == kind) for kind in (True, False)]
+        shares[step] = max(kinds) / abs(step)
+    return shares
 
 
 def rolled(step: int, starts: Sequence[int]) -> int:

@@ -62,6 +62,8 @@ def aliasing(looked: Judge) -> Iterator[Cause]:
     fact = looked.fact
     if fact.vectorised or looked.stray or looked.irregular or looked.exits or not any(a.stores for a in fact.accesses):
         return
+    if fact.costs["chain"] > 0.5 * fact.cycles and not overlap(looked):
+        return
     words = ("identify array bounds", "unsafe dependent memory", "pointer checks", "memory conflicts")
     wide, both = any(version.width > 1 for version in fact.idle), overlap(looked)
     if (wide and both) or (not wide and looked.context.said(fact.place[1], looked.last, *words)):
@@ -91,7 +93,7 @@ def checks(looked: Judge) -> Iterator[Cause]:
     if looked.context.options.get("boundscheck"):
         advice, flags = "leave out boundscheck=True (and NUMBA_BOUNDSCHECK) once it is right", {"boundscheck": False}
         yield looked.cause("bounds checks", factor, words, advice, flags=flags)
-    elif re.search(r"with\.overflow|^and i|^xor i|^icmp slt i\d+ %\S+, 0$|^trunc|^sext", "\n".join(looked.exits), re.M):
+    elif re.search(r"with\.overflow|^load i(?!1\b|8\b)", "\n".join(looked.exits), re.M):
         advice = "check the range once, before the loop"
         yield looked.cause("overflow checks", factor, f"whole numbers: {words}", advice)
 
@@ -110,7 +112,7 @@ def short_loop(looked: Judge) -> Iterator[Cause]:
 def scalar(looked: Judge) -> Iterator[Cause]:
     """Yield loops that LLVM left scalar for other reasons."""
     fact = looked.fact
-    if fact.vectorised or not fact.flops or fact.main.loop is None or fact.trips < SHORT or fact.main.loop.children:
+    if fact.vectorised or not fact.accesses or fact.main.loop is None or fact.trips < SHORT or fact.main.loop.children:
         return
     if looked.lanes > 1 and fact.costs["chain"] < 0.5 * fact.cycles:
         factor = 0.8 * looked.factor(looked.rest(looked.lanes))

@@ -45,7 +45,7 @@ def measure_sizes(target: str, arguments: str | None, setup: str | None, sizes: 
         ``size``, ``ms`` of a call, ``bytes`` of its arrays and ``level``: the least cache that holds them.
     """
     name, numbers = parse_sizes(sizes)
-    if name not in f"{arguments} {setup}":
+    if not re.search(rf"\b{name}\b", f"{arguments} {setup}"):
         raise ConfigError(f"--sizes: expected {name} in --args or --setup, found it in neither; use it there")
     rows = []
     for number in numbers:

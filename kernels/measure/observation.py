@@ -65,8 +65,8 @@ class Observation:
         worked.
     sampled
         Seconds of each call while it was sampled; empty where nothing was.
-    overhead
-        What sampling adds to the time of a thread that computes, as a share of it.
+    rate, overhead
+        Samples a second of a thread, and what they add to the time of one that computes, as a share of it.
     method
         How lines were timed, or why they were not.
     beside
@@ -86,6 +86,7 @@ class Observation:
     text: str
     samples: dict[int, tuple[float, float]] = field(default_factory=dict)
     sampled: list[float] = field(default_factory=list)
+    rate: float = 0.0
     overhead: float = 0.0
     method: str = ""
     beside: float = 0.0

@@ -21,6 +21,8 @@ from lenumba.kernels.measure.sampling import Sampler, behind_call, why_not
 from lenumba.kernels.measure.ufuncs import LOOP
 from lenumba.kernels.measure.user_function import folded, use_threads
 
+ENOUGH, REPEATS = 150, 4  # samples: with fewer, calls are sampled again, so many times at the most
+
 
 def lines_of(function: Any) -> tuple[str, int, int]:
     """Return the file of a function, and its first and last line."""
@@ -76,10 +78,13 @@ class Observer:
             finally:
                 sampler.watch(False)
 
-        rate, self.found.overhead = sampler.bearable()
+        self.found.rate, self.found.overhead = sampler.bearable()
         sampler.forget()
-        with sampler.running(rate):
-            self.found.sampled = time_calls(run)
+        with sampler.running(self.found.rate):
+            for _ in range(REPEATS):
+                self.found.sampled += time_calls(run)
+                if sampler.state[3] >= ENOUGH:
+                    break
         self.found.method = "sampled by timers (SIGPROF)"
         self.attribute(sampler, places, code.starts())
 

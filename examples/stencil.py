@@ -1,4 +1,4 @@
-"""A five-point stencil as it is often written first: `lenumba profile examples/stencil.py:smooth` tells why it is slow."""
+"""A five-point stencil as it is often written: `lenumba profile examples/stencil.py:smooth` tells why it is slow."""
 
 import numpy as np
 from numba import njit

@@ -99,7 +99,7 @@ def profiled(lenumba, samples):
     """The profile of one of the functions, as JSON."""
 
     def call(name: str, arguments: str) -> dict:
-        result = lenumba("profile", f"{samples}:{name}", "--args", arguments, "--json")
+        result = lenumba("profile", f"{samples}:{name}", "--args", arguments, "--json", "--seconds", "0.1")
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
@@ -138,10 +138,10 @@ def test_three_functions_are_told_apart(profiled, lenumba, samples):
         assert 0 < code["llvm_s"] < code["compile_s"]
         assert sum(parts) == pytest.approx(code["compile_s"], rel=0.3)
 
-    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)", "--compile").stdout
+    shown = lenumba("profile", f"{samples}:total", "--args", "np.ones(1000)", "--compile", "--seconds", "0.1").stdout
     for text in ("GFLOP/s (1,000 floating-point", f"not vectorised: functions.py:{line}: cannot", "typing", remark):
         assert text in shown
-    listing = lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total").stdout
+    listing = lenumba("profile", f"{samples}:total", "--args", "np.ones(9)", "--asm", "total", "--seconds", "0").stdout
     assert f"# loop, depth 1, functions.py:{line_of('range(x.size)')}: not vectorised" in listing
 
 
@@ -151,7 +151,10 @@ def line_of(text: str) -> int:
 
 
 def test_a_function_without_floats_is_told_so(lenumba, samples):
-    assert "no floating-point operations" in lenumba("profile", f"{samples}:count", "--args", "np.ones(3)").stdout
+    assert (
+        "no floating-point operations"
+        in lenumba("profile", f"{samples}:count", "--args", "np.ones(3)", "--seconds", "0").stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,9 @@ def test_a_file_and_a_function_that_makes_arguments_will_do(lenumba, samples, pl
     shown = lenumba("profile", "profiled_samples/functions.py:total", "--seconds", "0", "--json")
     found = json.loads(shown.stdout)
     assert (found["arguments"], found["flops"]) == ("total_arguments()", 10)
-    shown = lenumba("profile", f"{samples}:total", "--setup", "n = 7", "--args", "functions.np.ones(n)", "--json")
+    shown = lenumba(
+        "profile", f"{samples}:total", "--setup", "n = 7", "--args", "functions.np.ones(n)", "--json", "--seconds", "0"
+    )
     assert json.loads(shown.stdout)["flops"] == 7
 
 

@@ -1,6 +1,8 @@
 """What the profiler says of functions with planted causes, and whether the lines' times make up the call's."""
 
 import json
+import re
+from xml.etree import ElementTree
 
 import gallery
 import numpy as np
@@ -66,6 +68,17 @@ def test_the_text_says_what_to_do_and_fits_a_screen(stencil):
     assert "× as fast" in text
     assert len(text.splitlines()) < 40
     json.dumps(stencil)
+
+
+def test_the_page_has_pictures_of_lines_roofline_and_threads(stencil):
+    page = stencil.html
+    for word in ("http", "src=", "href", "<script", "<link"):
+        assert word not in page
+    pictures = re.findall(r"<svg.*?</svg>", page, re.S)
+    assert len(pictures) == 3
+    for picture in pictures:
+        ElementTree.fromstring(picture)
+    assert "column order" in page
 
 
 def test_operations_and_bytes_are_counted_as_by_hand():

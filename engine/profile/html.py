@@ -3,15 +3,17 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.text import percent
-from lenumba.engine.profile.function_report import function_text, function_title
+from lenumba.engine.profile.function_report import compiled_text, function_text, function_title
 from lenumba.engine.profile.report import HEAD, compile_table, machine_table, row_cells, sums, title
 from lenumba.engine.report.page import document, escape
 
 Profile = Mapping[str, Any]
 WIDTH = 1000
+SHOWN_MS = 20  # of a function's threads, at the least
 LEAST_SHARE = 0.01  # rows with less of the epoch are drawn, but not named
 COLOURS = ("#3465a4", "#cc6600", "#4e9a06", "#a40000", "#75507b", "#b58900", "#2aa198", "#d33682", "#6c71c4", "#857a60")
 OTHERS = {"": "#e2e2de", "kernel": "#a8a8a4"}  # waiting and Python; kernels too short for a colour
@@ -56,12 +58,38 @@ def function_html(profile: Profile) -> str:
     """Return the page of a function's profile."""
     rows = sorted(profile["rows"], key=lambda row: -row["ms"])
     colours = colours_of(rows)
+    loops = [loop_point(loop) for loop in profile["loops"] if loop["flops"] and loop["bytes"]]
+    seen = dict(profile) | {"rows": loops, "profiled_ms": max(SHOWN_MS, profile["call_ms"]), "batches": 1}
+    events = {event["name"] for event in profile["trace"]}
+    tracks = {row["kernel"]: colours[row["name"]] for row in rows}
+    tracks = {name: tracks.get(name, OTHERS["kernel"]) for name in events}
+    points = {loop["name"]: COLOURS[k % len(COLOURS)] for k, loop in enumerate(loops)}
     parts = [
         f"<h1>{escape(function_title(profile))}</h1>",
         f'<div class="wide"><pre>{escape(function_text(profile))}</pre></div>',
+        f"<h2>Where the time goes, by line</h2>{stacked_bar(rows, colours)}",
     ]
-    parts += [f"<h2>Where the time goes</h2>{stacked_bar(rows, colours)}"]
+    if loops:
+        parts.append(
+            "<h2>Roofline of one core</h2><p>Loops with floating-point operations; a circle's area is its share of the "
+            f"time. Bytes are those that the loop reads and writes.</p>{roofline(seen, points)}"
+        )
+    if profile["trace"]:
+        parts.append(f"<h2>Threads: the line each was in</h2>{timeline(seen, tracks)}")
+    parts.append(f'<h2>Compiled</h2><div class="wide"><pre>{escape(compiled_text(profile))}</pre></div>')
     return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
+
+
+def loop_point(loop: Profile) -> dict[str, Any]:
+    """Return a function's loop as a point of the roofline."""
+    return {
+        "name": f"{Path(loop['file']).name}:{loop['line']}",
+        "flops": loop["flops"],
+        "bytes": loop["bytes"],
+        "intensity": loop["flops"] / loop["bytes"],
+        "gflops": loop["flops"] / max(loop["ms"], 1e-9) / 1e6,
+        "share": loop["share"],
+    }
 
 
 def colours_of(rows: Sequence[Profile]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A trained network as a folder of C files, with a test of its own."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ def check_new_folder(out: Path, force: bool) -> None:
         raise ConfigError(f"--out {out}: expected a folder, found a file; choose another")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ConfigError(f"--out {out}: the folder is not empty; choose another, or write into it with --force")
-    if not out.resolve().parent.is_dir():
+    place = out.resolve() if out.is_dir() else out.resolve().parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
         raise DataError(f"{out}: cannot write there; make the folder {out.parent} or choose another with --out")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from lenumba.commands.tables import cell
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
+from lenumba.engine.common.statistics import mcnemar
 from lenumba.engine.common.text import table
 from lenumba.engine.deploy.calibration import Int8Assessment
 from lenumba.engine.models.evaluation import Evaluation
@@ -59,7 +60,9 @@ def int8_table(found: Int8Assessment) -> str:
     answers = int((found.floats.predicted != found.whole.predicted).sum())
     lines = [f"{name:<8} accuracy {100 * each.accuracy:.2f} %   loss {each.loss:.4f}" for name, each in both.items()]
     classes = table(["class", "images", "recall float32", "recall int8", "difference"], rows)
-    return "\n".join([*lines, f"{answers} of {found.floats.images} answers differ", "", classes])
+    luck = f"float32 alone is right about {found.alone[0]}, int8 alone about {found.alone[1]}"
+    luck += f" (McNemar's exact test: p = {mcnemar(*found.alone):.2g})"
+    return "\n".join([*lines, f"{answers} of {found.floats.images} answers differ; {luck}", "", classes])
 
 
 def confused_line(evaluation: Evaluation) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.statistics import mcnemar
 from lenumba.engine.data.selection import load_data, split
 from lenumba.engine.deploy import int8
 from lenumba.engine.deploy.graph import Graph
@@ -76,6 +77,12 @@ class Int8Assessment:
         return self.floats.accuracy - self.whole.accuracy
 
     @property
+    def alone(self) -> tuple[int, int]:
+        """How many images float32 alone is right about, and int8 alone."""
+        right, whole = (each.predicted == each.labels for each in (self.floats, self.whole))
+        return int((right & ~whole).sum()), int((whole & ~right).sum())
+
+    @property
     def warning(self) -> str:
         """A warning where that is much, else an empty text."""
         if self.lost <= LOUD:
@@ -88,7 +95,8 @@ class Int8Assessment:
     def as_dict(self) -> dict[str, Any]:
         """Return both evaluations as plain values."""
         evaluations = {"float32": self.floats.as_dict(), "int8": self.whole.as_dict()}
-        return evaluations | {"lost": self.lost, "notes": list(self.notes)}
+        figures = {"lost": self.lost, "right_alone": self.alone, "mcnemar_p": mcnemar(*self.alone)}
+        return evaluations | figures | {"notes": list(self.notes)}
 
 
 def assess_int8(model: Model, quantized: Quantized | None = None, notes: Sequence[str] = ()) -> Int8Assessment:

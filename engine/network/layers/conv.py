@@ -38,7 +38,8 @@ Matrix = Annotated[tuple[Row, ...], LIST]
 Filter = Annotated[tuple[Matrix, ...], LIST]
 Kernel = Annotated[tuple[Filter, ...], LIST]
 
-INPUT_GRADIENT_COLUMNS = 4  # the same on every CPU: it decides the order of a sum
+# The same on every CPU: it decides the order of a sum. Depthwise, a tile has one map and room for more columns.
+INPUT_GRADIENT_COLUMNS, DEPTHWISE_COLUMNS = 4, 12
 
 
 class Conv(LayerBase):
@@ -247,7 +248,8 @@ class Conv(LayerBase):
 
     def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
         kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
-        columns = split(node.dy.width, INPUT_GRADIENT_COLUMNS)
+        depthwise = self.groups > 1 and dx.channels == self.groups
+        columns = split(node.dy.width, DEPTHWISE_COLUMNS if depthwise else INPUT_GRADIENT_COLUMNS)
         lone = len(columns) == 1 and columns[0][1] == columns[0][2]
         # One tile covers a row of dx, or tiles without overlap cover it together.
         whole = (node.dy.width - 1) * sw + kw == dx.row and (lone or kw == sw == 1)

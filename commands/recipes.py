@@ -94,7 +94,7 @@ def data() -> None:
 @click.argument("name")
 @click.option("--root", type=PATH, help="Download into this folder  [default: the user's cache]")
 def fetch(name: str, root: Path | None) -> None:
-    """Download a data set, unless its files are there already (NAME: mnist or fashion_mnist)."""
+    """Download a data set, unless its files are there already (NAME: mnist, fashion_mnist or cifar10)."""
     from lenumba.engine.data.download import SOURCES, download, fetch
 
     if name not in SOURCES:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lenumba.engine.config.recipes import recipe_text
-from lenumba.engine.data.download import SOURCES, IdxFile, Source
 from lenumba.engine.data.idx import idx_sha256
+from lenumba.engine.data.published import SOURCES, IdxFile, Source
 
 LAYERS = "network.layers"
 CONV = "{type: conv, channels: 2, kernel_size: 29}"
@@ -171,7 +171,7 @@ def test_data_are_downloaded_from_the_mirror_that_is_named(lenumba, place, write
     published = place / "published"
     arrays = write_dataset(published)
     files = [IdxFile(stem, array.shape, idx_sha256(array)) for stem, array in arrays.items()]
-    monkeypatch.setitem(SOURCES, "fashion_mnist", Source(("http://127.0.0.1:1/",), *files))
+    monkeypatch.setitem(SOURCES, "fashion_mnist", Source(("http://127.0.0.1:1/",), tuple(files)))
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=published))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.config import sections
-from lenumba.engine.data import download
 from lenumba.engine.data.dataset import DATASETS, dataset_from_arrays, dataset_spec, load_dataset, split_validation
 from lenumba.engine.data.idx import idx_sha256
+from lenumba.engine.data.published import SOURCES, IdxFile
 
 
 @pytest.mark.parametrize("name", ["{}-idx{}-ubyte", "{}.idx{}-ubyte"])
@@ -57,9 +57,10 @@ def test_refuses_files_that_do_not_fit(tmp_path, write_dataset, stem, array, mes
 
 def test_files_of_another_data_set(tmp_path, write_dataset, monkeypatch):
     labels = write_dataset(tmp_path)["train-labels"]
-    published = download.IdxFile("train-labels", (12,), idx_sha256(labels))
-    mnist = dataclasses.replace(download.SOURCES["mnist"], train_labels=published)
-    monkeypatch.setitem(download.SOURCES, "mnist", mnist)
+    published = IdxFile("train-labels", (12,), idx_sha256(labels))
+    images, _, *rest = SOURCES["mnist"].files
+    mnist = dataclasses.replace(SOURCES["mnist"], files=(images, published, *rest))
+    monkeypatch.setitem(SOURCES, "mnist", mnist)
     load_dataset("mnist", tmp_path)
     with pytest.raises(DataError, match="expected the files of fashion_mnist, found those of mnist"):
         load_dataset("fashion_mnist", tmp_path)

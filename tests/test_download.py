@@ -1,7 +1,11 @@
 """Finding and downloading data sets, against a local HTTP server: nothing here leaves the machine."""
 
+import dataclasses
 import gzip
+import hashlib
 import http.server
+import io
+import tarfile
 import threading
 from pathlib import Path
 
@@ -10,9 +14,11 @@ import pooch
 import pytest
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.data import download
-from lenumba.engine.data.download import IdxFile, Source, fetch
+from lenumba.engine.data import download, published
+from lenumba.engine.data.dataset import load_dataset
+from lenumba.engine.data.download import fetch
 from lenumba.engine.data.idx import idx_sha256, read_idx
+from lenumba.engine.data.published import IdxFile, Source
 
 DEAD = "http://127.0.0.1:9/"  # the discard port, where nothing listens
 
@@ -59,7 +65,7 @@ def server(tmp_path, write_dataset, monkeypatch):
 
     def publish(*mirrors):
         places = tuple(m if "://" in m else f"{url}{m}/" for m in mirrors)
-        monkeypatch.setitem(download.SOURCES, "mnist", Source(places, *files))
+        monkeypatch.setitem(download.SOURCES, "mnist", Source(places, tuple(files)))
         return handler.requests
 
     monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
@@ -220,7 +226,7 @@ def test_file_of_another_data_set_is_named(server, monkeypatch):
     server("good")
     mnist = download.SOURCES["mnist"]
     others = [IdxFile(file.stem, file.shape, "0" * 64) for file in mnist.files]
-    monkeypatch.setitem(download.SOURCES, "fashion_mnist", Source(mnist.mirrors, *others))
+    monkeypatch.setitem(download.SOURCES, "fashion_mnist", Source(mnist.mirrors, tuple(others)))
     with pytest.raises(DataError, match=r"expected SHA-256 000.*, which is mnist's"):
         fetch("fashion_mnist")
 
@@ -236,7 +242,8 @@ def test_cache_folder_is_that_of_pooch():
 
 def test_table_is_complete():
     for source in download.SOURCES.values():
-        assert [file.shape for file in source.files] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+        shapes = [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+        assert source.archive or [file.shape for file in source.files] == shapes
         assert all(mirror.startswith("https://") for mirror in source.mirrors)
         assert all(len(file.sha256) == 64 for file in source.files)
 
@@ -246,3 +253,55 @@ def test_real_mnist_has_the_published_hashes(mnist_root):
         array = read_idx(file.find(mnist_root), len(file.shape))
         assert (array.shape, idx_sha256(array)) == (file.shape, file.sha256)
         assert array.dtype == np.uint8
+
+
+@pytest.fixture
+def cifar10(server, tmp_path, monkeypatch):
+    """A `cifar10` of 20 images in each file, published as one tar file."""
+    monkeypatch.setattr(published, "CIFAR_IMAGES", 20)
+    rng, files, archive = np.random.default_rng(0), [], tmp_path / "published" / "cifar-10-binary.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for file in download.SOURCES["cifar10"].files:
+            records = rng.integers(0, 256, (20, published.CIFAR_RECORD), np.uint8)
+            records[:, 0] %= 10
+            info = tarfile.TarInfo(f"{file.folder}/{file.name}")
+            info.size = records.nbytes
+            tar.addfile(info, io.BytesIO(records.tobytes()))
+            files.append(dataclasses.replace(file, sha256=hashlib.sha256(records.tobytes()).hexdigest()))
+    content = archive.read_bytes()
+    whole = published.BinaryFile(archive.name, len(content), hashlib.sha256(content).hexdigest())
+
+    def publish(*mirrors):
+        places = tuple(f"{server.url}{mirror}/" for mirror in mirrors)
+        monkeypatch.setitem(download.SOURCES, "cifar10", Source(places, tuple(files), whole))
+        return records
+
+    return publish
+
+
+def test_cifar10_is_unpacked_once_and_read_from_its_files(cifar10, tmp_path):
+    last = cifar10("page", "cut", "good")
+    found = load_dataset("cifar10")
+    assert found.train_images.shape == (100, 32, 32, 3)
+    assert found.test_images.shape == (20, 32, 32, 3)
+    assert np.array_equal(found.test_labels, last[:, 0])
+    assert np.array_equal(found.test_images[3, 5, 7], last[3, 1:].reshape(3, 32, 32)[:, 5, 7])
+    assert found.class_names[3] == "cat"
+    assert names(tmp_path / "cache" / "cifar10") == ["cifar-10-batches-bin"]
+    assert len(names(tmp_path / "cache" / "cifar10" / "cifar-10-batches-bin")) == 6
+    cifar10()  # no mirror is asked again
+    assert load_dataset("cifar10").sha256 == found.sha256
+    here = tmp_path / "cache" / "cifar10" / "cifar-10-batches-bin"
+    assert load_dataset("cifar10", here).sha256 == found.sha256
+
+
+def test_cifar10_that_no_mirror_has_whole_or_a_short_file_is_one_line(cifar10, tmp_path):
+    cifar10("page", "cut", "missing")
+    with pytest.raises(DataError, match=r"expected a mirror to serve data_batch_1.bin, .* all failed: .*SHA-256"):
+        load_dataset("cifar10")
+    cifar10("good")
+    load_dataset("cifar10")
+    short = tmp_path / "cache" / "cifar10" / "cifar-10-batches-bin" / "test_batch.bin"
+    short.write_bytes(short.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"test_batch.bin: expected 61,460 bytes, found 61,459; download it again"):
+        load_dataset("cifar10")

@@ -9,14 +9,27 @@ from lenumba.engine.network.layers import LIST, Layer, Strictly
 from lenumba.engine.network.losses import LossName
 from lenumba.engine.network.optimizers import Hyperparameters
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "digits8x8", "bars", "shapes", "folder", "npz", "idx", "csv", "arrays")
+DATASETS = (
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "digits8x8",
+    "bars",
+    "shapes",
+    "folder",
+    "npz",
+    "idx",
+    "csv",
+    "arrays",
+)
 OWN_FILES = ("folder", "npz", "idx", "csv")  # the user's: they need data.root
 OF_NUMBERS = ("npz", "csv", "arrays")  # may come with several labels or numbers for each sample
 OF_SIGNALS = ("npz", "csv", "arrays")  # may hold signals; csv holds nothing else
 MAX_SIDE = 1024  # pixels of an image
 MAX_KERNEL_VALUES = 1024  # keeps every resolved configuration below the size that load_yaml accepts
 IN_MEMORY = "arrays"  # the user's too, but in no file
-PUBLISHED = ("mnist", "fashion_mnist")  # may be in data.root; the others need no files
+PUBLISHED = ("mnist", "fashion_mnist", "cifar10")  # may be in data.root; the others need no files
 
 
 def _known_dataset(name: str) -> str:

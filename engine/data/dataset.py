@@ -21,6 +21,7 @@ from lenumba.engine.data.images import load_image, prepare_digit
 from lenumba.engine.data.joined import join
 from lenumba.engine.data.npz import read_npz
 from lenumba.engine.data.picture_folder import read_folder
+from lenumba.engine.data.published import SOURCES, IdxFile, published_as, read_cifar10
 from lenumba.engine.data.signals import as_features, as_signals, check_features, check_signals
 from lenumba.engine.data.splits import split_validation
 
@@ -99,21 +100,27 @@ def _load_published(request: Request) -> Arrays:
     name = request.name
     folder = download.fetch(name, request.root, request.progress)
     arrays = []
-    for file in download.SOURCES[name].files:
+    for file in SOURCES[name].files:
         path = file.find(folder) or folder / file.name
         arrays.append(read_idx(path, len(file.shape), f"{name} {file.stem}"))
     # Several data sets use the same file names. The labels are enough to tell, and quick to hash.
-    owner = download.published_as(idx_sha256(arrays[1]))
+    owner = published_as(idx_sha256(arrays[1]))
     if owner not in (None, name):
         raise DataError(f"{folder}: expected the files of {name}, found those of {owner}; correct the folder")
     return Arrays(arrays[0], arrays[1], arrays[2], arrays[3])
+
+
+def _load_cifar10(request: Request) -> Arrays:
+    images, labels = read_cifar10(download.fetch(request.name, request.root, request.progress))
+    training = len(labels) // 6 * 5
+    return Arrays(images[:training], labels[:training], images[training:], labels[training:])
 
 
 def _load_idx(request: Request) -> Arrays:
     folder, arrays = request.path, []
     for stems in (("train-images",), ("train-labels",), ("t10k-images", "test-images"), ("t10k-labels", "test-labels")):
         rank = 3 if "images" in stems[0] else 1
-        files = [download.IdxFile(stem, (0,) * rank) for stem in stems]
+        files = [IdxFile(stem, (0,) * rank) for stem in stems]
         path = next((found for file in files if (found := file.find(folder))), None)
         if path is None:
             names = " or ".join(file.name for file in files)
@@ -169,12 +176,14 @@ _CLOTHES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-#: Every data set by name. A new one needs an entry here, and if it is published IDX files, one in `download.SOURCES`.
+#: Every data set by name. A new one needs an entry here, and if it is published, one in `SOURCES`.
 DATASETS = {
     "digits": DatasetSpec((28, 28, 1), _DIGITS, _load_digits, 12_000, prepare_digit),
     "mnist": DatasetSpec((28, 28, 1), _DIGITS, _load_published, 60_000, prepare_digit),
     "fashion_mnist": DatasetSpec((28, 28, 1), _CLOTHES, _load_published, 60_000),
+    "cifar10": DatasetSpec((32, 32, 3), _OBJECTS, _load_cifar10, 50_000),
     "digits8x8": DatasetSpec((8, 8, 1), _DIGITS, _load_digits8x8, 1_297),
     "bars": DatasetSpec((6, 6, 1), BAR_NAMES, _load_bars, 2_000),
     "shapes": DatasetSpec((16, 16, 3), SHAPE_NAMES, _load_shapes, 6_000),

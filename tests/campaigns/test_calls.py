@@ -80,7 +80,7 @@ import json, os
 os.environ["NO_PROXY"] = "*"
 from lenumba.engine.data import download
 files = [download.IdxFile(stem, tuple(shape), sha) for stem, shape, sha in json.loads({files!r})]
-download.SOURCES["mnist"] = download.Source(({url!r},), *files)
+download.SOURCES["mnist"] = download.Source(({url!r},), tuple(files))
 """
 
 

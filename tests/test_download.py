@@ -258,7 +258,6 @@ def test_real_mnist_has_the_published_hashes(mnist_root):
 @pytest.fixture
 def cifar10(server, tmp_path, monkeypatch):
     """A `cifar10` of 20 images in each file, published as one tar file."""
-    monkeypatch.setattr(published, "CIFAR_IMAGES", 20)
     rng, files, archive = np.random.default_rng(0), [], tmp_path / "published" / "cifar-10-binary.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         for file in download.SOURCES["cifar10"].files:
@@ -267,7 +266,8 @@ def cifar10(server, tmp_path, monkeypatch):
             info = tarfile.TarInfo(f"{file.folder}/{file.name}")
             info.size = records.nbytes
             tar.addfile(info, io.BytesIO(records.tobytes()))
-            files.append(dataclasses.replace(file, sha256=hashlib.sha256(records.tobytes()).hexdigest()))
+            digest = hashlib.sha256(records.tobytes()).hexdigest()
+            files.append(dataclasses.replace(file, sha256=digest, room=records.nbytes))
     content = archive.read_bytes()
     whole = published.BinaryFile(archive.name, len(content), hashlib.sha256(content).hexdigest())
 

@@ -99,10 +99,7 @@ class DatasetSpec:
 def _load_published(request: Request) -> Arrays:
     name = request.name
     folder = download.fetch(name, request.root, request.progress)
-    arrays = []
-    for file in SOURCES[name].files:
-        path = file.find(folder) or folder / file.name
-        arrays.append(read_idx(path, len(file.shape), f"{name} {file.stem}"))
+    arrays = [file.read(file.find(folder) or folder / file.name, name) for file in SOURCES[name].files]
     # Several data sets use the same file names. The labels are enough to tell, and quick to hash.
     owner = published_as(idx_sha256(arrays[1]))
     if owner not in (None, name):

@@ -11,7 +11,6 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.idx import idx_sha256, read_idx
 
 CIFAR_FOLDER, CIFAR_RECORD = "cifar-10-batches-bin", 1 + 3 * 32 * 32  # a label, and its image's planes
-CIFAR_IMAGES = 10_000  # in each file
 
 
 class WrongFileError(Exception):
@@ -29,6 +28,7 @@ class IdxFile:
     stem: str
     shape: tuple[int, ...]
     sha256: str = ""
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -47,6 +47,10 @@ class IdxFile:
             if os.path.isfile(folder / name):
                 return folder / name
         return None
+
+    def read(self, path: Path, what: str) -> np.ndarray:
+        """Return uint8 [N, H, W] or [N]; DataError where the file is another. `what` is its name in messages."""
+        return read_idx(path, len(self.shape), f"{what} {self.stem}")
 
     def check(self, path: Path) -> None:
         """Raise WrongFileError where `path` holds other data than were published."""
@@ -75,6 +79,16 @@ class BinaryFile:
         places = (folder / self.folder / self.name, folder / self.name)
         return next((path for path in places if os.path.isfile(path)), None)
 
+    def read(self, path: Path, what: str) -> np.ndarray:
+        """Return uint8 [room]; DataError where the file has another size. `what` is its name in messages."""
+        try:
+            content = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise DataError(f"{path}: expected a file of {what}, found: {error.strerror}; download it again") from error
+        if len(content) != self.room:
+            raise DataError(f"{path}: expected {self.room:,} bytes, found {len(content):,}; download it again")
+        return content
+
     def check(self, path: Path) -> None:
         """Raise WrongFileError where `path` holds other bytes than were published."""
         with open(path, "rb") as file:
@@ -92,7 +106,7 @@ class Source:
     """
 
     mirrors: tuple[str, ...]
-    files: tuple[IdxFile, ...] | tuple[BinaryFile, ...]
+    files: tuple[IdxFile | BinaryFile, ...]
     archive: BinaryFile | None = None
 
     def missing(self, folder: Path) -> list[str]:
@@ -163,37 +177,37 @@ SOURCES = {
         (
             BinaryFile(
                 "data_batch_1.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
                 CIFAR_FOLDER,
             ),
             BinaryFile(
                 "data_batch_2.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
                 CIFAR_FOLDER,
             ),
             BinaryFile(
                 "data_batch_3.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
                 CIFAR_FOLDER,
             ),
             BinaryFile(
                 "data_batch_4.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
                 CIFAR_FOLDER,
             ),
             BinaryFile(
                 "data_batch_5.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
                 CIFAR_FOLDER,
             ),
             BinaryFile(
                 "test_batch.bin",
-                CIFAR_IMAGES * CIFAR_RECORD,
+                10_000 * CIFAR_RECORD,
                 "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
                 CIFAR_FOLDER,
             ),
@@ -213,7 +227,7 @@ def published_as(sha256: str) -> str | None:
 
 
 def read_cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read CIFAR-10: five files of training and one of test, 10,000 records each.
+    """Read CIFAR-10: five files of training and one of test, 10,000 records of a label and an image's planes each.
 
     Returns
     -------
@@ -228,15 +242,6 @@ def read_cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         Where a file cannot be read, or has another size.
     """
     files = SOURCES["cifar10"].files
-    records, size = np.empty((len(files), CIFAR_IMAGES, CIFAR_RECORD), np.uint8), CIFAR_IMAGES * CIFAR_RECORD
-    for number, file in enumerate(files):
-        path = file.find(folder) or folder / file.name
-        try:
-            content = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise DataError(f"{path}: expected {file.name}, found: {error.strerror}; download it again") from error
-        if len(content) != size:
-            raise DataError(f"{path}: expected {size:,} bytes, found {len(content):,}; download it again")
-        records[number] = content.reshape(CIFAR_IMAGES, CIFAR_RECORD)
-    images = records[:, :, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return images, records[:, :, 0].reshape(-1).astype(np.int64)
+    records = np.stack([file.read(file.find(folder) or folder / file.name, "cifar10") for file in files])
+    records = records.reshape(-1, CIFAR_RECORD)
+    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(np.int64)

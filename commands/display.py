@@ -10,7 +10,7 @@ from lenumba.engine.common.files import read_json
 from lenumba.engine.common.progress import EpochRecord
 from lenumba.engine.common.targets import TARGETS, WORDS
 from lenumba.engine.data.survey import survey_lines
-from lenumba.engine.runs.figures import CompareHooks, SeedFigures
+from lenumba.engine.runs.figures import CompareHooks, SeedFigures, TargetFigures
 from lenumba.engine.runs.run import Hooks
 from lenumba.engine.training.trainer import Trainer
 
@@ -193,14 +193,11 @@ class ComparisonDisplay(OnBar):
             self.bar.set_description_str(f"{name}, seed {seed}", refresh=False)
             self.bar.update(fraction - self.bar.n)
 
-    def _done(self, name: str, result: SeedFigures, number: int, count: int) -> None:
+    def _done(self, name: str, result: SeedFigures | TargetFigures, number: int, count: int) -> None:
         if self.bar is not None:
             self.bar.update(number / count - self.bar.n)
             return
-        self.echo(
-            f"{number}/{count}  {name}, seed {result.seed}: test accuracy {100 * result.test_accuracy:.2f} %, "
-            f"{result.seconds:.1f} s"
-        )
+        self.echo(f"{number}/{count}  {name}, seed {result.seed}: {result.told}, {result.seconds:.1f} s")
 
 
 class StepBar(OnBar):

@@ -6,6 +6,7 @@ from typing import Any
 from lenumba.commands.tables import cell
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.statistics import mcnemar
+from lenumba.engine.common.targets import WORDS
 from lenumba.engine.common.text import table
 from lenumba.engine.deploy.calibration import Int8Assessment
 from lenumba.engine.models.evaluation import Evaluation
@@ -88,6 +89,8 @@ def thresholds_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def seeds_evaluation_table(found: SeedsEvaluation) -> str:
     """Return the figures of each seed, their means, and each class's means."""
+    if "balanced_accuracy" not in found.figures:
+        return seeds_target_table(found)
     keys = ("accuracy", "loss", "balanced_accuracy", "macro_f1")
     scales = {"accuracy": (100.0, 2), "loss": (1.0, 4), "balanced_accuracy": (100.0, 2), "macro_f1": (1.0, 4)}
     rows = [
@@ -101,6 +104,20 @@ def seeds_evaluation_table(found: SeedsEvaluation) -> str:
         f"{table(['class', 'precision', 'recall', 'F1'], classes)}\n\n"
         f"{found.images} images; mean ± standard error over {len(found.seeds)} seeds"
     )
+
+
+def seeds_target_table(found: SeedsEvaluation) -> str:
+    """Return the same of networks whose target is no class."""
+    keys = list(found.figures)
+    rows = [[seed, *(f"{values[key]:.4f}" for key in keys)] for seed, values in found.seeds.items()]
+    rows.append(["mean", *(cell(found.figures[key], 1, 4) for key in keys)])
+    parts = [table(["seed", *(WORDS[key] for key in keys)], rows)]
+    if found.classes:
+        each = list(next(iter(found.classes.values())))
+        named = [[name, *(cell(figures[key], 1, 4) for key in each)] for name, figures in found.classes.items()]
+        parts.append(table(["", *(WORDS[key] for key in each)], named))
+    parts.append(f"{found.images} samples; mean ± standard error over {len(found.seeds)} seeds")
+    return "\n\n".join(parts)
 
 
 def run_comparison_table(found: RunComparison) -> str:

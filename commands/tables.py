@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lenumba.engine.common.metrics import METRICS
+from lenumba.engine.common.targets import TARGETS, WORDS
 from lenumba.engine.common.text import table
 from lenumba.engine.runs.compare import Comparison
 from lenumba.engine.runs.figures import Figure
-from lenumba.engine.runs.seeds import SeedsResult
+from lenumba.engine.runs.seeds import SeedsResult, TargetSeeds
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
@@ -40,7 +41,7 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
             run.get("status", "?"),
             run.get("epochs", ""),
             run.get("seed", ""),
-            accuracy and f"{accuracy} %",
+            (accuracy and f"{accuracy} %") or target_figure(run),
             speed,
         ]
         overrides = run.get("overrides", [])
@@ -51,6 +52,14 @@ def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         rows,
         2,
     )
+
+
+def target_figure(run: Mapping[str, Any]) -> str:
+    """Write the figure of a run whose answers are not right or wrong that tells most; nothing where there is none."""
+    target = TARGETS.get(run.get("target", {}).get("name", "")) if isinstance(run.get("target"), dict) else None
+    names = ("auc", *target.metrics) if target else ()
+    found = next((name for name in names if run.get(f"test_{name}") is not None), None)
+    return f"{WORDS[found]} {number(run, f'test_{found}', '.4f')}" if found else ""
 
 
 def number(record: Mapping[str, Any], key: str, form: str, scale: float = 1) -> str:
@@ -66,8 +75,13 @@ def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:
     return f"{scale * figure.mean:.{digits}f}{error}"
 
 
-def seeds_table(result: SeedsResult) -> str:
-    """Return each seed's test accuracy, test error and seconds of training, and their means."""
+def seeds_table(result: SeedsResult | TargetSeeds) -> str:
+    """Return each seed's test accuracy and test error, or figures, and seconds of training, and their means."""
+    about = "\n\nmean ± standard error; seconds: of training alone" if len(result.runs) > 1 else ""
+    if isinstance(result, TargetSeeds):
+        lines = [[run.seed, *(f"{v:.4f}" for v in run.figures.values()), f"{run.seconds:.1f}"] for run in result.runs]
+        lines.append(["mean", *(cell(v, 1, 4) for v in result.figures.values()), cell(result.seconds, 1, 1)])
+        return table(["seed", *(f"test {WORDS.get(name, name)}" for name in result.figures), "seconds"], lines) + about
     rows = [
         [run.seed, f"{100 * run.test_accuracy:.2f}", f"{100 - 100 * run.test_accuracy:.2f}", f"{run.seconds:.1f}"]
         for run in result.runs
@@ -75,8 +89,7 @@ def seeds_table(result: SeedsResult) -> str:
     accuracy = result.test_accuracy
     error = Figure(1 - accuracy.mean, accuracy.error)
     rows.append(["mean", cell(accuracy, digits=3), cell(error, digits=3), cell(result.seconds, 1, 1)])
-    text = table(["seed", "test accuracy %", "test error %", "seconds"], rows)
-    return text + ("\n\nmean ± standard error; seconds: of training alone" if len(result.runs) > 1 else "")
+    return table(["seed", "test accuracy %", "test error %", "seconds"], rows) + about
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:

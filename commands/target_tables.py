@@ -6,7 +6,6 @@ from lenumba.engine.models.predicting import TargetAnswer
 from lenumba.engine.models.target_evaluation import TargetEvaluation
 
 LISTED = 5  # worst samples
-MORE = {"hamming": "labels right", "f1": "F1"}
 
 
 def target_table(found: TargetEvaluation) -> str:
@@ -15,7 +14,7 @@ def target_table(found: TargetEvaluation) -> str:
     for name, value in measured.told(found.names).items():
         if value is not None:
             percent = name in ("accuracy", "hamming")
-            told.append(f"{words(name)} {f'{100 * value:.2f} %' if percent else f'{value:.4f}'}")
+            told.append(f"{WORDS.get(name, name)} {f'{100 * value:.2f} %' if percent else f'{value:.4f}'}")
     lines = ["   ".join([*told, f"{found.samples} samples"])]
     if found.target != "input":
         keys = list(measured.each)
@@ -26,7 +25,7 @@ def target_table(found: TargetEvaluation) -> str:
             own = [f"{int(column.sum())}"] if share == ["positive"] else [f"{column.mean():.4g}", f"{column.std():.4g}"]
             each = [measured.each[key][k] for key in keys]
             rows.append([name, *own, *("–" if value is None else f"{value:.4g}" for value in each)])
-        lines += ["", table([found.target.removesuffix("s"), *share, *map(words, keys)], rows), ""]
+        lines += ["", table([found.target.removesuffix("s"), *share, *(WORDS[key] for key in keys)], rows), ""]
         listed = ", ".join(str(found.name(k)) for k in found.worst[:LISTED])
         lines.append(f"farthest from the truth: {listed}")
     else:
@@ -35,11 +34,6 @@ def target_table(found: TargetEvaluation) -> str:
         )
         lines.append(f"largest errors, as anomaly scores: {listed}")
     return "\n".join(lines)
-
-
-def words(name: str) -> str:
-    """Return what people call a figure."""
-    return MORE.get(name) or WORDS.get(name, name)
 
 
 def answer_line(answer: TargetAnswer) -> str:

@@ -174,7 +174,6 @@ def test_exports_agree_and_explanations_end_in_the_same_outputs(place, target):
         (("compare", "numbers.yaml", "labels.yaml"), "a comparison"),
         (("audit", "labels.yaml"), "an audit"),
         (("why", "input", "3"), "'why'"),
-        (("train", "numbers.yaml", "--seeds", "2"), "--seeds"),
         (("evaluate", "labels", "--html", "page.html"), "--html"),
         (("evaluate", "labels", "--thresholds"), "--thresholds"),
         (("explain", "labels", "0", "--label", "1"), "--label"),
@@ -185,6 +184,21 @@ def test_what_is_for_classes_says_so_in_one_line(place, command, what):
     assert result.exit_code == 2
     assert f"data.target: expected class for {what}" in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_seeds_are_trained_and_judged_together(place, target):
+    said = lenumba("train", f"{target}.yaml", "--seeds", "2", "--out", f"{target}-seeds")
+    figure = FIGURES[target].removeprefix("test_")
+    found = json.loads(lenumba("train", f"{target}.yaml", "--seeds", "3", "--out", f"{target}-seeds", "--json"))
+    single = [record(f"{target}-seeds/seed-{seed}")[FIGURES[target]] for seed in range(3)]
+    assert single[0] == record(target)[FIGURES[target]]
+    assert found["figures"][figure]["mean"] == pytest.approx(np.mean(single))
+    assert f"{single[1]:.4f}" in said
+    judged = json.loads(lenumba("evaluate", f"{target}-seeds", "--json"))
+    assert judged["figures"][figure]["mean"] == pytest.approx(np.mean(single), abs=1e-6)
+    assert set(judged["classes"]) == (set() if target == "input" else set(NAMES))
+    assert "over 3 seeds" in lenumba("evaluate", f"{target}-seeds")
 
 
 def test_text_files_name_the_columns_of_their_targets(place):

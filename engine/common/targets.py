@@ -59,4 +59,4 @@ TABLE = (
 )
 TARGETS = {target.name: target for target in TABLE}
 WORDS = {name: words for target in TABLE for name, words in target.metrics.items()}
-WORDS["normal_loss"] = "loss of normal samples"
+WORDS |= {"hamming": "labels right", "normal_loss": "loss of normal samples", "f1": "F1"}

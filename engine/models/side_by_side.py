@@ -14,6 +14,7 @@ from lenumba.engine.common.statistics import mcnemar, paired_p_value, t_interval
 from lenumba.engine.data.dataset import Dataset, data_sha256
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model, load
+from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.folders import find_run, seed_folders
 
@@ -25,7 +26,6 @@ def evaluate_all(
     last: tuple[Model, Dataset] | None = None
     for folder in folders:
         model = load(folder, checkpoint, overrides=overrides)
-        model.loaded.only_classes("a comparison")
         kept = last is not None and alike(model, last[0])
         dataset = last[1] if last is not None and kept else model.test_data()
         yield model, dataset, model.evaluate_data(dataset)
@@ -74,7 +74,11 @@ def evaluate_seeds(folders: Sequence[Path], checkpoint: str = "best", overrides:
     ConfigError, DataError
         As :func:`lenumba.engine.models.model.load` does, and where the runs know other classes.
     """
-    judged = [(model, found) for model, _, found in evaluate_all(folders, checkpoint, overrides)]
+    judged: list[tuple[Model, Any]] = [
+        (model, found) for model, _, found in evaluate_all(folders, checkpoint, overrides)
+    ]
+    if judged[0][0].network.target != "class":
+        return target_seeds(judged)
     first = judged[0][1]
     for model, found in judged:
         if found.class_names != first.class_names:
@@ -90,6 +94,16 @@ def evaluate_seeds(folders: Sequence[Path], checkpoint: str = "best", overrides:
         for k, name in enumerate(first.class_names)
     }
     return SeedsEvaluation(first.images, over_seeds(seeds), classes, seeds, first.notes)
+
+
+def target_seeds(judged: Sequence[tuple[Model, TargetEvaluation]]) -> SeedsEvaluation:
+    """Return the same of networks whose target is no class; by label or number, figures that all seeds have."""
+    first = judged[0][1]
+    seeds = {model.loaded.config.train.seed: found.measured.told(found.names) for model, found in judged}
+    rows = [found.measured.by_name(found.names) for _, found in judged]
+    known = {name: [key for key in rows[0] if all(name in row[key] for row in rows)] for name in first.names if rows[0]}
+    each = {name: {key: Figure.of([row[key][name] for row in rows]) for key in keys} for name, keys in known.items()}
+    return SeedsEvaluation(first.samples, over_seeds(seeds), each, seeds, first.notes)
 
 
 def whole_figures(found: Evaluation) -> dict[str, float]:
@@ -216,6 +230,7 @@ def check_same(judged: Iterator[Judged]) -> Iterator[Judged]:
     """Yield what networks do on their test images; raise DataError where these, or the classes, are not the first's."""
     first: Judged | None = None
     for item in judged:
+        item[0].loaded.only_classes("a comparison")
         first = first or item
         (model, data, found), (known, expected, _) = item, first
         if found.class_names != first[2].class_names:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import durable
+from lenumba.engine.common.targets import WORDS
 from lenumba.engine.report.findings import Findings, feature_maps, kernels, look_into
 from lenumba.engine.report.palette import COUNTS, LINES, SIGNED, SIZES
 from lenumba.engine.runs.extras import need
@@ -96,9 +97,13 @@ def draw_curves(histories: Sequence[list[dict[str, Any]]]) -> Any:
     """Draw the means of several trainings' epochs, and bands of one standard error where there are several."""
     figure, length = make_figure(11, 3.4), min(map(len, histories))
     epochs = [line["epoch"] for line in histories[0][:length]]
+    judged = ("accuracy in %", {"training": "train_accuracy", "validation": "val_accuracy"}, 100)
+    first = histories[0][0]
+    if others := [key for key in first if key in ("val_r2", "val_auc")] if "train_accuracy" not in first else []:
+        judged = (WORDS[others[0].removeprefix("val_")], {"validation": others[0]}, 1)
     panels = (
         ("loss", {"training": "train_loss", "validation": "val_loss"}, 1),
-        ("accuracy in %", {"training": "train_accuracy", "validation": "val_accuracy"}, 100),
+        judged,
         ("learning rate", {"last step": "learning_rate"}, 1),
     )
     for axes, (label, lines, scale) in zip(figure.subplots(1, 3), panels, strict=True):
@@ -116,7 +121,8 @@ def draw_curves(histories: Sequence[list[dict[str, Any]]]) -> Any:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     return figure
 
 

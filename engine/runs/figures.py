@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from lenumba.engine.common.statistics import standard_error
+from lenumba.engine.common.targets import WORDS
 from lenumba.engine.config.config import LoadedConfig
 
 
@@ -38,6 +40,25 @@ class SeedFigures:
     seconds: float
     test_accuracy: float
 
+    @property
+    def told(self) -> str:
+        """What the test has shown, in words."""
+        return f"test accuracy {100 * self.test_accuracy:.2f} %"
+
+
+@dataclass(frozen=True)
+class TargetFigures:
+    """What a training with a seed tells whose target is no class: `figures` are those of the test set, by name."""
+
+    seed: int
+    seconds: float
+    figures: dict[str, float]
+
+    @property
+    def told(self) -> str:
+        """What the test has shown, in words."""
+        return "test " + ", ".join(f"{WORDS.get(name, name)} {value:.4f}" for name, value in self.figures.items())
+
 
 @dataclass
 class CompareHooks:
@@ -50,7 +71,7 @@ class CompareHooks:
     watch
         ``watch(name, seed, fraction)`` about 20 times a second: which training runs, and how much of all is done.
     done
-        ``done(name, result, number, count)`` after each of `count` trainings.
+        ``done(name, result, number, count)`` after each of `count` trainings; SeedFigures, or TargetFigures.
     download_bar
         Whether a download draws a progress bar.
     finished
@@ -59,7 +80,7 @@ class CompareHooks:
 
     compile: Callable[[str, int, int], None] | None = None
     watch: Callable[[str, int, float], None] | None = None
-    done: Callable[[str, SeedFigures, int, int], None] | None = None
+    done: Callable[[str, Any, int, int], None] | None = None
     download_bar: bool = False
     finished: Callable[[Path], None] | None = None
 

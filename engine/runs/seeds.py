@@ -8,10 +8,11 @@ from typing import Any
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import SUFFIX, write_json
+from lenumba.engine.common.targets import WORDS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.runs.changes import deciding, differences
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint
-from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, with_seed
+from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, TargetFigures, with_seed
 from lenumba.engine.runs.folders import (
     LOCK,
     check_writable,
@@ -27,6 +28,20 @@ from lenumba.engine.runs.transfer import absolute_source
 from lenumba.engine.training.trainer import Trainer
 
 SUMMARY = "seeds.json"
+
+
+@dataclass(frozen=True)
+class TargetSeeds:
+    """What the trainings brought, where the target is no class: `figures` of the test set over the seeds, by name."""
+
+    path: Path
+    figures: dict[str, Figure]
+    seconds: Figure
+    runs: tuple[TargetFigures, ...] = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {**asdict(self), "path": str(self.path)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ def train_seeds(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     hooks: CompareHooks | None = None,
-) -> SeedsResult:
+) -> SeedsResult | TargetSeeds:
     """Train with the seeds train.seed, train.seed + 1, …, or finish what an earlier call has begun in `out`.
 
     Parameters
@@ -80,14 +95,13 @@ def train_seeds(
     DataError, DivergedError, InterruptedRunError
         As :func:`lenumba.engine.runs.run.start_run` does.
     """
-    loaded.only_classes("--seeds, which compares accuracies")
     hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
     items = seeded_configs(loaded, seeds)
     if out is not None and out.is_dir():
         check_seeds(out, items)
     else:
         check_writable(out)
-    runs: list[SeedFigures] = []
+    runs: list[Any] = []
     with new_folder(out, loaded.name) as (folder, _):
         for number, item in enumerate(items):
             follow = follow_training(hooks, item, item.name, (number, seeds))
@@ -96,8 +110,13 @@ def train_seeds(
             runs.append(train_seed(item, folder, overrides, follow, command))
             if hooks.done:
                 hooks.done(item.name, runs[-1], number + 1, seeds)
-        accuracy, seconds = (Figure.of([getattr(run, key) for run in runs]) for key in ("test_accuracy", "seconds"))
-        result = SeedsResult(folder, accuracy, seconds, tuple(runs))
+        seconds = Figure.of([run.seconds for run in runs])
+        result: SeedsResult | TargetSeeds
+        if loaded.config.data.target == "class":
+            result = SeedsResult(folder, Figure.of([run.test_accuracy for run in runs]), seconds, tuple(runs))
+        else:
+            figures = {name: Figure.of([run.figures[name] for run in runs]) for name in runs[0].figures}
+            result = TargetSeeds(folder, figures, seconds, tuple(runs))
         write_json(folder / SUMMARY, result.as_dict())
     return result
 
@@ -115,7 +134,7 @@ def run_folder(folder: Path, item: LoadedConfig) -> Path:
 
 def train_seed(
     item: LoadedConfig, folder: Path, overrides: Sequence[str], hooks: Hooks, command: Sequence[str]
-) -> SeedFigures:
+) -> SeedFigures | TargetFigures:
     """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
     record = read_run_json(path)
@@ -137,12 +156,16 @@ def train_seed(
         except DivergedError as error:
             raise DivergedError(f"seed {item.config.train.seed}: {error}") from None
     seconds = sum(line["seconds"] for line in read_history(path))
-    return SeedFigures(item.config.train.seed, seconds, record["test_accuracy"])
+    if item.config.data.target == "class":
+        return SeedFigures(item.config.train.seed, seconds, record["test_accuracy"])
+    told = {name: record.get(f"test_{name}") for name in WORDS}
+    return TargetFigures(item.config.train.seed, seconds, {name: v for name, v in told.items() if v is not None})
 
 
 def is_finished(path: Path, item: LoadedConfig, record: Mapping[str, Any]) -> bool:
     """Return whether a seed has been trained with this configuration, whatever its ``config.yaml`` was made to say."""
-    if record.get("status") != "finished" or not isinstance(record.get("test_accuracy"), float):
+    known = "test_accuracy" if item.config.data.target == "class" else "test_loss"
+    if record.get("status") != "finished" or not isinstance(record.get(known), float):
         return False
     return not any(differences(Checkpoint.read(path / LAST).state.get("config") or {}, deciding(item.config)))
 

@@ -10,6 +10,7 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.training.judging import CHUNK
 from lenumba.kernels.compile.native import is_cached
 
 MB = 1_000_000
@@ -41,6 +42,8 @@ def training_needs(
     size = 4 * network.size
     shards = min(-(-batch_size // network.unit), network.max_shards)
     images, evaluated = len(dataset.train_labels) + len(dataset.test_labels), max(validation, len(dataset.test_labels))
+    if network.target == "input":  # their errors alone are kept
+        evaluated = min(evaluated, CHUNK)
     outputs = evaluated * (4 * network.outputs + 8) + 16 * (evaluated // network.unit)
     # theta, best, decay and the state stay. Drawing the largest tensor takes float64 temporaries of it; writing a
     # checkpoint copies all that it holds, and the largest tensor once more to hash it.

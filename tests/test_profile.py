@@ -412,3 +412,10 @@ def test_it_works_on_one_core_without_avx512_from_a_cold_cache(place):
     if found["machine"]["target"] == "haswell":
         registers = {(row["code"] or {}).get("register") for row in found["rows"] if row["flops"]}
         assert "zmm" not in registers
+
+
+def test_shares_above_the_peak_are_explained_where_products_are_saved(profile):
+    assert "take fewer products" not in profile_report.profile_text(profile)
+    row = next(row for row in profile["rows"] if row["kernel"] == "conv_forward")
+    told = profile_report.profile_text(profile | {"rows": [*profile["rows"], row | {"kernel": "winograd_forward"}]})
+    assert "as the definition has it, winograd_forward take fewer products" in told

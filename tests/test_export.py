@@ -45,9 +45,10 @@ ENDS = {
 }
 
 
-MAPS = EVERYTHING[: EVERYTHING.index("flatten")]
-NETWORKS = {end: [*EVERYTHING, *layers] for end, layers in ENDS.items()}
-NETWORKS |= {f"global {kind}": [*MAPS, f"global_{kind}_pool", SOFTMAX] for kind in ("average", "max")}
+# The first has everything; to compile the others takes less.
+NETWORKS = {"softmax": [*EVERYTHING, *ENDS["softmax"]]}
+NETWORKS |= {end: ["flatten", *EVERYTHING[-1:], *ENDS[end]] for end in ("sigmoid", "squared error", "single")}
+NETWORKS |= {f"global {kind}": [EVERYTHING[0], f"global_{kind}_pool", SOFTMAX] for kind in ("average", "max")}
 
 
 def expand(layers):

@@ -35,6 +35,7 @@ CALLS = (
     "flock",
 )
 CHANGING = ("write", "ftruncate", "fsync", "rename", "unlink", "rmdir", "mkdir")  # fail in every way; others by turns
+SHORT = (("journal", 2), ("database", 1))  # of storages and jobs, what every run of the tests tries
 STORAGES = {"journal": (), "database": ("--storage", "sqlite:///study.db")}
 PLAIN = "import sys\nsys.modules['matplotlib'] = None\n"
 # Workers that need no process, and everything imported before a command begins.
@@ -91,6 +92,8 @@ def every_fault(calls: list[tuple[str, int]]) -> list[tuple[str, int, str]]:
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_every_call_of_a_study_s_parent_may_fail(place, campaign, storage, jobs):
+    if not campaign.full and (storage, jobs) not in SHORT:
+        pytest.skip("with --campaign")
     write_study(trials=2)
     command = ("tune", "tiny.yaml", "--jobs", str(jobs), "-q", *STORAGES[storage])
     done, missed = Counter(), 0
@@ -101,7 +104,7 @@ def test_every_call_of_a_study_s_parent_may_fail(place, campaign, storage, jobs)
         every = every_fault(own_calls(server.traced(*command, calls=CALLS).calls, place))
         assert outcome() == whole
         assert {call for call, _, _ in every} >= {"openat", "write", "fsync", "rename"}
-        for call, at, fault in campaign.each(every, 3, seed=jobs):
+        for call, at, fault in campaign.each(every, 2, seed=jobs):
             clean()
             ended = server.traced(*command, calls=CALLS, injection=f"{call}:{fault}:when={at}")
             met = next((line for line in ended.calls if "INJECTED" in line), "")
@@ -125,6 +128,8 @@ def test_every_call_of_a_study_s_parent_may_fail(place, campaign, storage, jobs)
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_calls_of_a_study_and_its_workers_may_fail(place, campaign, storage, jobs):
+    if not campaign.full and (storage, jobs) not in SHORT:
+        pytest.skip("with --campaign")
     write_study(trials=2)
     arguments = ["tune", "tiny.yaml", "--jobs", str(jobs), "-q", *STORAGES[storage]]
     calls = ("write", "fsync", "rename", "pwrite64", "fdatasync", "unlink", "flock")

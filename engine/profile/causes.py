@@ -15,6 +15,7 @@ from lenumba.kernels.measure.listings import is_wrapper
 LEAST_FACTOR = 1.35  # what promises less is not told
 LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
+AROUND = 0.6  # of a call, in what is done before and behind it
 WORKING = 0.5  # of a call: threads that work less wait more than they work
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
@@ -53,6 +54,24 @@ def limit_of(looked: Judge) -> Cause:
     whose = "the units allow" if name == "compute" else f"{name} allows"
     rest = "nothing to mend here" if reached > 0.5 else "the nearest limit; what else takes its time cannot be told"
     return looked.cause(LIMITS[name], 1.0, f"{reached:.0%} of what {whose}", rest, limit=True)
+
+
+def call_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
+    """Yield what lies in the call itself: arguments that Numba takes apart, and calls too short to be worth one."""
+    wrappers = [fact for fact in facts if is_wrapper(fact.function.symbol)]
+    share = sum(fact.share for fact in wrappers)
+    every = context.samples / max(0.01, 1 - context.beside)
+    if context.object_mode or every < LEAST_SAMPLES or share + context.beside < AROUND:
+        return
+    factor = 1 / max(0.02, 1 - share - context.beside)
+    if share > context.beside:
+        words = f"{share:.0%} of the call goes into taking its arguments apart and building its result"
+        advice = "pass arrays in place of lists and objects, or typed lists that stay compiled"
+        yield Cause("Python objects", "", 0, share, factor, words, advice, loop_factor=factor, measured=True)
+    else:
+        words = f"the call itself takes {share + context.beside:.0%} of its time"
+        advice = "call it less often: put the loop around it into a compiled function"
+        yield Cause("call overhead", "", 0, share, factor, words, advice, loop_factor=factor, measured=True)
 
 
 def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:

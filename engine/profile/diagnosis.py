@@ -4,15 +4,28 @@ import inspect
 import linecache
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from statistics import median
 from typing import Any
 
+import numpy as np
+
+from lenumba.engine.common.errors import one_line
 from lenumba.engine.profile.calls import Calls
-from lenumba.engine.profile.causes import judge
+from lenumba.engine.profile.causes import call_causes, judge
 from lenumba.engine.profile.judging import Context
 from lenumba.engine.profile.loops import LoopFacts, find_facts
 from lenumba.engine.profile.machine import cache_sizes, machine_facts
 from lenumba.engine.profile.places import arrays_of
 
+QUICK = 0.1  # others lengthen most calls: limits are compared with a call as quick as the quickest tenth
+FAULTS = (
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OSError,
+)  # of unusual code
 ROUND = 0.002  # seconds of each measurement of the machine
 LONGEST = 2.0  # seconds of a call that is counted, too: counting takes some ten times as long
 
@@ -29,7 +42,7 @@ def observe(
     code: Mapping[str, Any],
     text: str,
     calls: Calls,
-    seconds: float,
+    times: Sequence[float],
     spent: float,
     threads: int,
 ) -> dict[str, Any]:
@@ -39,8 +52,8 @@ def observe(
     ----------
     text
         LLVM's code of `overload`, from before machine code was made of it.
-    seconds
-        Of one call.
+    times
+        Seconds of calls.
     spent
         Seconds to sample for.
 
@@ -51,18 +64,27 @@ def observe(
     """
     from lenumba.kernels.measure.observe import Observer
 
+    seconds, quick = median(times), float(np.quantile(times, QUICK))
     observer = Observer(function, overload, text, calls.renew)
-    observer.sample(lambda run: calls.times(spent, run, many=True))
-    found = observer.found
+    found, notes = observer.found, []
+    try:
+        observer.sample(lambda run: calls.times(spent, run, many=True))
+    except FAULTS as error:
+        found.method = f"not sampled: {one_line(error)}"
     machine = machine_of(threads)
     found.threads += [0] * (threads - len(found.threads)) if observer.parallel else []
-    if seconds < LONGEST:
-        observer.count(cache_sizes())
-        observer.hand_up()
-        if observer.parallel and threads > 1:
-            observer.share()
+    try:
+        if seconds < LONGEST:
+            observer.count(cache_sizes())
+            observer.hand_up()
+            if observer.parallel and threads > 1:
+                observer.share()
+        else:
+            notes.append(f"not counted, as a call takes longer than {LONGEST:g} s")
+    except FAULTS as error:
+        notes.append(f"not counted: {one_line(error)}")
     calls.renew()
-    facts = find_facts(found, machine, seconds)
+    facts = find_facts(found, machine, quick)
     names = list(inspect.signature(function.py_func).parameters)
     context = Context(
         machine,
@@ -76,8 +98,9 @@ def observe(
         recursive(found.functions),
         sum(found.threads),
         max(found.threads, default=0) / max(1.0, found.rate * sum(found.sampled)),
+        found.beside,
     )
-    causes = judge(facts, context) if found.counts and found.sampled else []
+    causes = [*call_causes(facts, context), *judge(facts, context)] if found.counts and found.sampled else []
     return {
         "lines": lines_of(found, seconds),
         "loops": [loop_row(fact, seconds) for fact in facts if fact.share >= 0.01],
@@ -88,6 +111,7 @@ def observe(
             "overhead": found.overhead,
             "beside": found.beside,
             "threads": found.threads,
+            "notes": notes,
         },
         "machine": machine,
         "trace": line_events(found, seconds),

@@ -68,7 +68,7 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
     one = median(times)
     progress("sampling", 3, 4)
     text, threads = texts.pop(""), threads_of(function)
-    seen = observe(function, overload, code, text, calls, one, min(1.0, seconds), threads)
+    seen = observe(function, overload, code, text, calls, times, min(1.0, seconds), threads)
     tried = try_changes(function, calls, seen["causes"]) if trying else []
     ms = [1e3 * value for value in times]
     return Profile(

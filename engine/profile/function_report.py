@@ -79,7 +79,8 @@ def function_text(profile: Profile) -> str:
     if profile["tried"]:
         text += ["", tried_text(profile["tried"], profile["call_ms"] / 1e3)]
     if profile["lines"]:
-        text += ["", line_table(profile), sampling_line(profile)]
+        text += ["", line_table(profile)]
+    text += [sampling_line(profile)]
     if profile["loops"]:
         text += ["", *(loop_line(loop, profile) for loop in profile["loops"][:MOST_LOOPS] if loop["share"] > 0.05)]
     code = profile["code"]
@@ -99,7 +100,8 @@ def cause_lines(profile: Profile) -> list[str]:
         lines.append(f"{cause['name']}{place}: {cause['words']}")
         after = duration(profile["call_ms"] / 1e3 / cause["factor"])
         lines.append(f"  → {cause['advice']}; about {cause['factor']:.1f}× as fast ({after})")
-    return ["", *lines] if lines else []
+    told = lines or ["no cause can be told: too few samples" if profile["lines"] else "no cause can be told"]
+    return ["", *told]
 
 
 def line_table(profile: Profile) -> str:
@@ -110,16 +112,17 @@ def line_table(profile: Profile) -> str:
         for line in sorted(shown, key=lambda line: (line["file"], line["line"]))
     ]
     rest = 1.0 - sum(line["share"] for line in shown)
-    rows.append(
-        ["", duration(profile["call_ms"] / 1e3 * rest), percent(rest), "Numba's call around it, and other lines"]
-    )
+    rows.append(["", duration(profile["call_ms"] / 1e3 * rest), percent(rest), "the call itself, and other lines"])
     return flush_last(table(["line", "time", "of the call", "source"], rows))
 
 
 def sampling_line(profile: Profile) -> str:
     """Return how lines were timed."""
     sampling = profile["sampling"]
-    text = f"lines: {sampling['method']}, {sampling['samples']:,.0f} samples"
+    notes = "".join(f"; {note}" for note in sampling["notes"])
+    if not profile["lines"]:
+        return f"lines: {sampling['method']}{notes}"
+    text = f"lines: {sampling['method']}, {sampling['samples']:,.0f} samples{notes}"
     if len(sampling["threads"]) > 1:
         most = max(1, *sampling["threads"])
         parts = ", ".join(percent(part / most) for part in sampling["threads"])

@@ -66,7 +66,7 @@ def function_html(profile: Profile) -> str:
     points = {loop["name"]: COLOURS[k % len(COLOURS)] for k, loop in enumerate(loops)}
     parts = [
         f"<h1>{escape(function_title(profile))}</h1>",
-        f'<div class="wide"><pre>{escape(function_text(profile))}</pre></div>',
+        f"<pre>{escape(function_text(profile))}</pre>",
         f"<h2>Where the time goes, by line</h2>{stacked_bar(rows, colours)}",
     ]
     if loops:

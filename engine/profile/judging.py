@@ -40,7 +40,7 @@ class Cause:
 class Context:
     """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments, its threads.
 
-    `working` is the share of the call that the thread with most work works.
+    `working` is the share of the call that the thread with most work works, `beside` that of what Numba does around it.
     """
 
     machine: Mapping[str, Any]
@@ -54,6 +54,7 @@ class Context:
     recursive: frozenset[str]
     samples: float = 1000.0
     working: float = 1.0
+    beside: float = 0.0
 
     def said(self, line: int, last: int, *words: str) -> bool:
         """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""

@@ -46,9 +46,9 @@ def drawn(seed: int, draw=draw_network):
 
 
 @pytest.mark.parametrize("draw", [draw_network, draw_graph], ids=["chain", "graph"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_float_c_file_computes_what_pytorch_does(tmp_path, seed, draw, request):
-    seeds = range(seed, 60, 3) if request.config.getoption("--campaign") else [seed]
+    seeds = range(seed, 60, 2) if request.config.getoption("--campaign") else [seed]
     for each in seeds:
         graph, images, expected = drawn(each, draw)
         write_c(graph, tmp_path)
@@ -59,9 +59,9 @@ def test_float_c_file_computes_what_pytorch_does(tmp_path, seed, draw, request):
 
 
 @pytest.mark.parametrize("draw", [draw_network, draw_graph], ids=["chain", "graph"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_int8_c_file_gives_the_same_bits_as_numpy(tmp_path, seed, draw, request):
-    seeds = range(seed, 60, 3) if request.config.getoption("--campaign") else [seed]
+    seeds = range(seed, 60, 2) if request.config.getoption("--campaign") else [seed]
     for each in seeds:
         graph, images, _ = drawn(each, draw)
         network = quantize(graph, images, images).network
@@ -89,7 +89,9 @@ def test_whole_numbers_are_those_of_tensorflow_lite(mlperf_tiny, name, request):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_path, name):
+def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_path, name, request):
+    if name in ("vww", "kws-ref") and not request.config.getoption("--campaign"):
+        pytest.skip("compiles for long; with --campaign")
     network, _, _ = read_tflite(mlperf_tiny, name)
     first = np.load(mlperf_tiny / f"{name}-cases.npz")["q_input"].reshape(-1, *network.graph.shape)[:4]
     images = (first.astype(np.int16) + 128).astype(np.uint8)
@@ -100,7 +102,7 @@ def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_pat
 
 @pytest.mark.parametrize("name", sorted(recipe_names()))
 def test_recipe_s_c_files_compile_without_a_warning(tmp_path, name, request):
-    if name not in ("lenet", "edges", "tiny15") and not request.config.getoption("--campaign"):
+    if name not in ("edges", "tiny15") and not request.config.getoption("--campaign"):
         pytest.skip("compiles for long; with --campaign")
     loaded = load_config(name)
     shape = loaded.config.network.signal_shape or {"lenet5": (28, 28, 1)}.get(name) or (28, 28, 1)

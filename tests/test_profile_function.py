@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -263,6 +265,39 @@ def test_flags_are_tried_and_their_results_compared(lenumba, samples):
     assert {"fastmath=True", "error_model='numpy'", "parallel=True"} <= by_name.keys()
     assert 0 < by_name["fastmath=True"]["difference"] < 1e-9
     assert by_name["error_model='numpy'"]["difference"] == 0
+
+
+SLOWER = """\
+from numba import njit
+
+
+@njit
+def spin(n):
+    s = 1
+    for i in range({}n):
+        s = s * 3 ^ i
+    return s
+"""
+
+
+def test_a_slower_version_is_noticed_against_a_revision(place, lenumba, monkeypatch):
+    """The profile is of a commit: its code is had again, and takes turns with the one of today."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    (place / "spinning.py").write_text(SLOWER.format(""))
+    for command in (["init", "-q"], ["add", "spinning.py"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *command], cwd=place, check=True)
+    summary = place / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    options = ["--args", "20_000", "--seconds", "0.2", "--tolerance", "30%"]
+    written = lenumba("profile", "spinning.py:spin", *options[:4], "--json").stdout
+    assert json.loads(written)["commit"]
+    (place / "before.json").write_text(written)
+    (place / "spinning.py").write_text(SLOWER.format("2 * "))
+    sys.modules.pop("spinning", None)
+    shown = lenumba("profile", "spinning.py:spin", *options, "--compare", "before.json")
+    assert shown.exit_code == 1, shown.output
+    assert "pairs of turns, measured twice); tolerance 30 %: slower" in shown.stdout
+    assert "| `spinning.py:spin` | `before.json` |" in summary.read_text()
 
 
 def test_units_fit():

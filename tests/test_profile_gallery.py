@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lenumba as package
+from lenumba.engine.profile.gate import interval
 from lenumba.kernels.measure.line_table import read_object, signed, unsigned
 from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.sampling import why_not
@@ -157,3 +158,10 @@ def test_results_differ_by_the_largest_of_their_numbers():
     assert largest_difference((np.array([1.0, 4.0]), 2), (np.array([1.0, 4.1]), 2)) == pytest.approx(0.1 / 4)
     assert largest_difference(np.nan, np.nan) == 0
     assert largest_difference(np.zeros(2), np.zeros(3)) == np.inf
+
+
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    held = sum(low <= 1.0 <= high for low, high in (interval(rng.lognormal(0, 0.3, 15), 0.95) for _ in range(400)))
+    assert held >= 0.93 * 400
+    assert interval([1.0, 2.0, 3.0]) == (1.0, 3.0)

@@ -16,7 +16,7 @@ LEAST_FACTOR = 1.35  # what promises less is not told
 LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
 AROUND = 0.6  # of a call, in what is done before and behind it
-WORKING = 0.5  # of a call: threads that work less wait more than they work
+WORKING = 0.25  # of a call: threads that work less wait far more than they work
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip

@@ -179,7 +179,7 @@ def test_summary_counts_the_parameters_of_lenet_term_by_term(lenumba):
     found = json.loads(lenumba("summary", "--json").stdout)
     assert [size for layer in found["layers"] for size in layer["terms"].values()] == LENET_TERMS
     assert found["parameters"] == sum(LENET_TERMS) == 6070
-    assert "6170" in found["notes"][0]
+    assert any("6170" in note for note in found["notes"])
 
 
 def test_summary_table_has_the_terms_the_total_and_the_note(lenumba):
@@ -191,7 +191,7 @@ def test_summary_table_has_the_terms_the_total_and_the_note(lenumba):
 def test_note_on_the_sum_is_for_that_network_alone(lenumba):
     found = json.loads(lenumba("summary", "network.layers.0.channels=5", "--json").stdout)
     assert found["parameters"] == 6246
-    assert found["notes"] == []
+    assert not any("6170" in note for note in found["notes"])
 
 
 def test_configs_lists_every_recipe_with_its_first_comment(lenumba):

@@ -15,6 +15,7 @@ TITLES = {
     "scaling": "Scaling",
     "start": "Start",
     "kernels": "Kernels",
+    "forms": "Fast convolution",
 }
 
 

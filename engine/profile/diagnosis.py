@@ -14,7 +14,7 @@ from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.causes import call_causes, judge
 from lenumba.engine.profile.judging import Context
 from lenumba.engine.profile.loops import LoopFacts, find_facts
-from lenumba.engine.profile.machine import cache_sizes, machine_facts
+from lenumba.engine.profile.machine import cache_sizes, clock_ghz, machine_facts
 from lenumba.engine.profile.places import arrays_of
 
 QUICK = 0.1  # others lengthen most calls: limits are compared with a call as quick as the quickest tenth
@@ -33,7 +33,7 @@ LONGEST = 2.0  # seconds of a call that is counted, too: counting takes some ten
 @cache
 def machine_of(threads: int) -> dict[str, Any]:
     """Return the machine's peaks, measured once a process."""
-    return machine_facts(threads, ROUND)
+    return machine_facts(threads, ROUND) | {"clock_ghz": clock_ghz(ROUND)}
 
 
 def observe(

@@ -169,7 +169,6 @@ def machine_facts(
         "gflops": gflops,
         "gbytes": gbytes,
     }
-    facts["clock_ghz"] = clock_ghz(seconds)
     facts["counter_ghz"] = (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
     return facts
 

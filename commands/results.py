@@ -105,7 +105,9 @@ def _evaluate_int8(run: str, overrides: tuple[str, ...], checkpoint: str, as_jso
 
     if more:
         raise click.UsageError("--html and --thresholds are of the network in float32: leave them or --int8 out")
-    found = assess_int8(load(run, checkpoint, overrides=overrides))
+    model = load(run, checkpoint, overrides=overrides)
+    model.loaded.only_classes("--int8")
+    found = assess_int8(model)
     tell_notes(found.notes)
     click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False) if as_json else int8_table(found))
     if found.warning:

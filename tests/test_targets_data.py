@@ -176,6 +176,7 @@ def test_exports_agree_and_explanations_end_in_the_same_outputs(place, target):
         (("why", "input", "3"), "'why'"),
         (("evaluate", "labels", "--html", "page.html"), "--html"),
         (("evaluate", "labels", "--thresholds"), "--thresholds"),
+        (("evaluate", "labels", "--int8"), "--int8"),
         (("explain", "labels", "0", "--label", "1"), "--label"),
     ],
 )

@@ -140,7 +140,7 @@ def onnx_file(
         producer_version=version,
         doc_string="images: float32 [N, C, H, W], pixels from 0 to 255, normalised inside."
         if normalization.levels == 255
-        else "images: float32 [N, C, H, W], values as they are (of signals H is 1), normalised inside.",
+        else f"images: float32 [N, C, {'1, L' if shape[1] == 1 else 'H, W'}], values as they are, normalised inside.",
     )
     facts = {
         "class_names": json.dumps(list(class_names), ensure_ascii=False),

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sampling w
 def first_cause(name: str, seconds: float = 0.3) -> dict:
     entry = gallery.GALLERY[name]
     found = package.profile(entry.function, *entry.make(), seconds=seconds)
-    assert found["causes"], found["sampling"]
-    return found["causes"][0]
+    return (found["causes"] or [{"name": "too few samples", "limit": False}])[0]
 
 
 def is_right(planted: str, cause: dict) -> bool:
@@ -33,10 +32,12 @@ def is_right(planted: str, cause: dict) -> bool:
 
 @pytest.mark.parametrize("name", FEW)
 def test_the_first_cause_is_the_planted_one(name):
-    told = [first_cause(name)]
-    if not is_right(gallery.GALLERY[name].cause, told[0]):  # others may have disturbed it
-        told.append(first_cause(name, 1.0))
-    assert is_right(gallery.GALLERY[name].cause, told[-1]), told
+    told = []
+    for seconds in (0.3, 1.0, 2.0):  # others may disturb it
+        told.append(first_cause(name, seconds))
+        if is_right(gallery.GALLERY[name].cause, told[-1]):
+            return
+    pytest.fail(str(told))
 
 
 @pytest.fixture(scope="module")

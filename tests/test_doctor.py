@@ -149,7 +149,7 @@ def test_data_sets_are_found_where_they_are(monkeypatch, write_dataset, tmp_path
     monkeypatch.setattr("lenumba.engine.data.download.cache_folder", lambda name: tmp_path / "none" / name)
     monkeypatch.setattr(doctor, "cache_folder", lambda name: tmp_path / "none" / name)
     write_dataset(tmp_path / "mnist")
-    first, second, _ = found("data")
+    first, second, *_ = found("data")
     assert first == ("ok", f"mnist: {tmp_path / 'mnist'}, 12 training and 4 test images, whole")
     assert second == (
         "ok",

@@ -78,14 +78,6 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
     """Yield the causes that lie between threads."""
     if not facts or len(context.threads) < 2 or not sum(context.threads):
         return
-    if context.working < WORKING:
-        words = (
-            f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
-        )
-        advice = "give a prange more work, or leave out parallel=True for so little"
-        factor = 1 / max(0.05, context.working)
-        yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
-        return
     first, total, most = facts[0], sum(context.threads), max(context.threads)
     uneven = most * len(context.threads) / max(1, total)
     shared = [
@@ -105,3 +97,10 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
         advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"
         yield Cause("imbalance", *first.place, first.share, uneven, words, advice, loop_factor=uneven, measured=True)
+    elif context.working < WORKING:
+        words = (
+            f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
+        )
+        advice = "give a prange more work, or leave out parallel=True for so little"
+        factor = 1 / max(0.05, context.working)
+        yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)

@@ -92,7 +92,7 @@ class FastConv(Conv):
 
     def _sizes(self, node: Node, columns: int) -> dict[str, int]:
         sizes = geometry(node.x, node.y, pair(self.kernel_size)) | self._tiling(node.x.shape, node.y.shape)
-        return sizes | {"COLS": largest_divisor(sizes["T"], columns), "Y_ROW": node.y.row}
+        return sizes | {"COLS": largest_divisor(sizes["T"], columns)}
 
     def _tiling(self, shape: Shape, output: Shape) -> dict[str, int]:
         """Return the tiles of a map, and how many of them are taken together."""

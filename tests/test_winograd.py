@@ -103,6 +103,11 @@ def test_avx2_code_and_threads_change_no_bit(tmp_path):
     assert done.stderr.strip() == digest_of_training(network, program, 1) == digest_of_training(network, program, 3)
 
 
+def test_weights_of_too_many_points_stay_as_they_are():
+    layers = [conv(channels, 3, 1) for channels in (480, 490, 480)]
+    assert [layer.channels for layer in fast(make_network([*layers, *LAST], (8, 8, 480)))] == [480]
+
+
 def test_small_batches_and_direct_networks_add_up_every_product():
     layers, shape = NETWORKS["3×3"]
     assert not fast(make_network(layers, shape, convolution="direct"))

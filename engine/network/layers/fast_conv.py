@@ -9,8 +9,10 @@ from lenumba.kernels.vector.tiling import rows_beside
 # Outputs of a tile for each number of taps: with one more, points would be needed that cost too many digits.
 OUTPUTS = {1: 1, 3: 4, 5: 4, 7: 2}
 TOGETHER = 1 << 20  # bytes of the points that are taken together: about a second-level cache
-# What points cost beside their products, in multiply-adds: of a pixel's and of a result's in a training step, measured.
-PER_IMAGE, PER_RESULT, PER_PAIR = 17, 8, 3.25
+MOST = 1 << 26  # bytes of a worker's points of weights, at most
+# What a point costs in a training step of a block, in multiply-adds of a vector, measured: of an image's tile, of a
+# result's, of both together (three products and the sums over lanes), and of a kernel.
+PER_IMAGE, PER_RESULT, PER_PAIR, PER_KERNEL = 17, 8, 3.25, 2.2
 GAIN = 0.7  # of a direct step's time, at most
 
 
@@ -25,8 +27,8 @@ class FastConv(Conv):
         if not plain or window == (1, 1) or any(taps not in OUTPUTS for taps in window):
             return layer
         found = cls(**dict(layer))
-        height, width = found.tile
-        if output[1] < height or output[2] < width or shape[0] * output[0] < LANES:
+        (height, width), (down, across), pairs = found.tile, found.points, shape[0] * output[0]
+        if output[1] < height or output[2] < width or pairs < LANES or 8 * down * across * pairs > MOST:
             return layer
         return found if found.cost(shape) <= GAIN else layer
 
@@ -51,10 +53,10 @@ class FastConv(Conv):
         """Return the estimated time of a training step, as a share of a direct convolution's."""
         maps, height, width = self.output_shape(shape)
         (down, across), (high, wide) = self.points, self.tile
-        tiles = -(-height // high) * -(-width // wide)
-        channels = shape[0]
-        points = PER_IMAGE * channels + PER_RESULT * maps + PER_PAIR * channels * maps
-        return tiles * down * across * points / (3 * self.multiply_adds(shape))
+        tiles, channels = -(-height // high) * -(-width // wide), shape[0]
+        each = PER_IMAGE * channels + PER_RESULT * maps + PER_PAIR * channels * maps
+        points = down * across * (tiles * each + PER_KERNEL * channels * maps)
+        return points / (3 * self.multiply_adds(shape))
 
     def temporary(self, shape: Shape, unit: int) -> int:
         """Return the floats of what it computes at points."""

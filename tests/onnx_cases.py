@@ -163,9 +163,12 @@ class Compiled:
             modules |= set(imports(plan))
             steps = [step for step in plan.block("evaluation") if step.name != "pack_images"]
             calls = [call for step in steps for call in step.calls]
-            assert {name for call in calls for name in call.variables} <= {*MEMORY, "weight", "smoothing"}
+            assert {name for call in calls for name in call.variables} <= {*MEMORY, "own", "weight", "smoothing"}
             lines += ["", "@kernel", f"def case{number}({', '.join(MEMORY)}):"]
-            lines += [f"    {line}" for line in ["weight, smoothing = 1.0, 0.0", *memory_map(plan), *map(str, calls)]]
+            lines += [
+                f"    {line}"
+                for line in ["weight, smoothing, own = 1.0, 0.0, work", *memory_map(plan), *map(str, calls)]
+            ]
             lines.append("")
             entry += [f"    if number == {number}:", f"        case{number}({', '.join(MEMORY)})"]
         text = [*sorted(modules), *lines, "", "@kernel", f"def run(number, {', '.join(MEMORY)}):", *entry]

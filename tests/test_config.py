@@ -259,7 +259,7 @@ def test_defaults():
 def test_all_faults_at_once_with_their_lines():
     text = MINIMAL.replace("channels: 2", "chanels: 2").replace("units: 10", 'units: "10"')
     text = text.replace("name: digits", "name: digit\n  batch_size: true") + "trian:\n  epochs: 3\n"
-    known = "digits, mnist, fashion_mnist, digits8x8, bars, shapes, folder, npz, idx, csv, arrays"
+    known = "digits, mnist, fashion_mnist, cifar10, digits8x8, bars, shapes, folder, npz, idx, csv, arrays"
     assert fault(text).splitlines() == [
         f"my.yaml:2: data.name: expected one of {known}, found 'digit' (did you mean 'digits'?)",
         "my.yaml:3: data.batch_size: expected an integer from 1 to 65536, found true",

@@ -34,13 +34,12 @@ def conv(channels: int, size, padding=0, **more) -> dict:
 LAST = [{"type": "flatten"}, {"type": "dense", "units": 3, "activation": "softmax"}]
 # Tiles that fit and that reach back, more maps than a tile of registers holds, and fewer, kernels of every size.
 NETWORKS = {
-    "3×3": ([conv(16, 3, 1, activation="relu"), conv(17, 3, 2, bias=False, activation="tanh"), *LAST], (13, 8, 3)),
-    "5×5": ([conv(9, 5, activation="relu6"), conv(7, 5, "same"), conv(16, 5), *LAST], (15, 13, 5)),
-    "7×7, 3×5, 1×3": ([conv(8, 7, [3, 1]), conv(11, [3, 5]), conv(24, [1, 3]), *LAST], (9, 14, 4)),
-    "convolution": (
-        [conv(8, 3, orientation="convolution"), conv(12, 5, 1, orientation="convolution"), *LAST],
-        (12, 12, 8),
+    "3×3": ([conv(16, 3, 1, activation="relu"), conv(18, 3, 2, bias=False, activation="tanh"), *LAST], (13, 8, 3)),
+    "5×5": (
+        [conv(9, 5, activation="relu6"), conv(6, 5, "same"), conv(16, 5, orientation="convolution"), *LAST],
+        (15, 13, 6),
     ),
+    "7×7, 3×5, 1×3": ([conv(8, 7, [3, 1]), conv(10, [3, 5]), conv(24, [1, 3]), *LAST], (9, 14, 4)),
 }
 
 
@@ -103,9 +102,10 @@ def test_avx2_code_and_threads_change_no_bit(tmp_path):
     assert done.stderr.strip() == digest_of_training(network, program, 1) == digest_of_training(network, program, 3)
 
 
-def test_weights_of_too_many_points_stay_as_they_are():
+def test_weights_of_too_many_points_and_maps_that_no_tile_divides_stay_as_they_are():
     layers = [conv(channels, 3, 1) for channels in (480, 490, 480)]
     assert [layer.channels for layer in fast(make_network([*layers, *LAST], (8, 8, 480)))] == [480]
+    assert not fast(make_network([conv(17, 3, 1), *LAST], (8, 8, 16)))
 
 
 def test_small_batches_and_direct_networks_add_up_every_product():

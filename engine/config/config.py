@@ -24,7 +24,7 @@ from lenumba.engine.network.layers.table import NESTED, expand_layer
 
 # What misfits of a section, or of one value, also depend on.
 JUDGED_WITH = {
-    "loss": ("network", "data"),
+    "loss": ("network",),
     "schedule": ("train",),
     "network.input": ("data",),
     "train.best_by": ("data",),
@@ -216,8 +216,11 @@ def read_config(
 
 def _misfits_of_the_rest(data: dict[str, Any], faulty: set[str]) -> Iterator[tuple[str, str]]:
     """Yield how the sections without faults of their own misfit one another, which pydantic leaves out then."""
-    dense = {"type": "dense", "units": 10, "activation": "softmax"}
-    stand_ins = {"data": {"name": "digits"}, "network": {"layers": [dense]}}
+    dense, given = {"type": "dense", "units": 10, "activation": "softmax"}, data.get("data")
+    target = given.get("target", "class") if isinstance(given, dict) else "class"
+    if target not in tuple(TARGETS):  # then nobody knows which losses fit
+        target, faulty = "class", faulty | {"loss"}
+    stand_ins = {"data": {"name": "digits", "target": target}, "network": {"layers": [dense]}}
     rest = stand_ins | {key: data[key] for key in Config.model_fields if key in data and key not in faulty}
     try:
         Config.model_validate(rest)

@@ -3,7 +3,8 @@
 A tile of EH × EW pixels of y, and the pixels of x that they come from, become NH × NW points each
 (:mod:`lenumba.kernels.vector.points`; NH = EH + KH − 1). At each point a convolution is a product of matrices, which
 the kernels for a single tap compute. The tiles of BAND rows, T of them, are taken together: their points stay in the
-caches. Where EH does not divide OH, the last tiles reach back over the ones before, and so do columns.
+caches. Where EH does not divide OH, the last tiles reach back over the ones before, and so do columns. Register tiles of
+MAPS, SIDE (channels) and COLS divide what they cover.
 
 `points` holds, one after another, w's points [NH · NW, PAIRS] and those of its gradient, where a pair is m · C + c;
 then vectors: the points of x's tiles [NH · NW, C, T] and of y's [NH · NW, M, T], with one vector between two points, as
@@ -127,12 +128,9 @@ def slopes_to_points(dy, points, rows, top, skip, tile, M, Y_ROW, Y_PLANE, OW, K
 @kernel
 def winograd_forward(
     x, w, b, y, points, function, none, C, M, X_ROW, X_PLANE, KH, KW, OH, OW, Y_ROW, Y_PLANE, BIAS,
-    EH, EW, NH, NW, PAIRS, BANDS, BAND, ACROSS, T, M_TO, MAPS, REST, COLS,
+    EH, EW, NH, NW, PAIRS, BANDS, BAND, ACROSS, T, MAPS, COLS,
 ):  # fmt: skip
-    """Y = function(b + w ⊗ x) as :func:`lenumba.kernels.layers.conv.conv_forward` defines it (overwrites y).
-
-    Maps below M_TO are taken in tiles of MAPS, the rest in one.
-    """
+    """Y = function(b + w ⊗ x) as :func:`lenumba.kernels.layers.conv.conv_forward` defines it (overwrites y)."""
     images = at(points, 2 * NH * NW * PAIRS)
     results = at(images, NH * NW * (C * T + 1) * LANES)
     rows = at(results, NH * NW * (M * T + 1) * LANES)
@@ -144,8 +142,7 @@ def winograd_forward(
         for p in range(NH * NW):
             v, u = at(images, p * (C * T + 1) * LANES), at(points, p * PAIRS)
             z = at(results, p * (M * T + 1) * LANES)
-            conv_forward(v, u, b, z, none, C, T, T, 1, 1, 1, 1, 1, T, T, 0, 0, M_TO, MAPS, 0, T, COLS, LANES)
-            conv_forward(v, u, b, z, none, C, T, T, 1, 1, 1, 1, 1, T, T, 0, M_TO, M, REST, 0, T, COLS, LANES)
+            conv_forward(v, u, b, z, none, C, T, T, 1, 1, 1, 1, 1, T, T, 0, 0, M, MAPS, 0, T, COLS, LANES)
         for r in range(BAND):
             top = min(EH * (band * BAND + r), OH - EH)
             points_to_result(
@@ -157,12 +154,9 @@ def winograd_forward(
 @kernel
 def winograd_backward(
     x, w, dy, dx, dw, points, C, M, X_ROW, X_PLANE, KH, KW, OH, OW, Y_ROW, Y_PLANE, LEARNS, SLOPES,
-    EH, EW, NH, NW, PAIRS, BANDS, BAND, ACROSS, T, M_TO, MAPS, REST, C_TO, SIDE, SIDE_REST, COLS,
+    EH, EW, NH, NW, PAIRS, BANDS, BAND, ACROSS, T, MAPS, SIDE, COLS,
 ):  # fmt: skip
-    """Add ∂L/∂w to dw, where the layer LEARNS, and ∂L/∂x to dx, where its SLOPES are asked for.
-
-    Maps below M_TO are taken in tiles of MAPS, channels below C_TO in tiles of SIDE, the rest of each in one.
-    """
+    """Add ∂L/∂w to dw, where the layer LEARNS, and ∂L/∂x to dx, where its SLOPES are asked for."""
     slopes = at(points, NH * NW * PAIRS)
     images = at(slopes, NH * NW * PAIRS)
     results = at(images, NH * NW * (C * T + 1) * LANES)
@@ -188,18 +182,12 @@ def winograd_backward(
             for p in range(NH * NW):
                 v, u = at(images, p * (C * T + 1) * LANES), at(slopes, p * PAIRS)
                 z = at(results, p * (M * T + 1) * LANES)
-                pointwise_weight_gradient(v, z, u, C, T, T, 1, 1, 1, T, T, T, 0, M_TO, MAPS, 0, C_TO, SIDE)
-                pointwise_weight_gradient(v, z, u, C, T, T, 1, 1, 1, T, T, T, M_TO, M, REST, 0, C_TO, SIDE)
-                pointwise_weight_gradient(v, z, u, C, T, T, 1, 1, 1, T, T, T, 0, M_TO, MAPS, C_TO, C, SIDE_REST)
-                pointwise_weight_gradient(v, z, u, C, T, T, 1, 1, 1, T, T, T, M_TO, M, REST, C_TO, C, SIDE_REST)
+                pointwise_weight_gradient(v, z, u, C, T, T, 1, 1, 1, T, T, T, 0, M, MAPS, 0, C, SIDE)
         if SLOPES:
             for p in range(NH * NW):
                 v, u = at(images, p * (C * T + 1) * LANES), at(points, p * PAIRS)
                 z = at(results, p * (M * T + 1) * LANES)
-                conv_input_gradient(z, u, v, C, T, T, 1, 1, 1, 1, 1, M, 1, T, T, 0, C_TO, SIDE, 0, T, COLS, COLS, 1)
-                conv_input_gradient(
-                    z, u, v, C, T, T, 1, 1, 1, 1, 1, M, 1, T, T, C_TO, C, SIDE_REST, 0, T, COLS, COLS, 1
-                )
+                conv_input_gradient(z, u, v, C, T, T, 1, 1, 1, 1, 1, M, 1, T, T, 0, C, SIDE, 0, T, COLS, COLS, 1)
             for r in range(BAND):
                 top = min(EH * (band * BAND + r), OH - EH)
                 points_to_image(

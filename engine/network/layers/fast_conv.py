@@ -14,6 +14,7 @@ MOST = 1 << 26  # bytes of a worker's points of weights, at most
 # result's, of both together (three products and the sums over lanes), and of a kernel.
 PER_IMAGE, PER_RESULT, PER_PAIR, PER_KERNEL = 17, 8, 3.25, 2.2
 GAIN = 0.7  # of a direct step's time, at most
+SIDE = 4  # of a tile of registers: one that divides the maps, as another for a remainder would have to be compiled, too
 
 
 class FastConv(Conv):
@@ -29,6 +30,8 @@ class FastConv(Conv):
         found = cls(**dict(layer))
         (height, width), (down, across), pairs = found.tile, found.points, shape[0] * output[0]
         if output[1] < height or output[2] < width or pairs < LANES or 8 * down * across * pairs > MOST:
+            return layer
+        if any(maps > SIDE and largest_divisor(maps, SIDE) == 1 for maps in (shape[0], output[0])):
             return layer
         return found if found.cost(shape) <= GAIN else layer
 
@@ -73,7 +76,7 @@ class FastConv(Conv):
         if node.x.unit == 1:
             return super().forward(node)
         sizes = self._sizes(node, 8 if node.registers >= 32 else 4)
-        sizes |= two_parts("M", node.y.channels, rows_beside(sizes["COLS"], node.registers), "MAPS", "REST")
+        sizes |= {"MAPS": largest_divisor(node.y.channels, rows_beside(sizes["COLS"], node.registers))}
         given: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "b": node.bias}
         given |= {"y": node.y.interior, "function": "none", "none": "none", "points": node.temporary}
         return [call("winograd_forward", sizes, **given, BIAS=node.has_bias)]
@@ -83,8 +86,8 @@ class FastConv(Conv):
         if not self.trainable and node.dx is None:
             return []
         side = 4 if node.registers >= 32 else 2
-        sizes = self._sizes(node, side) | two_parts("M", node.y.channels, side, "MAPS", "REST")
-        sizes |= two_parts("C", node.x.channels, side, "SIDE", "SIDE_REST")
+        sizes = self._sizes(node, side) | {"MAPS": largest_divisor(node.y.channels, side)}
+        sizes |= {"SIDE": largest_divisor(node.x.channels, side)}
         sizes |= {"LEARNS": int(self.trainable), "SLOPES": int(node.dx is not None)}
         dx = node.dx or node.x
         given: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "dy": node.dy.interior}
@@ -112,11 +115,3 @@ class FastConv(Conv):
 def largest_divisor(extent: int, limit: int) -> int:
     """Return the largest divisor of a number that is not above a limit."""
     return max(size for size in range(1, limit + 1) if extent % size == 0)
-
-
-def two_parts(name: str, extent: int, limit: int, size: str, rest: str) -> dict[str, int]:
-    """Cover an extent with tiles of at most `limit`, and what they leave, which may be nothing, with one more."""
-    sizes = [size for size in range(-(-limit // 2), limit + 1) if extent % size == 0]
-    tile = sizes[-1] if sizes else min(limit, extent)
-    whole = extent - extent % tile
-    return {f"{name}_TO": whole, size: tile, rest: max(1, extent - whole)}

@@ -3,8 +3,8 @@
 A tile of EH × EW pixels of y, and the pixels of x that they come from, become NH × NW points each
 (:mod:`lenumba.kernels.vector.points`; NH = EH + KH − 1). At each point a convolution is a product of matrices, which
 the kernels for a single tap compute. The tiles of BAND rows, T of them, are taken together: their points stay in the
-caches. Where EH does not divide OH, the last tiles reach back over the ones before, and so do columns. Register tiles of
-MAPS, SIDE (channels) and COLS divide what they cover.
+caches. Where EH does not divide OH, the last tiles reach back over the ones before, and so do columns. Register tiles
+of MAPS, SIDE (channels) and COLS divide what they cover.
 
 `points` holds, one after another, w's points [NH · NW, PAIRS] and those of its gradient, where a pair is m · C + c;
 then vectors: the points of x's tiles [NH · NW, C, T] and of y's [NH · NW, M, T], with one vector between two points, as

@@ -134,7 +134,7 @@ CASES = (
         "convolutions at points",
         (
             Conv(channels=16, kernel_size=(1, 3), padding="same", activation="relu"),
-            Conv(channels=5, kernel_size=5, padding=3, activation="tanh"),
+            Conv(channels=6, kernel_size=5, padding=3, activation="tanh"),
             Flatten(),
             Dense(units=3, activation="softmax"),
         ),

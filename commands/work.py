@@ -132,6 +132,20 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
         found = compare(names, changes, seeds or SEEDS, display.hooks, out)
     click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+    if out is not None and (path := draw_comparison(out)) and not as_json:
+        click.echo(f"{path}  loss and accuracy over the epochs")
+
+
+def draw_comparison(out: Path) -> Path | None:
+    """Draw the curves of a comparison's runs, where Matplotlib is installed."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        tell_notes(["the curves are not drawn: that needs pip install 'lenumba[plot]'"])
+        return None
+    from lenumba.engine.report.curves import find_curves, write_curves
+
+    return write_curves(find_curves([str(out)]), out / "plots")
 
 
 def compare_trained(first: str, second: str, overrides: list[str], *, as_json: bool) -> None:

@@ -37,3 +37,14 @@ def duration(seconds: float) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Write a share as percent."""
     return f"{100 * share:.{digits}f} %"
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Return each key's last parts, as few as tell it from the others."""
+    names = []
+    for key in keys:
+        parts = key.split(".")
+        tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        others = [other for other in keys if other != key]
+        names.append(next(t for t in tails if t == key or not any(f".{o}".endswith(f".{t}") for o in others)))
+    return names

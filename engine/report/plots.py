@@ -1,23 +1,20 @@
 """Plots of a run: PNG or SVG files, drawn by Matplotlib (an extra)."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import durable
-from lenumba.engine.common.targets import WORDS
+from lenumba.engine.report.canvas import literal, make_figure, save
+from lenumba.engine.report.curves import draw_training, read_curve
 from lenumba.engine.report.findings import Findings, feature_maps, kernels, look_into
-from lenumba.engine.report.palette import COUNTS, LINES, SIGNED, SIZES
+from lenumba.engine.report.palette import COUNTS, SIGNED, SIZES
 from lenumba.engine.runs.extras import need
-from lenumba.engine.runs.folders import read_history
 
 MISTAKES = 24
 MOST_MAPS = 64  # of a layer; more would be too small to see
-DPI = 150
 
 
 def draw_plots(
@@ -58,82 +55,9 @@ def draw_plots(
             yield path, what
 
 
-def make_figure(width: float, height: float) -> Any:
-    """Return a figure of so many inches, outside of pyplot: no window, no global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def curves(found: Findings) -> Any:
     """Draw loss, accuracy and learning rate over the epochs."""
-    return draw_curves([found.history])
-
-
-def draw_seeds(folders: Sequence[Path], folder: Path, kind: str = "png") -> Path:
-    """Draw the curves of a configuration's seeds into a folder: means, with a band of one standard error; or DataError.
-
-    Parameters
-    ----------
-    folders
-        The run folders; epochs that some of them have not are left out.
-    """
-    need("matplotlib", "plot", "plots")
-    histories = [read_history(path) for path in folders]
-    if not min(map(len, histories)):
-        shortest = folders[[len(history) for history in histories].index(0)]
-        raise DataError(f"{shortest}: expected an epoch in metrics.jsonl, found none; train it, or remove the folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"curves.{kind}"
-    with durable(path) as temporary:
-        save(draw_curves(histories), temporary, kind)
-    return path
-
-
-def draw_curves(histories: Sequence[list[dict[str, Any]]]) -> Any:
-    """Draw the means of several trainings' epochs, and bands of one standard error where there are several."""
-    figure, length = make_figure(11, 3.4), min(map(len, histories))
-    epochs = [line["epoch"] for line in histories[0][:length]]
-    judged = ("accuracy in %", {"training": "train_accuracy", "validation": "val_accuracy"}, 100)
-    first = histories[0][0]
-    if others := [key for key in first if key in ("val_r2", "val_auc")] if "train_accuracy" not in first else []:
-        judged = (WORDS[others[0].removeprefix("val_")], {"validation": others[0]}, 1)
-    panels = (
-        ("loss", {"training": "train_loss", "validation": "val_loss"}, 1),
-        judged,
-        ("learning rate", {"last step": "learning_rate"}, 1),
-    )
-    for axes, (label, lines, scale) in zip(figure.subplots(1, 3), panels, strict=True):
-        for (name, key), (colour, dashes) in zip(lines.items(), LINES, strict=False):
-            rows = [[math.nan if line.get(key) is None else line[key] for line in item[:length]] for item in histories]
-            values = scale * np.array(rows)
-            if np.isnan(values).all():
-                continue
-            mean, marker = values.mean(axis=0), "o" if length < 25 else None
-            axes.plot(epochs, mean, label=name, color=colour, linestyle=dashes, marker=marker, markersize=3)
-            if len(values) > 1:
-                error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
-                axes.fill_between(epochs, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines:
-            axes.legend(frameon=False)
-    return figure
-
-
-def save(figure: Any, path: Path, kind: str) -> None:
-    """Write a figure as PNG or SVG, without the date."""
-    figure.savefig(path, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
-
-
-def literal(text: str) -> str:
-    """Return a text of the user's with its dollar signs for what they are, not for mathematics."""
-    return text.replace("$", r"\$")
+    return draw_training(read_curve([found.model.folder]))
 
 
 def confusion(found: Findings) -> Any:

@@ -25,7 +25,7 @@ from lenumba.engine.training.trainer import Trainer
 
 #: By how many pixels the test images are shifted, each to the right, left, bottom and top.
 SHIFTS = (2, 4)
-SUMMARY = "comparison.json"
+SUMMARY, PLOTS = "comparison.json", "plots"
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 
 
@@ -200,7 +200,7 @@ def check_kept(out: Path | None, loaded: Sequence[LoadedConfig], seeds: int) -> 
         check_writable(out)
         return places
     for path in out.iterdir():
-        if path not in (*places, out / LOCK, out / SUMMARY) and path.suffix != SUFFIX:
+        if path not in (*places, out / LOCK, out / SUMMARY, out / PLOTS) and path.suffix != SUFFIX:
             what = "a new folder or one of compare with these configurations"
             raise ConfigError(f"--out {out}: expected {what}, found {path.name} in it; choose another")
     for item, place in zip(loaded, places, strict=True):

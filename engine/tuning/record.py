@@ -67,6 +67,11 @@ def find_study(name: str | None) -> Path:
     raise ConfigError(f"{name}: no study; those in {STUDIES} are {', '.join(p.parent.name for p in found) or 'none'}")
 
 
+def is_study(name: str) -> bool:
+    """Return whether a name means a study: a path, or one in ``studies``."""
+    return any((folder / RECORD).is_file() for folder in (STUDIES / name, Path(name)))
+
+
 def load_study_config(folder: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Return a study's configuration, under its recipe's name."""
     for key in (item.partition("=")[0] for item in overrides):

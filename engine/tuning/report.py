@@ -10,7 +10,7 @@ from typing import Any
 
 from lenumba.engine.common.statistics import standard_error
 from lenumba.engine.common.targets import FALLING, WORDS
-from lenumba.engine.common.text import table
+from lenumba.engine.common.text import short_names, table
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.tune import Tune
 from lenumba.engine.config.yaml_file import load_yaml
@@ -183,17 +183,6 @@ def verdict(space: Space, summary: Mapping[str, Any]) -> list[str]:
         others = ", ".join(map(str, finals["tested_before"]))
         text.append(f"It was also read for trial {others}, which led when the study was shorter.")
     return text
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Return each key's last parts, as few as tell it from the others."""
-    names = []
-    for key in keys:
-        parts = key.split(".")
-        tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-        others = [other for other in keys if other != key]
-        names.append(next(t for t in tails if t == key or not any(f".{o}".endswith(f".{t}") for o in others)))
-    return names
 
 
 def top_table(space: Space, found: Sequence[dict[str, Any]], count: int = 10) -> str:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.errors import ConfigError, LenumbaError
+from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
 from lenumba.engine.common.files import remove_leftovers, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.runs.extras import need
 from lenumba.engine.runs.folders import in_use, locked, make_folder, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
 from lenumba.engine.training.build import check_network, check_trainable, stated_shape
@@ -160,16 +161,16 @@ def conclude(folder: Path, space: Space, ledger: Ledger, final: Final | str, fac
     with contextlib.suppress(ImportError):
         from lenumba.engine.tuning import plots
 
-        plots.draw(folder, space, ledger, rows)
+        list(plots.draw(folder, space, ledger, rows))
     write_json(folder / RECORD, summary)
     return Study(folder, summary, rows)
 
 
-def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
-    """Return how far a study is, without touching it."""
+@contextlib.contextmanager
+def looking_into(folder: Path, storage: str | None) -> Iterator[tuple[Space, Ledger, list[dict[str, Any]]]]:
+    """Open a study without touching it; yield its space, ledger and trials, without those of dead processes."""
     space = Space(load_study_config(folder))
     optuna, url = need_optuna(), recorded_storage(folder, storage)
-    recorded = read_record(folder)
     with telling_faults(folder, url):
         try:
             study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, url))
@@ -178,11 +179,34 @@ def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
             raise ConfigError(f"study {folder.name}: not in {where}; start it first") from None
         ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=1)
         dead = ledger.dead() if url or not in_use(folder) else set()
-        rows = [row for row in report.rows(ledger) if row["attempt"] not in dead]
+        yield space, ledger, [row for row in report.rows(ledger) if row["attempt"] not in dead]
+
+
+def draw_study(folder: Path, out: Path | None = None, kind: str = "png") -> list[tuple[Path, str]]:
+    """Draw a study as far as it is, in its own folder or another; return each file and what it shows.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where Matplotlib is not installed, the study cannot be read, or fewer than two trials have finished.
+    """
+    need("matplotlib", "plot", "plot")
+    from lenumba.engine.tuning import plots
+
+    with looking_into(folder, None) as (space, ledger, rows):
+        if not (drawn := [*plots.draw(out or folder, space, ledger, rows, kind)]):
+            raise DataError(f"study {folder.name}: expected two finished trials to draw, found fewer; go on with it")
+        return drawn
+
+
+def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
+    """Return how far a study is, without touching it."""
+    recorded = read_record(folder)
+    with looking_into(folder, storage) as (space, ledger, rows):
         states = [row["state"] for row in rows]
         # A process that was killed could not write that it runs no more.
         at_rest = "interrupted" if recorded.get("status") == "running" else recorded.get("status", "unknown")
-        running = "running" in states or (url is None and in_use(folder))
+        running = "running" in states or (not ledger.shared and in_use(folder))
         best, complete = report.best_row(space, rows), ledger.is_complete()
         confirmed = recorded.get("confirmed", False) and at_rest == "finished"
         owed = complete and not running and not confirmed

@@ -36,10 +36,10 @@ def explain(
 
     Small tensors are printed whole, as in 'lenumba explain tiny15'; of large ones extremes, mean and first values.
     """
-    from lenumba.commands.explain_text import explanation_text
     from lenumba.engine.common.errors import ConfigError
     from lenumba.engine.common.files import is_file
     from lenumba.engine.explain.explain import explain
+    from lenumba.engine.explain.explain_text import explanation_text
     from lenumba.engine.explain.subject import find_sample, find_subject
 
     if image is not None and "=" in image and not is_file(image):

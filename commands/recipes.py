@@ -19,9 +19,8 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
 
     CONFIG may also be a run folder.
     """
-    from lenumba.commands.summary import summarize
-    from lenumba.commands.tables import summary_table
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.training.summary import summarize, summary_table
 
     name, changes = split_arguments(config, overrides)
     loaded = load_config("lenet" if name is None else name, changes)

@@ -11,26 +11,6 @@ from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.seeds import SeedsResult, TargetSeeds
 
 
-def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return a network's layers with shapes, parameters, multiply-adds and memory."""
-    rows = [["input", "", "×".join(map(str, summary["input_shape"])), "", "", ""]]
-    for layer in summary["layers"]:
-        terms = " + ".join(str(size) for size in layer["terms"].values())
-        parameters = f"{layer['parameters']:,}" if layer["parameters"] else ""
-        work = f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else ""
-        memory = f"{layer['activation_bytes']:,}" if layer["activation_bytes"] else ""
-        rows.append([layer["name"], terms, layer["output"], parameters, work, memory])
-    totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
-    rows.append(["total", "", "", *totals])
-    text = table(
-        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
-        rows,
-        left=2,
-    )
-    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
-    return "\n".join([text, *summary["notes"]])
-
-
 def runs_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Return past runs (name and ``run.json``) as a table."""
     rows = []

@@ -12,10 +12,10 @@ from harness import random_parameters
 from peer import tensor, torch_network, torch_unit
 from PIL import Image
 
-from lenumba.commands.explain_text import explanation_text
 from lenumba.engine.config.config import read_config
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.explain.explain import Explanation, explain
+from lenumba.engine.explain.explain_text import explanation_text
 from lenumba.engine.explain.subject import Sample, Subject, exact
 from lenumba.engine.network.layers import AveragePool, Conv, MaxPool
 from lenumba.engine.network.losses import LOSSES

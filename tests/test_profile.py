@@ -17,7 +17,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-from lenumba.commands.summary import summarize
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.config.config import read_config
 from lenumba.engine.data.selection import load_data
@@ -28,6 +27,7 @@ from lenumba.engine.profile.compare import compare_profiles, read_earlier
 from lenumba.engine.profile.html import profile_html
 from lenumba.engine.profile.profiling import PYTHON, Clocks, profile_training, profiled_source
 from lenumba.engine.training.build import check_network
+from lenumba.engine.training.summary import summarize
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.compile import native
 from lenumba.kernels.measure import profiled

@@ -20,10 +20,10 @@ from harness import (
 )
 from rounding import Rounding
 
-from lenumba.commands.summary import summarize
 from lenumba.engine.config.config import load_config
 from lenumba.engine.network.layers import fast_conv
 from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv
+from lenumba.engine.training.summary import summarize
 from lenumba.kernels.vector.points import matrices
 
 

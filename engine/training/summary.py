@@ -1,7 +1,9 @@
-"""What a network consists of: per layer shapes, parameters, multiply-adds and memory."""
+"""What a network consists of: per layer shapes, parameters, multiply-adds and memory; as values and as text."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.training.build import check_network, network_notes
 from lenumba.kernels.program.plan import shape_text
@@ -73,3 +75,23 @@ def size_of(shape: tuple[int, ...]) -> int:
     for extent in shape:
         size *= extent
     return size
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return a network's layers with shapes, parameters, multiply-adds and memory."""
+    rows = [["input", "", "×".join(map(str, summary["input_shape"])), "", "", ""]]
+    for layer in summary["layers"]:
+        terms = " + ".join(str(size) for size in layer["terms"].values())
+        parameters = f"{layer['parameters']:,}" if layer["parameters"] else ""
+        work = f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else ""
+        memory = f"{layer['activation_bytes']:,}" if layer["activation_bytes"] else ""
+        rows.append([layer["name"], terms, layer["output"], parameters, work, memory])
+    totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
+    rows.append(["total", "", "", *totals])
+    text = table(
+        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
+        rows,
+        left=2,
+    )
+    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
+    return "\n".join([text, *summary["notes"]])

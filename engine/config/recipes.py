@@ -8,7 +8,17 @@ from lenumba.engine.config.faults import nearest
 
 def recipe_names() -> list[str]:
     """Return the names of the shipped recipes."""
-    files = resources.files("lenumba.configs").iterdir()
+    return names_in("configs")
+
+
+def example_names() -> list[str]:
+    """Return the names of the shipped worked examples."""
+    return names_in("configs.worked")
+
+
+def names_in(package: str) -> list[str]:
+    """Return the names of the YAML files of one of our packages."""
+    files = resources.files(f"lenumba.{package}").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
@@ -23,3 +33,8 @@ def recipe_text(name: str) -> str:
     if name not in (names := recipe_names()):
         raise ConfigError(f"no recipe {name!r}{nearest(name, names)}; the recipes are {', '.join(names)}")
     return resources.files("lenumba.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def example_text(name: str) -> str:
+    """Return a shipped worked example as it was written, with its comments."""
+    return resources.files("lenumba.configs.worked").joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 The plain-loop twins compute it in float64, run as the Python they are unless the network is large: nothing compiles.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from lenumba.engine.network.optimizers import make_optimizer, update_equation
 from lenumba.engine.network.tables import Equations
 from lenumba.kernels.reference.twin import interpreted
 
+IMAGE = "the image"
 INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is done before Numba has compiled
 
 
@@ -23,7 +25,8 @@ INTERPRETED = 1_500_000  # multiply-adds of a forward pass up to which Python is
 class Layer:
     """What one layer did: arrays float64, [C, H, W] for its inputs, y and ∂L/∂y; parameters by their short names.
 
-    Running statistics are among the parameters, but have neither gradient nor equation. `sources` names the layers
+    `delta` is None where nothing goes back. Running statistics are among the parameters, but have neither gradient nor
+    equation. `sources` names the layers
     whose outputs it reads, where these are not just the layer before.
     """
 
@@ -32,7 +35,7 @@ class Layer:
     equations: Equations
     inputs: tuple[np.ndarray, ...]
     y: np.ndarray
-    delta: np.ndarray
+    delta: np.ndarray | None
     parameters: Arrays
     gradients: Arrays
     updated: Arrays
@@ -47,7 +50,8 @@ class Layer:
 class Explanation:
     """A forward and backward pass and one step. `equations` are those of outputs, loss and δ; `rate` is η.
 
-    `target` float64 [outputs] is what each output is compared with, as it is learned; None where that is a class.
+    `image_delta` is ∂L/∂x of the image [C, H, W]. `target` float64 [outputs] is what each output is compared with, as
+    it is learned; None where that is a class.
     """
 
     subject: Subject
@@ -55,6 +59,7 @@ class Explanation:
     label: int
     target: np.ndarray | None
     layers: tuple[Layer, ...]
+    image_delta: np.ndarray
     equations: tuple[str, str, str]
     outputs: np.ndarray
     loss: float
@@ -96,7 +101,7 @@ def layer_dict(layer: Layer) -> dict[str, Any]:
         "x": layer.x.tolist(),
         **({"more_inputs": [x.tolist() for x in layer.inputs[1:]]} if len(layer.inputs) > 1 else {}),
         "y": layer.y.tolist(),
-        "delta": layer.delta.tolist(),
+        **({} if layer.delta is None else {"delta": layer.delta.tolist()}),
         "delta_x_equation": equations.x,
         "parameters": {
             name: {
@@ -107,7 +112,7 @@ def layer_dict(layer: Layer) -> dict[str, Any]:
                         "gradient": layer.gradients[name].tolist(),
                         "updated": layer.updated[name].tolist(),
                     }
-                    if name in layer.gradients
+                    if name in layer.updated and name in layer.gradients
                     else {}
                 ),
             }
@@ -142,7 +147,8 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
     """Take one image through the network and back, and make one step of the optimiser, from rest, at the peak rate."""
     network, parameters, config = subject.network, subject.parameters, subject.loaded.config
     smoothing = config.loss.label_smoothing
-    images = subject.normalization(sample.pixels.transpose(2, 0, 1)[np.newaxis])
+    images = sample.pixels.transpose(2, 0, 1)[np.newaxis]
+    images = images.astype(np.float64) if sample.exact else subject.normalization(images)
     with interpreted(network.multiply_adds <= INTERPRETED):
         outputs = plain.forward(network, parameters, images)
         label, target = sample.label or 0, None if network.target == "class" else target_of(subject, sample, images)
@@ -152,7 +158,7 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         weight = 1.0 if target is not None else (subject.weights or {}).get(subject.class_names[label], 1.0)
         truth = np.array([label]) if target is None else target
         outcome = plain.judge(network, outputs[-1], truth, smoothing, np.array([weight]))
-        gradients, deltas = plain.backward(network, parameters, images, outputs, outcome.dz)
+        gradients, deltas = plain.backward_units(network.units, parameters, images, outputs, outcome.dz)
         learning = [
             f"{unit.name}.{parameter.name}"
             for unit in network.units
@@ -164,23 +170,14 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         updated, _ = plain.step(parameters, moved, config.optimizer, config.optimizer.learning_rate)
         moved_z = plain.forward(network, updated, images)[-1]
         after = plain.judge(network, moved_z, truth, smoothing, np.array([weight]))
-    layers = []
-    tensors = [images, *outputs]
-    names = ["the image", *(unit.name for unit in network.units)]
-    for number, (unit, y, delta) in enumerate(zip(network.units, outputs, deltas, strict=True)):
-        own, slopes, new = (
-            {name: values[full] for name in names_of(unit) if (full := f"{unit.name}.{name}") in values}
-            for values in (parameters, gradients, updated)
-        )
-        inputs = tuple(tensors[tensor][0] for tensor in unit.inputs)
-        sources = () if unit.inputs == (number,) else tuple(names[tensor] for tensor in unit.inputs)
-        layers.append(Layer(unit, sources, unit.layer.equations(unit.shape), inputs, y[0], delta[0], own, slopes, new))
+    found = layers_of(network.units, (images, *outputs), deltas, parameters, gradients, updated)
     return Explanation(
         subject=subject,
         sample=sample,
         label=label,
         target=None if target is None else target[0],
-        layers=tuple(layers),
+        layers=found,
+        image_delta=deltas[0][0],
         equations=network.loss.written(network.outputs, smoothing, weight),
         outputs=outcome.outputs[0],
         loss=float(outcome.loss),
@@ -188,3 +185,26 @@ def explain(subject: Subject, sample: Sample) -> Explanation:
         rate=config.optimizer.learning_rate,
         loss_after=float(after.loss),
     )
+
+
+def layers_of(
+    units: Sequence[Unit],
+    tensors: Sequence[np.ndarray],
+    deltas: Sequence[np.ndarray] | None,
+    parameters: Arrays,
+    gradients: Arrays,
+    updated: Arrays,
+) -> tuple[Layer, ...]:
+    """Return what each unit did: of the image and all outputs [1, C, H, W], of their gradients, of arrays by name."""
+    layers = []
+    names = [IMAGE, *(unit.name for unit in units)]
+    for number, unit in enumerate(units):
+        own, slopes, new = (
+            {name: values[full] for name in names_of(unit) if (full := f"{unit.name}.{name}") in values}
+            for values in (parameters, gradients, updated)
+        )
+        inputs = tuple(tensors[tensor][0] for tensor in unit.inputs)
+        sources = () if unit.inputs == (number,) else tuple(names[tensor] for tensor in unit.inputs)
+        y, delta = tensors[number + 1][0], None if deltas is None else deltas[number + 1][0]
+        layers.append(Layer(unit, sources, unit.layer.equations(unit.shape), inputs, y, delta, own, slopes, new))
+    return tuple(layers)

@@ -28,9 +28,8 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
     lines = [*heading(explanation), ""]
     lines += ["FORWARD"]
     if layers[0] is explanation.layers[0] or layer:
-        value = "value" if explanation.subject.loaded.config.network.signals else "pixel/255"
         names = input_names(layers[0])
-        equation = f"x = ({value} − mean)/deviation" if layers[0] is explanation.layers[0] else ", ".join(names)
+        equation = input_equation(explanation) if layers[0] is explanation.layers[0] else ", ".join(names)
         inputs = zip(names, layers[0].inputs, strict=True)
         blocks = [block for name, x in inputs for block in tensor(name, x, whole, width)]
         lines += section(equation, [], blocks, width)
@@ -41,13 +40,10 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
     lines += ["", "BACKWARD, δ = ∂L/∂y, from the last layer to the first"]
     if not layer:
         z = explanation.layers[-1]
-        lines += section(f"loss  {explanation.equations[2]}", [], tensor("δ", z.delta, whole, width), width)
+        lines += section(f"loss  {explanation.equations[2]}", [], gradient("δ", z.delta, whole, width), width)
     for item in reversed(layers):
-        first = item.unit.inputs[0]
-        lines += laid_out(tensor("δ", item.delta, whole, width), width) if layer else []
-        shared = sum(first in other.unit.inputs for other in explanation.layers) > 1
-        below = explanation.layers[first - 1] if first and not shared else None
-        lines += backward_lines(item, below, whole, width)
+        lines += laid_out(gradient("δ", item.delta, whole, width), width) if layer else []
+        lines += backward_lines(item, below(item, explanation.layers), whole, width)
     learning = [item for item in layers if item.unit.learns]
     if learning:
         lines += ["", *beside("STEP, the optimiser's first", [explanation.update, f"η = {explanation.rate:g}"], width)]
@@ -63,6 +59,14 @@ def explanation_text(explanation: Explanation, width: int = 80, layer: str | Non
             f"loss of this image: {explanation.loss:.6g} before the step, {explanation.loss_after:.6g} after it"
         )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def input_equation(explanation: Explanation) -> str:
+    """Say what the first layer reads."""
+    if explanation.sample.exact:
+        return "x, as it is given"
+    value = "value" if explanation.subject.loaded.config.network.signals else "pixel/255"
+    return f"x = ({value} − mean)/deviation"
 
 
 def heading(explanation: Explanation) -> list[str]:
@@ -97,17 +101,25 @@ def input_names(layer: Layer) -> str:
     return "x" if len(layer.inputs) == 1 else ascii_lowercase[: len(layer.inputs)]
 
 
-def backward_lines(layer: Layer, below: Layer | None, whole: int | None, width: int) -> list[str]:
-    """Return the gradients of a layer's parameters, and of its input where a layer is below."""
+def below(layer: Layer, layers: Sequence[Layer], image_delta: np.ndarray | None = None) -> np.ndarray | None:
+    """Return ∂L/∂x of a layer's input; None where there is none, or others read that input, too."""
+    first = layer.unit.inputs[0]
+    if sum(first in other.unit.inputs for other in layers) > 1:
+        return None
+    return layers[first - 1].delta if first else image_delta
+
+
+def backward_lines(layer: Layer, dx: np.ndarray | None, whole: int | None, width: int) -> list[str]:
+    """Return the gradients of a layer's parameters, and of its input, dx."""
     equations = [layer.equations.gradients[name] for name in layer.gradients]
     blocks = [
         block
         for name, value in layer.gradients.items()
         for block in tensor(f"Δ{symbol(layer, name)}", value, whole, width)
     ]
-    if below is not None:
+    if dx is not None:
         equations.append(layer.equations.x)
-        blocks += tensor("δx", below.delta, whole, width)
+        blocks += tensor("δx", dx, whole, width)
     frozen = " (frozen)" if layer.parameters and not layer.unit.learns else ""
     return section(layer.unit.name + frozen, equations, blocks, width) if blocks else []
 
@@ -172,6 +184,11 @@ def tensor(name: str, values: np.ndarray, whole: int | None, width: int) -> list
     return blocks
 
 
+def gradient(name: str, values: np.ndarray | None, whole: int | None, width: int) -> list[Block]:
+    """Return a gradient's matrices as blocks; none where nothing goes back."""
+    return [] if values is None else tensor(name, values, whole, width)
+
+
 def statistics(name: str, values: np.ndarray) -> Block:
     """Return shape, extremes, mean and the first values of a tensor."""
     shape = shape_text(*values.shape) if values.ndim == 3 else "×".join(map(str, values.shape))
@@ -200,19 +217,21 @@ def matrix(name: str, values: np.ndarray, width: int) -> Iterator[Block]:
 
 
 def places(values: np.ndarray) -> int | None:
-    """Return the decimals that give the largest value three digits; None where it needs an exponent."""
+    """Return the decimals that give the largest value three digits; 0 for integers; None where it needs an exponent."""
     finite = np.abs(values[np.isfinite(values)])
     largest = finite.max() if finite.size else 0.0
-    if largest == 0:
+    if largest < 1e6 and np.array_equal(finite, np.round(finite)):
         return 0
     digits = math.floor(math.log10(largest))
     return max(0, 2 - digits) if -4 <= digits <= 6 else None
 
 
 def number(value: float, decimals: int | None) -> str:
-    """Write a value; zeros as 0, so that they show."""
+    """Write a value; zeros as 0, so that they show, and what is outside of a maximum's map as a dot."""
     if value == 0:
         return "0"
+    if value == -math.inf:
+        return "·"
     return f"{value:.2e}" if decimals is None else f"{value:.{decimals}f}"
 
 

@@ -4,6 +4,7 @@ Nothing is fast here. Arrays have the axes [N, C, H, W]; parameters go by their 
 as :meth:`lenumba.engine.network.network.Network.views` gives them.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,8 +53,15 @@ def forward(
     outputs
         float64 [N, C, H, W] for each unit. The last is the input of the final activation where the loss computes that.
     """
+    return forward_units(network.units, parameters, images, batch=batch)
+
+
+def forward_units(
+    units: Sequence[Unit], parameters: dict[str, np.ndarray], images: np.ndarray, *, batch: bool = False
+) -> list[np.ndarray]:
+    """Run units forward, as :func:`forward` does."""
     tensors = [np.ascontiguousarray(images, np.float64)]
-    for unit in network.units:
+    for unit in units:
         run = unit.layer.batch_forward if batch else unit.layer.plain_forward
         tensors.append(run(own(unit, parameters), inputs_of(unit, tensors)))
     return tensors[1:]
@@ -75,17 +83,31 @@ def backward(
     gradients, deltas
         The gradient of every parameter (of frozen layers, too), and for each unit ∂L/∂y, y being its output.
     """
+    gradients, deltas = backward_units(network.units, parameters, images, outputs, dz, batch=batch)
+    return {name: gradients[name] for name in network.parameters if name in gradients}, deltas[1:]
+
+
+def backward_units(
+    units: Sequence[Unit],
+    parameters: dict[str, np.ndarray],
+    images: np.ndarray,
+    outputs: list[np.ndarray],
+    dz: np.ndarray,
+    *,
+    batch: bool = False,
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Run units backward, as :func:`backward` does; the first delta is the image's, the others the units'."""
     gradients: dict[str, np.ndarray] = {}
     tensors = [np.ascontiguousarray(images, np.float64), *outputs]
     deltas = [np.zeros_like(tensor) for tensor in tensors]
     deltas[-1] = dz.reshape(outputs[-1].shape)
-    for k, unit in reversed(list(enumerate(network.units))):
+    for k, unit in reversed(list(enumerate(units))):
         run = unit.layer.batch_backward if batch else unit.layer.plain_backward
         dx, own_gradients = run(own(unit, parameters), inputs_of(unit, tensors), outputs[k], deltas[k + 1])
         for tensor, slope in zip(unit.inputs, dx if len(unit.inputs) > 1 else [dx], strict=True):
             deltas[tensor] = deltas[tensor] + slope
         gradients |= {f"{unit.name}.{name}": gradient for name, gradient in own_gradients.items()}
-    return {name: gradients[name] for name in network.parameters if name in gradients}, deltas[1:]
+    return gradients, deltas
 
 
 def inputs_of(unit: Unit, tensors: list[np.ndarray]) -> Any:

@@ -14,6 +14,7 @@ from lenumba.engine.data.dataset import dataset_spec
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, load_judged, pixel_statistics, split
 from lenumba.engine.data.signal_files import read_signal
+from lenumba.engine.explain.matrices import is_matrix, read_matrices
 from lenumba.engine.network.network import Network
 from lenumba.engine.runs.folders import find_run
 from lenumba.engine.runs.records import read_run_json
@@ -49,13 +50,15 @@ class Subject:
 class Sample:
     """An image uint8 [H, W, C] or signal float32 [1, L, C], its origin and class; None: what it is taken for.
 
-    `truth` are its labels or numbers, float64 [K], where it has several; None: what the network makes of it.
+    With `exact`, pixels are float64 that the first layer takes as they are. `truth` are its labels or numbers, float64
+    [K], where it has several; None: what the network makes of it.
     """
 
     pixels: np.ndarray
     origin: str
     label: int | None
     truth: np.ndarray | None = None
+    exact: bool = False
 
 
 def find_subject(name: str, overrides: list[str], checkpoint: str, progress: bool = False) -> Subject:
@@ -125,6 +128,8 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     shape = subject.network.image_shape
     if image is not None and not image.isdecimal():
         config = subject.loaded.config
+        if is_matrix(image) and not config.network.signals:
+            return exact_sample(image, shape, number)
         if config.floats:
             return Sample(read_signal(image, shape, config.data.target_columns), image, number)
         return Sample(dataset_spec(config.data.name).prepare(image, shape), image, number)
@@ -136,6 +141,15 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     number = int(dataset.test_labels[index]) if number is None else number
     truth = None if dataset.test_targets is None else dataset.test_targets[index]
     return Sample(dataset.test_images[index], f"test image {index} of {dataset.name}", number, truth)
+
+
+def exact_sample(given: str, shape: tuple[int, int, int], label: int | None) -> Sample:
+    """Return matrices, one for each channel, as an image whose values are taken as they are."""
+    matrices = read_matrices(given, "image").transpose(1, 2, 0)
+    if matrices.shape != shape:
+        expected, found = ("×".join(map(str, size)) for size in (shape, matrices.shape))
+        raise DataError(f"image: expected {expected} values (height×width×channels), found {found}")
+    return Sample(matrices, "a matrix, its values as they are", label, exact=True)
 
 
 def find_class(subject: Subject, label: str) -> int:

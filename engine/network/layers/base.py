@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
+from lenumba.engine.network.layers.windows import Box
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.plan import Call, Place, Tensor
 
@@ -175,6 +176,8 @@ class LayerBase(Strictly):
     passes_gradient: ClassVar[bool] = False  # whether ∂L/∂y is ∂L/∂x of every input, where it lies
     sees_batch: ClassVar[bool] = False  # whether what it does to an image depends on the others of its batch
 
+    combines: ClassVar[str] = ""  # how a value comes from its window: "sum" of products, "max"; "" value by value
+
     takes_row: ClassVar[bool] = False  # whether it reads its input as one row of numbers, so without margins
     takes_flat: ClassVar[bool] = True  # whether it may follow a flat layer
     gives_flat: ClassVar[bool] = False  # whether no layer of maps may follow it
@@ -263,6 +266,18 @@ class LayerBase(Strictly):
         """Return ∂L/∂x and the parameters' gradients of :meth:`batch_forward`."""
         return self.plain_backward(parameters, x, y, dy)
 
+    def reads(self, shape: Shape, place: Shape) -> Box | None:
+        """Return the window of an input of `shape` that the output at (channel, row, column) is made of.
+
+        Unless a layer says otherwise it is the value at the same place; None: nothing is known of it.
+        """
+        one: Box = tuple((at, at + 1) for at in place)  # type: ignore[assignment]
+        return one if self.output_shape(shape) == shape else None
+
+    def weights(self, parameters: Arrays, shape: Shape, place: Shape) -> Array:
+        """Return what the values of a window are multiplied by before they are summed, float64 of its shape."""
+        raise NotImplementedError
+
     def equations(self, shape: Shape) -> Equations:
         """Return its equations, as the handouts write them, with the sizes of an input of `shape`."""
         raise NotImplementedError
@@ -290,12 +305,3 @@ def torch_name(name: str) -> str:
     """Return what PyTorch calls a parameter: ``conv1.weight`` for ``conv1.kernel``."""
     layer, dot, own = name.rpartition(".")
     return f"{layer}{dot}weight" if own == "kernel" else name
-
-
-def tap(start: str, offset: str, stride: int, padding: int, end: int | None = None) -> str:
-    """Write where a tap of a window lies: i+u, 2i+u−1; with the kernel's last index `end`, rotated: i+4−u."""
-    shift = (end or 0) - padding
-    text = f"{stride if stride > 1 else ''}{start}"
-    if end is not None:
-        return text + (f"{'+' if shift > 0 else '−'}{abs(shift)}" if shift else "") + f"−{offset}"
-    return f"{text}+{offset}" + (f"−{padding}" if padding else "")

@@ -20,8 +20,8 @@ from lenumba.engine.network.layers.base import (
     Shape,
     Size,
     pair,
-    tap,
 )
+from lenumba.engine.network.layers.windows import Box, tap, window_at
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.program.plan import Argument, Call, Tensor, call, geometry
@@ -45,6 +45,7 @@ INPUT_GRADIENT_COLUMNS, DEPTHWISE_COLUMNS = 4, 12
 class Conv(LayerBase):
     """Convolution: several filters slide over the image, each with one kernel per input channel."""
 
+    combines = "sum"
     takes_flat = False
     type: Literal["conv"] = "conv"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
@@ -186,6 +187,16 @@ class Conv(LayerBase):
         dw = joined([weigh(*parts, size, stride, margins) for parts in each], 0)
         gradients = {"kernel": self._slid(dw)}
         return dx, gradients | ({"bias": find_twin(".layers.conv_bias_gradient")(dy)} if self.bias else {})
+
+    def reads(self, shape: Shape, place: Shape) -> Box:
+        """Return the kernel's window over the channels of the map's group."""
+        each = shape[0] // self.groups
+        first = place[0] * self.groups // self.channels * each
+        return window_at(place, (first, first + each), pair(self.kernel_size), pair(self.stride), self.margins(shape))
+
+    def weights(self, parameters: Arrays, shape: Shape, place: Shape) -> Array:
+        """Return the map's kernel as it slides."""
+        return self._slid(parameters["kernel"])[place[0]]
 
     def _parts(self, array: Array, axis: int = 0) -> list[Array]:
         """Return an array's parts, one for each group."""

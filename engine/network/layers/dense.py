@@ -15,6 +15,7 @@ from lenumba.engine.network.layers.base import (
     Parameter,
     Shape,
 )
+from lenumba.engine.network.layers.windows import Box
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.catalogue import find_twin
@@ -46,6 +47,12 @@ class Flatten(LayerBase):
         """Return no call either."""
         return []
 
+    def reads(self, shape: Shape, place: Shape) -> Box:
+        """Return the place that the value has in the maps."""
+        rest, column = divmod(place[0], shape[2])
+        channel, row = divmod(rest, shape[1])
+        return ((channel, channel + 1), (row, row + 1), (column, column + 1))
+
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Return [N, C · H · W, 1, 1]: map by map and row by row."""
         return x.reshape(len(x), -1, 1, 1)
@@ -66,6 +73,7 @@ class Flatten(LayerBase):
 class Dense(LayerBase):
     """Dense (fully connected) layer: every output depends on every input."""
 
+    combines = "sum"
     takes_row = True
     gives_flat = True
     type: Literal["dense"] = "dense"
@@ -154,6 +162,14 @@ class Dense(LayerBase):
         gradients = {"kernel": find_twin(".layers.dense_weight_gradient")(x, dy)}
         gradients |= {"bias": find_twin(".layers.dense_bias_gradient")(dy)} if self.bias else {}
         return find_twin(".layers.dense_input_gradient")(dy, parameters["kernel"])[:, :, None, None], gradients
+
+    def reads(self, shape: Shape, place: Shape) -> Box:
+        """Return all inputs."""
+        return ((0, shape[0]), (0, 1), (0, 1))
+
+    def weights(self, parameters: Arrays, shape: Shape, place: Shape) -> Array:
+        """Return the output's row of the matrix."""
+        return parameters["kernel"][place[0]].reshape(-1, 1, 1)
 
     def equations(self, shape: Shape) -> Equations:
         """Return handout 004's equations; its W is the transpose of the kernel."""

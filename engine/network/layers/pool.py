@@ -15,8 +15,8 @@ from lenumba.engine.network.layers.base import (
     Shape,
     Size,
     pair,
-    tap,
 )
+from lenumba.engine.network.layers.windows import Box, tap, window_at
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
 from lenumba.kernels.program.plan import Call, Place, call, geometry
@@ -65,6 +65,10 @@ class Pool(LayerBase):
     def plain_backward(self, parameters: Arrays, x: Array, y: Array, dy: Array) -> tuple[Array, Arrays]:
         """Send each window's gradient back to its pixels."""
         return find_twin(f".layers.{self.pooling}_backward")(x, dy, *self._plain(x.shape[1:])), {}
+
+    def reads(self, shape: Shape, place: Shape) -> Box:
+        """Return the window on the same map."""
+        return window_at(place, (place[0], place[0] + 1), *self.windows(shape), self.margins(shape))
 
     def _call(self, kernel: str, node: Node, **given: Place | str | int) -> Call:
         numbers = geometry(node.x, node.y, *self.windows(node.x.shape)) | self._numbers(node)
@@ -180,12 +184,25 @@ class Global(Pool):
 class Average(Pool):
     """The mean of a window's pixels."""
 
+    combines = "sum"
     pooling = "average_pool"
 
     @property
     def counts_padding(self) -> bool:
         """Whether padding counts, as zeros; whole maps have none."""
         return getattr(self, "count_padding", True)
+
+    def weights(self, parameters: Arrays, shape: Shape, place: Shape) -> Array:
+        """Return 1 / n for every pixel of the window; those that do not count get 0."""
+        import numpy as np  # checking a configuration needs none
+
+        (_, *spans) = self.reads(shape, place)
+        counts = np.ones([1, *(stop - start for start, stop in spans)])
+        if not self.counts_padding:
+            for axis, ((start, stop), extent) in enumerate(zip(spans, shape[1:], strict=True), 1):
+                inside = np.arange(start, stop)
+                counts = counts * np.expand_dims((inside >= 0) & (inside < extent), (0, 3 - axis))
+        return counts / counts.sum()
 
     def operators(self, shape: Shape, weights: Arrays) -> list[Operator]:
         """Return an AveragePool."""
@@ -207,6 +224,7 @@ class Average(Pool):
 class Maximum(Pool):
     """The largest of a window's pixels."""
 
+    combines = "max"
     margin_value = -math.inf
     reads_output = True
     pooling = "max_pool"

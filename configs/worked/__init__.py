@@ -1,0 +1,1 @@
+"""The shipped worked examples: one YAML file each, for `lenumba explain`."""

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -99,8 +98,8 @@ def show_network(
     as_json: bool,
 ) -> None:
     """Print an image's way through a network, or one cell of it."""
-    from lenumba.engine.explain.explain_text import explanation_text
     from lenumba.engine.explain.explain import explain
+    from lenumba.engine.explain.explain_text import explanation_text
     from lenumba.engine.explain.subject import find_sample, find_subject
 
     subject = find_subject(config, list(overrides), checkpoint, progress=not as_json)
@@ -123,15 +122,10 @@ def show_cell(
 ) -> None:
     """Print how one value came about."""
     from lenumba.engine.explain.cell_text import cell_text
-    from lenumba.engine.explain.explain_text import symbol
     from lenumba.engine.explain.cells import find_cell
 
     cell = find_cell(text, layer, layers, image, image_delta)
-    own = [item for item in layers if item.unit.name == cell.name and "kernel" in item.parameters]
-    if as_json:
-        click.echo(json.dumps(cell.as_dict(), ensure_ascii=False))
-    else:
-        click.echo(cell_text(cell, symbol(own[0], "kernel") if own else "share", columns()))
+    click.echo(json.dumps(cell.as_dict(), ensure_ascii=False) if as_json else cell_text(cell, columns()))
 
 
 def check_layer(layer: str | None, names: Sequence[str]) -> None:

@@ -36,32 +36,51 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
 @click.group(invoke_without_command=True)
 @click.pass_context
 def configs(context: click.Context) -> None:
-    """List the shipped recipes."""
-    from lenumba.engine.config.recipes import recipe_names, recipe_text
+    """List the shipped recipes, and the worked examples that 'lenumba explain' takes."""
+    from lenumba.engine.config.recipes import example_names, example_text, recipe_names, recipe_text
 
     if context.invoked_subcommand is None:
         for name in recipe_names():
-            click.echo(f"{name:<14} {recipe_text(name).splitlines()[0].lstrip('# ')}")
+            click.echo(f"{name:<16} {first_comment(recipe_text(name))}")
+        click.echo("\nWorked examples, for 'lenumba explain':")
+        for name in example_names():
+            click.echo(f"{name:<16} {first_comment(example_text(name))}")
+
+
+def first_comment(text: str) -> str:
+    """Return the first line of a recipe."""
+    return text.splitlines()[0].lstrip("# ")
 
 
 @configs.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print a recipe with its comments, to start one's own from."""
-    from lenumba.engine.config.recipes import recipe_text
+    """Print a recipe or a worked example with its comments, to start one's own from."""
+    from lenumba.engine.config.recipes import example_names, example_text, recipe_text
 
-    click.echo(recipe_text(name), nl=False)
+    click.echo(example_text(name) if name in example_names() else recipe_text(name), nl=False)
 
 
 @click.command()
 @click.argument("config")
 @click.argument("overrides", nargs=-1)
 def check(config: str, overrides: tuple[str, ...]) -> None:
-    """Check a configuration as training does before it begins: layers, shapes, own data, the run to start from."""
+    """Check a configuration as training does before it begins: layers, shapes, own data, the run to start from.
+
+    CONFIG may also be a worked example.
+    """
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.config.recipes import is_worked
     from lenumba.engine.runs.prepare import check_run
     from lenumba.engine.training.build import network_notes
 
+    if is_worked(config):
+        from lenumba.engine.explain.worked import find_worked
+
+        if (worked := find_worked(config, None, None, None, overrides)) is not None:
+            tell_notes(worked.notes)
+            click.echo(f"{config}: correct; a worked example, which 'lenumba explain' prints")
+        return
     loaded = load_config(config, overrides)
     network = check_run(loaded)
     if loaded.config.tune is not None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lenumba.engine.config.config import Config, load_config
-from lenumba.engine.config.recipes import recipe_names, recipe_text
+from lenumba.engine.config.recipes import example_names, recipe_names, recipe_text
 
 COMMANDS = ["train", "compare", "audit", "evaluate", "predict", "explain", "why", "plot", "report", "runs", "summary"]
 COMMANDS += ["configs", "check", "schema", "data", "tune", "profile", "export", "import", "verify", "doctor"]
@@ -195,9 +195,10 @@ def test_note_on_the_sum_is_for_that_network_alone(lenumba):
 
 
 def test_configs_lists_every_recipe_with_its_first_comment(lenumba):
-    lines = lenumba("configs").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == recipe_names()
-    assert all(len(line.split()) > 3 for line in lines)
+    recipes, examples = (part.splitlines() for part in lenumba("configs").stdout.split("\n\n"))
+    assert [line.split()[0] for line in recipes] == recipe_names()
+    assert [line.split()[0] for line in examples[1:]] == example_names()
+    assert all(len(line.split()) > 3 for line in [*recipes, *examples])
 
 
 def test_shown_recipe_is_the_shipped_text_and_loads(lenumba, place):

@@ -1,9 +1,12 @@
 """The recipes that are shipped."""
 
 from importlib import resources
+from pathlib import Path
 
 from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.files import is_file
 from lenumba.engine.config.faults import nearest
+from lenumba.engine.config.yaml_file import load_yaml
 
 
 def recipe_names() -> list[str]:
@@ -38,3 +41,13 @@ def recipe_text(name: str) -> str:
 def example_text(name: str) -> str:
     """Return a shipped worked example as it was written, with its comments."""
     return resources.files("lenumba.configs.worked").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def is_worked(name: str) -> bool:
+    """Return whether a name is a worked example's, or a YAML file's whose layers stand at the top."""
+    if name in example_names():
+        return True
+    if not (name.endswith((".yaml", ".yml")) and is_file(name)):
+        return False
+    data, _ = load_yaml(Path(name), name)
+    return "layers" in data and "network" not in data

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lenumba.engine.explain.cells import Cell, Window
+from lenumba.engine.explain.explain import Layer
 from lenumba.engine.explain.explain_text import (
     backward_lines,
     below,
@@ -11,14 +13,15 @@ from lenumba.engine.explain.explain_text import (
     gradient,
     laid_out,
     section,
+    symbol,
     tensor,
 )
-from lenumba.engine.explain.cells import Cell, Window
 from lenumba.engine.explain.worked import Worked
 from lenumba.engine.network.layers.windows import Box
 from lenumba.kernels.program.plan import shape_text
 
 TERMS = 36  # products up to which a sum is written out
+SHARE = "share"  # what a mean multiplies by
 WHOLE = 1024  # values up to which a worked example's tensors are printed whole
 
 
@@ -38,14 +41,9 @@ def worked_text(worked: Worked, width: int = 80, layer: str | None = None) -> st
     return "\n".join(line.rstrip() for line in lines)
 
 
-def cell_text(cell: Cell, parameter: str, width: int = 80) -> str:
-    """Return a cell's window, products and sum, the image's part that it depends on, and where its gradient goes.
-
-    Parameters
-    ----------
-    parameter
-        What the equations call the layer's weights.
-    """
+def cell_text(cell: Cell, width: int = 80) -> str:
+    """Return a cell's window, products and sum, the image's part that it depends on, and where its gradient goes."""
+    parameter = weights_called(cell.layer)
     lines = [f"{cell.written}   {spoken(cell.place, cell.shape)} of {shape_text(*cell.shape)}, each from 0"]
     lines += [f"  {cell.equation}"] if cell.equation else []
     for window in cell.windows:
@@ -63,6 +61,14 @@ def cell_text(cell: Cell, parameter: str, width: int = 80) -> str:
         for window in cell.windows:
             lines += gradient_lines(window, parameter, cell.delta, width)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def weights_called(layer: Layer | None) -> str:
+    """Return what a layer's weights are called: as its equations call the kernel, rotated where it slides so."""
+    if layer is None or "kernel" not in layer.parameters:
+        return SHARE
+    letter = symbol(layer, "kernel")
+    return f"rot180({letter})" if getattr(layer.unit.layer, "orientation", "") == "convolution" else letter
 
 
 def window_lines(window: Window, parameter: str, width: int) -> list[str]:
@@ -83,7 +89,8 @@ def window_lines(window: Window, parameter: str, width: int) -> list[str]:
 
 def sum_lines(window: Window, cell: Cell, width: int) -> list[str]:
     """Return the sum of the products, written out where they are few, and of each channel where there are several."""
-    assert window.products is not None and window.weights is not None
+    assert window.products is not None
+    assert window.weights is not None
     tail = ("" if cell.bias is None else f" + {signed(cell.bias)}") + f" = {plain(cell.value)}"
     lines = []
     if window.products.size <= TERMS:
@@ -104,7 +111,7 @@ def gradient_lines(window: Window, parameter: str, delta: float, width: int) -> 
         factor = f"δ·{parameter}" if window.weights is not None else "δ·∂y/∂x"
         lines.append(f"  it adds to ∂L/∂x, at {window.source}'s {box_text(window.box)}:")
         lines += laid_out(matrices(factor, window.passed, width), width)
-    if window.weights is not None and parameter in ("K", "W"):
+    if window.weights is not None and parameter != SHARE:
         lines.append(f"  it adds to ∂L/∂{parameter}:")
         lines += laid_out(matrices("δ·x", delta * window.values, width), width)
     return lines
@@ -129,8 +136,8 @@ def wrapped(terms: Sequence[str], tail: str, width: int) -> list[str]:
 
 
 def plain(value: float) -> str:
-    """Write a value with up to six digits."""
-    return f"{value + 0.0:.6g}".replace("-", "−", 1) if value < 0 else f"{value:.6g}"
+    """Write a value with up to six digits; no −0."""
+    return f"{value + 0.0:.6g}".replace("-", "−", 1) if value < 0 else f"{value + 0.0:.6g}"
 
 
 def signed(value: float) -> str:
@@ -149,5 +156,6 @@ def box_text(box: Box) -> str:
     """Say where a window lies."""
     parts = []
     for what, (start, stop) in zip(("channel", "row", "column"), box, strict=True):
-        parts.append(f"{what} {start}" if stop - start == 1 else f"{what}s {start} to {stop - 1}")
+        first = plain(start)
+        parts.append(f"{what} {first}" if stop - start == 1 else f"{what}s {first} to {plain(stop - 1)}")
     return ", ".join(parts)

@@ -52,12 +52,12 @@ class Window:
 class Cell:
     """One value of a layer's output, or of the image: `place` is (channel, row, column), each from 0.
 
-    `written` is how it is called, `field` is the part of the image that it depends on. `delta` is ∂L/∂y of it, `bias`
-    what is added to the sum of products; None where there is none.
+    `written` is how it is called, `layer` computed it (None: it is the image's), `field` is the part of the image that
+    it depends on. `delta` is ∂L/∂y of it, `bias` what is added to the sum of products; None where there is none.
     """
 
     written: str
-    name: str
+    layer: Layer | None
     shape: Shape
     place: Shape
     value: float
@@ -136,12 +136,12 @@ def find_cell(
     if number < 0:
         delta = None if image_delta is None else float(image_delta[place])
         box: Box = tuple((at, at + 1) for at in place)  # type: ignore[assignment]
-        return Cell(written, IMAGE, shape, place, float(image[place]), delta, "", None, (), box)
+        return Cell(written, None, shape, place, float(image[place]), delta, "", None, (), box)
     item = layers[number]
     delta = None if item.delta is None else float(item.delta[place])
     bias = item.parameters["bias"][place[0]] if has_bias(item) else None
     return Cell(
-        written, name, shape, place, float(item.y[place]), delta, item.equations.y,
+        written, item, shape, place, float(item.y[place]), delta, item.equations.y,
         None if bias is None else float(bias), windows_of(item, number, layers, place, delta),
         field_of(layers, number, place),
     )  # fmt: skip
@@ -177,10 +177,9 @@ def windows_of(
             if slopes is None:
                 lone = np.zeros((1, *item.y.shape))
                 lone[(0, *place)] = delta
-                inputs = tuple(x[np.newaxis] for x in item.inputs)
-                slopes, _ = layer.plain_backward(
-                    item.parameters, inputs if len(inputs) > 1 else inputs[0], item.y[np.newaxis], lone
-                )
+                batch = [x[np.newaxis] for x in item.inputs]
+                inputs: Any = tuple(batch) if len(batch) > 1 else batch[0]
+                slopes, _ = layer.plain_backward(item.parameters, inputs, item.y[np.newaxis], lone)
             passed, _ = cut((slopes[nth] if len(item.inputs) > 1 else slopes)[0], box, 0.0)
         windows.append(Window(names[tensor], box, values, inside, weights, products, taken, passed))
     return tuple(windows)

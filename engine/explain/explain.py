@@ -110,11 +110,11 @@ def layer_dict(layer: Layer) -> dict[str, Any]:
                     {
                         "gradient_equation": equations.gradients[name],
                         "gradient": layer.gradients[name].tolist(),
-                        "updated": layer.updated[name].tolist(),
                     }
-                    if name in layer.updated and name in layer.gradients
+                    if name in layer.gradients
                     else {}
                 ),
+                **({"updated": layer.updated[name].tolist()} if name in layer.gradients and layer.updated else {}),
             }
             for name, value in layer.parameters.items()
         },

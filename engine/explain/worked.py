@@ -12,14 +12,15 @@ from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import is_file
 from lenumba.engine.config.config import set_value
 from lenumba.engine.config.faults import list_faults, show
-from lenumba.engine.config.recipes import example_names, example_text
+from lenumba.engine.config.recipes import example_text, is_worked
 from lenumba.engine.config.yaml_file import load_value, load_yaml
 from lenumba.engine.explain import plain
 from lenumba.engine.explain.explain import Layer as Done
 from lenumba.engine.explain.explain import layer_dict, layers_of
 from lenumba.engine.explain.matrices import depth, read_matrices
-from lenumba.engine.network.layers import LIST, Layer, Strictly
-from lenumba.engine.network.layers.table import expand_layer
+from lenumba.engine.network.activations import ACTIVATIONS
+from lenumba.engine.network.layers import LIST, Layer, Strictly, activation_of
+from lenumba.engine.network.layers.table import expand_layer, nested
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.network.units import Assembly, LayerError, Unit
 from lenumba.kernels.reference.twin import interpreted
@@ -84,16 +85,11 @@ def find_worked(
     """
     data: dict[str, Any] = {}
     lines: dict[str, int] = {}
-    source = "--layers"
-    if name is not None and name in example_names():
-        source = f"{name}.yaml"
-        data, lines = load_yaml(example_text(name), source)
-    elif name is not None and name.endswith((".yaml", ".yml")) and is_file(name):
-        source = name
-        data, lines = load_yaml(Path(name), source)
-        if "layers" not in data or "network" in data:
-            data = {}
-    if not data and layers is None:
+    source = "layers.yaml"
+    if name is not None and is_worked(name):
+        source = name if is_file(name) else f"{name}.yaml"
+        data, lines = load_yaml(Path(name) if is_file(name) else example_text(name), source)
+    elif layers is None:
         return None
     if name is not None and layers is not None:
         raise ConfigError(f"--layers: expected no CONFIG beside it, found {name}; leave one of them out")
@@ -142,6 +138,9 @@ def work_out(data: Mapping[str, Any], source: str, origins: Mapping[str, str] | 
     except ValidationError as error:
         faults = list_faults(error, bare, Layers.model_json_schema())
         raise ConfigError("\n".join(f"{where(path)}: {message}" for path, message in faults)) from None
+    for path, layer in nested(layers):
+        if (name := activation_of(layer)) != "none" and not ACTIVATIONS[name].elementwise:
+            raise ConfigError(f"{where(f'layers.{path}')}: {name} belongs to a loss; a worked example ends before it")
     image = read_matrices(data["image"], where("image"))
     try:
         channels, height, width = image.shape
@@ -151,7 +150,8 @@ def work_out(data: Mapping[str, Any], source: str, origins: Mapping[str, str] | 
     parameters, notes = give(units, given, where)
     with interpreted():
         outputs = plain.forward_units(units, parameters, image[np.newaxis])
-        gradients, deltas = {}, None
+        gradients: dict[str, np.ndarray] = {}
+        deltas: list[np.ndarray] | None = None
         if data.get("delta") is not None:
             delta = read_matrices(data["delta"], where("delta"))
             if delta.shape != units[-1].output:
@@ -184,11 +184,11 @@ def without_weights(layers: Any, path: str, given: dict[str, dict[str, Any]]) ->
 
 def sized(layer: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return a layer with the sizes that its given kernel tells, unless it has them; a lone matrix is one filter."""
-    kernel = own.get("kernel")
+    kernel: Any = own.get("kernel")
     if layer.get("type") in ("conv", "depthwise_conv"):
         if depth(kernel) == 2:
             own["kernel"] = kernel = [[kernel]]
-        if depth(kernel) >= 3 and isinstance(kernel[0][0][0], list | tuple):
+        if depth(kernel) == 4:
             size = {"kernel_size": [len(kernel[0][0]), len(kernel[0][0][0])]}
             count = {"channels": len(kernel)} if layer["type"] == "conv" else {}
             return size | count | layer

@@ -5,16 +5,19 @@
 >>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lenumba.engine.common.errors import speaks_python
+from lenumba.views import as_changes, config, explain, named, plot, report, summary
+
 if TYPE_CHECKING:
+    from lenumba.engine.config.config import Config
     from lenumba.engine.models.export import Exported
     from lenumba.engine.models.model import Model
     from lenumba.engine.profile.record import Profile
-    from lenumba.engine.runs.compare import Comparison
+    from lenumba.engine.runs.comparison_table import Comparisons
     from lenumba.engine.runs.run import RunResult
     from lenumba.engine.tuning.results import Study
 
@@ -22,11 +25,25 @@ if TYPE_CHECKING:
 __path__ = [str(Path(__file__).parent), str(Path(__file__).parent / "extras")]
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "export", "load", "profile", "train", "tune"]
+__all__ = [
+    "__version__",
+    "compare",
+    "config",
+    "explain",
+    "export",
+    "load",
+    "plot",
+    "profile",
+    "report",
+    "summary",
+    "train",
+    "tune",
+]
 
 
+@speaks_python
 def train(
-    config: "str | Path | Mapping[str, Any]" = "quickstart",
+    config: "str | Path | Mapping[str, Any] | Config" = "quickstart",
     overrides: Mapping[str, Any] | None = None,
     *,
     images: Any = None,
@@ -43,7 +60,7 @@ def train(
     Parameters
     ----------
     config
-        A shipped recipe's name, the path of a YAML file, or a dict of what such a file has.
+        A shipped recipe's name, the path of a YAML file, a dict of what such a file has, or a :class:`Config`.
     overrides
         Dotted keys and values that replace those of the configuration, such as ``{"train.epochs": 3}``.
     images, labels
@@ -78,12 +95,11 @@ def train(
     from lenumba.engine.common.files import expanded
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.in_memory import dataset_in_memory
-    from lenumba.engine.report.plots import draw_run
+    from lenumba.engine.report.live import training_hooks
     from lenumba.engine.runs.folders import find_run, load_run_config
-    from lenumba.engine.runs.hooks import Hooks
     from lenumba.engine.runs.run import resume_run, start_run
 
-    changes, hooks, dataset = dict(overrides or {}), Hooks(finished=draw_run), None
+    changes, hooks, dataset = dict(overrides or {}), training_hooks(), None
     arrays = {"labels": labels, "validation": validation, "test": test, "class_names": class_names}
     if images is not None:
         count = {} if validation is None or isinstance(validation, tuple) else {"data.validation": validation}
@@ -97,7 +113,7 @@ def train(
         )  # fmt: skip
     elif given := [name for name, value in arrays.items() if value is not None]:
         raise ConfigError(f"{given[0]}: expected images, too, found none; give images and labels")
-    record = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()]
+    record = as_changes(changes)
     if resume is not None:
         if config != "quickstart" or out is not None:
             raise ConfigError("resume: expected neither config nor out, as a resumed run has both")
@@ -110,13 +126,14 @@ def train(
     return start_run(load_config(config, changes), out=folder, overrides=record, hooks=hooks, dataset=dataset)
 
 
+@speaks_python
 def compare(
     configs: Sequence[str | Path],
     overrides: Mapping[str, Any] | None = None,
     *,
     seeds: int = 5,
     out: str | Path | None = None,
-) -> "list[Comparison]":
+) -> "Comparisons":
     """Train configurations with several seeds and measure them alike.
 
     Parameters
@@ -132,31 +149,41 @@ def compare(
 
     Returns
     -------
-    list of Comparison
-        One for each configuration: its size, mean and standard error of training time and accuracies, and whether it
-        differs from the first one by more than chance.
+    Comparisons
+        A list of Comparison, one for each configuration: its size, mean and standard error of training time and
+        accuracies, and whether it differs from the first one by more than chance.
 
     Raises
     ------
     lenumba.engine.common.errors.LenumbaError
         With one line for each fault: ConfigError, DataError, DivergedError.
     """
+    from lenumba.engine.report.live import comparison_hooks
     from lenumba.engine.runs.compare import compare
+    from lenumba.engine.runs.comparison_table import Comparisons
 
-    return compare(configs, dict(overrides or {}), seeds, out=Path(out) if out else None)
+    return Comparisons(compare(configs, dict(overrides or {}), seeds, comparison_hooks(), Path(out) if out else None))
 
 
-def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) -> "Model":
+@speaks_python
+def load(
+    run: Any = "latest",
+    checkpoint: str = "best",
+    threads: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> "Model":
     """Load a trained network.
 
     Parameters
     ----------
     run
-        A run folder, the name of one in ``runs``, or ``"latest"``.
+        A run folder, the name of one in ``runs``, ``"latest"``, or what :func:`train` returned.
     checkpoint
         ``"best"`` (by validation) or ``"last"``.
     threads
         Worker threads; None: all cores.
+    overrides
+        Dotted keys and values, such as where the data are now (``data.root``).
 
     Returns
     -------
@@ -171,9 +198,10 @@ def load(run: str | Path, checkpoint: str = "best", threads: int | None = None) 
     """
     from lenumba.engine.models.model import load
 
-    return load(run, checkpoint, threads)
+    return load(named(run), checkpoint, threads, as_changes(overrides))
 
 
+@speaks_python
 def export(model: "Model", path: str | Path, kind: str | None = None, *, force: bool = False) -> "Exported":
     """Export a trained network to a file for other programs.
 
@@ -202,6 +230,7 @@ def export(model: "Model", path: str | Path, kind: str | None = None, *, force: 
     return export_run(model.folder, kind, expanded(path), model.checkpoint, force=force, model=model)
 
 
+@speaks_python
 def tune(
     config: str | Path = "lenet-tune",
     overrides: Mapping[str, Any] | None = None,
@@ -247,6 +276,7 @@ def tune(
     return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage)
 
 
+@speaks_python
 def profile(function: Any, *args: Any, seconds: float = 1.0) -> "Profile":
     """Profile a function that Numba compiled, for these arguments.
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.commands.tables import cell
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.common.statistics import mcnemar
 from lenumba.engine.common.targets import WORDS
@@ -11,6 +10,7 @@ from lenumba.engine.common.text import table
 from lenumba.engine.deploy.calibration import Int8Assessment
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.side_by_side import Difference, RunComparison, SeedsEvaluation
+from lenumba.engine.runs.figures import cell
 
 CELLS, LISTED = 3, 3  # of the confusion matrix, and images of each, that are named
 DIFFERING = 10  # images that are named

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.engine.common.metrics import METRICS
 from lenumba.engine.common.targets import TARGETS, WORDS
 from lenumba.engine.common.text import table
-from lenumba.engine.runs.compare import Comparison
-from lenumba.engine.runs.figures import Figure
+from lenumba.engine.runs.figures import Figure, cell
 from lenumba.engine.runs.seeds import SeedsResult, TargetSeeds
 
 
@@ -49,12 +47,6 @@ def number(record: Mapping[str, Any], key: str, form: str, scale: float = 1) -> 
     return format(scale * value, form) if isinstance(value, int | float) else "?"
 
 
-def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:
-    """Write a figure, scaled, as mean ± standard error."""
-    error = "" if figure.error is None else f" ± {scale * figure.error:.{digits}f}"
-    return f"{scale * figure.mean:.{digits}f}{error}"
-
-
 def seeds_table(result: SeedsResult | TargetSeeds) -> str:
     """Return each seed's test accuracy and test error, or figures, and seconds of training, and their means."""
     about = "\n\nmean ± standard error; seconds: of training alone" if len(result.runs) > 1 else ""
@@ -70,32 +62,3 @@ def seeds_table(result: SeedsResult | TargetSeeds) -> str:
     error = Figure(1 - accuracy.mean, accuracy.error)
     rows.append(["mean", cell(accuracy, digits=3), cell(error, digits=3), cell(result.seconds, 1, 1)])
     return table(["seed", "test accuracy %", "test error %", "seconds"], rows) + about
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """Return configurations side by side: size, seconds, accuracies in percent and their gap in points."""
-    rows, judged_by = [], comparisons[0].judged_by
-    for item in comparisons:
-        accuracies = [item.train_accuracy, item.test_accuracy, item.gap, *item.shifted_accuracy.values()]
-        sizes = [f"{item.parameters:,}", f"{item.multiply_adds:,}", cell(item.seconds, 1)]
-        chance = [] if len(item.runs) < 2 else ["" if item.p_value is None else f"{item.p_value:.2g}"]
-        score = [] if judged_by == "accuracy" else [cell(item.score, 1, 4)]
-        rows.append([item.name, *sizes, *map(cell, accuracies), *score, *chance])
-    shifts = list(comparisons[0].shifted_accuracy)
-    header = ["configuration", "parameters", "multiply-adds", "seconds", "train", "test", "gap"]
-    header += [f"shifted {distance} px" for distance in shifts]
-    header += [] if judged_by == "accuracy" else [f"test {METRICS[judged_by]}"]
-    note, count = "", len(comparisons[0].runs)
-    if count > 1:
-        header.append("p")
-        note = (
-            f"\np: of a paired t-test that the test {METRICS[judged_by]} is the first one's, corrected by Holm's method"
-        )
-    means = f"mean ± standard error over {count} seeds" if count > 1 else "one seed"
-    pixels = " or ".join(map(str, shifts))
-    return (
-        f"{table(header, rows)}\n\n"
-        f"{means}; accuracies in %, their gap (train − test) in points\n"
-        f"shifted: test images moved by {pixels} pixels, mean of right, left, down and up; 0 comes in\n"
-        f"multiply-adds: of one image's forward pass; seconds: of training alone{note}"
-    )

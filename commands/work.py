@@ -111,9 +111,9 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
     chance. Two folders of 'train --seeds' are compared seed by seed.
     """
     from lenumba.commands.display import ComparisonDisplay
-    from lenumba.commands.tables import comparison_table
     from lenumba.engine.config.recipes import recipe_names
     from lenumba.engine.runs.compare import compare
+    from lenumba.engine.runs.comparison_table import comparison_table
     from lenumba.engine.runs.folders import is_run
 
     names = [item for item in configs if "=" not in item or is_file(item) or is_run(item)]

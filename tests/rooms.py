@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("commands", "engine", "extras", "kernels")
 FILES = [
     ROOT / "__init__.py",
+    ROOT / "views.py",
     ROOT / "__main__.py",
     ROOT / "cli.py",
     *(path for name in FOLDERS for path in sorted((ROOT / name).rglob("*.py"))),

@@ -177,7 +177,7 @@ def test_kept_comparison_goes_on_after_a_kill_to_the_same_figures(lenumba, two, 
     assert Path("kept/tiny/seed-1/run.json").stat().st_mtime_ns == first
     assert figures(json.loads(result.stdout)) == figures(json.loads(lenumba(*command, "--json").stdout))
     assert figures(json.loads(Path("kept/comparison.json").read_text())) == figures(json.loads(result.stdout))
-    assert sorted(path.name for path in Path("kept").iterdir()) == ["comparison.json", "slow", "tiny"]
+    assert sorted(path.name for path in Path("kept").iterdir()) == ["comparison.json", "plots", "slow", "tiny"]
     assert not list(Path("kept").rglob(".*"))
     assert lenumba("evaluate", "kept/slow/seed-1").exit_code == 0
 

@@ -1,6 +1,14 @@
 """Errors that a user can cause: one line each, with the exit code that the command line returns."""
 
+import functools
+import re
 import shlex
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+SWITCHES = ("force", "retry_failed")
 
 
 class LenumbaError(Exception):
@@ -11,6 +19,10 @@ class LenumbaError(Exception):
     """
 
     exit_code = 1
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell a notebook what to show: the message alone, which says what to do."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(LenumbaError):
@@ -57,3 +69,45 @@ def unreadable(error: BaseException) -> str:
     """Return why a file cannot be read, and what helps: one that is missing or locked need not be saved again."""
     missing = isinstance(error, OSError) and error.errno is not None
     return f"{one_line(error)}; {'correct the path, or who may read it' if missing else 'save it again'}"
+
+
+def in_python(text: str) -> str:
+    """Return an error's message with its advice for the command line as Python has it.
+
+    >>> in_python("runs/a: the folder is not empty; choose another with --out")
+    'runs/a: the folder is not empty; choose another with out=…'
+    """
+    text = re.sub(r"'?lenumba train --resume ([^\s';]+)'?", r"lenumba.train(resume='\1')", text)
+    text = re.sub(r"'?lenumba tune --resume --name ([^\s';]+)'?", r"lenumba.tune(name='\1')", text)
+    text = re.sub(r"'lenumba configs show ([\w-]+)'", r"print(lenumba.config('\1'))", text)
+    text = re.sub(r"'lenumba (train|tune|compare|report|plot)'", r"lenumba.\1(…)", text)
+    text = re.sub(r"'lenumba (train|tune|report|plot) ([\w./-]+)'", r"lenumba.\1('\2')", text)
+    text = re.sub(r"('lenumba [^']+')(?! in a terminal)", r"\1 in a terminal", text)
+    text = re.sub(r"(?<![\w-])([a-z]\w*(?:\.\w+)+)=(\w[^\s,;)]*)", _override, text)
+    return re.sub(r"(?<![\w-])--([a-z][a-z0-9-]+)(?: ([^\s:;,]+)(?=:))?", _keyword, text)
+
+
+def _override(found: "re.Match[str]") -> str:
+    key, value = found.groups()
+    plain = re.fullmatch(r"[-\d.]+|true|false|null", value)
+    return f'overrides={{"{key}": {value.title() if plain else repr(value)}}}'
+
+
+def _keyword(found: "re.Match[str]") -> str:
+    name, value = found[1].replace("-", "_"), found[2]
+    return f"{name}={'True' if name in SWITCHES else value or '…'}"
+
+
+def speaks_python(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Make a function's errors advise what to do in Python, not on a command line."""
+
+    @functools.wraps(function)
+    def speaking(*args: Given.args, **keywords: Given.kwargs) -> Made:
+        try:
+            return function(*args, **keywords)
+        except LenumbaError as error:
+            rest: tuple[Any, ...] = error.args[1:]
+            error.args = (in_python(str(error)), *rest)
+            raise
+
+    return speaking

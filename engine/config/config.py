@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import read_json
+from lenumba.engine.common.html import text_html
 from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.config.faults import list_faults, nearest, show
 from lenumba.engine.config.misfits import config_misfits, fitting_losses
@@ -69,6 +70,8 @@ class Config(Strictly):
         "'lenumba[tensorboard]').",
     )
 
+    _name: str = PrivateAttr("config")  # what runs of it are called
+
     @property
     def loss_name(self) -> str:
         """The loss, with ``auto`` resolved."""
@@ -78,6 +81,12 @@ class Config(Strictly):
     def floats(self) -> bool:
         """Whether the data are floating-point numbers, taken as they are: signals, or images of them."""
         return self.network.signals or self.data.dtype == "float32"
+
+    def __str__(self) -> str:
+        return dump_config(self)
+
+    def _repr_html_(self) -> str:
+        return text_html(str(self))
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
@@ -143,7 +152,7 @@ class LoadedConfig:
         return ConfigError(f"{self.where(path)}: {message}")
 
 
-def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrides = ()) -> LoadedConfig:
+def load_config(name_or_path: "str | Path | Mapping[str, Any] | Config", overrides: Overrides = ()) -> LoadedConfig:
     """Load a shipped recipe by its name, or a file by its path.
 
     Parameters
@@ -159,6 +168,8 @@ def load_config(name_or_path: str | Path | Mapping[str, Any], overrides: Overrid
     ConfigError
         If the recipe or file does not exist, or for every fault in it: one line each.
     """
+    if isinstance(name_or_path, Config):
+        return replace(read_config(dump_config(name_or_path), "config", overrides), name=name_or_path._name)
     if isinstance(name_or_path, Mapping):
         return read_config(name_or_path, "config", overrides)
     text = str(name_or_path)

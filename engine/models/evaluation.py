@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lenumba.engine.common.html import heading_html, table_html
 from lenumba.engine.common.metrics import (
     balanced_accuracy,
     confusion_matrix,
@@ -14,6 +15,8 @@ from lenumba.engine.common.metrics import (
     precision_and_recall,
     predicted_classes,
 )
+
+MOST_SHOWN = 30  # classes whose confusion matrix a notebook shows
 
 
 class Cell(NamedTuple):
@@ -51,6 +54,14 @@ class Evaluation:
     def images(self) -> int:
         """How many images there are."""
         return len(self.labels)
+
+    def _repr_html_(self) -> str:
+        told = {"accuracy": f"{100 * self.accuracy:.2f} %", "loss": f"{self.loss:.4f}", "images": f"{self.images:,}"}
+        matrix = table_html(
+            ["is \\ taken for", *self.class_names],
+            [[name, *row] for name, row in zip(self.class_names, self.confusion.tolist(), strict=True)],
+        )
+        return heading_html("evaluation", told) + matrix * (len(self.class_names) <= MOST_SHOWN)
 
     @cached_property
     def probabilities(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -165,20 +166,80 @@ class Model:
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = self._as_images(images)
-        labels, classes = np.asarray(labels), len(self.class_names)
+        labels = self._as_labels(labels, len(images))
+        loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
+        return Evaluation(loss, labels, outputs, self.class_names)
+
+    def _as_labels(self, given: Any, count: int) -> np.ndarray:
+        """Return classes, as numbers or names, as int64 [count]; or raise DataError."""
+        labels, classes = np.asarray(given), len(self.class_names)
         if labels.dtype.kind in "UO":
             labels, _ = as_numbers("labels", labels, self.class_names)
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        if labels.shape != (count,) or labels.dtype.kind not in "iu":
             raise DataError(
-                f"labels: expected {len(images)} whole numbers, one for each image, "
-                f"found {labels.dtype} {list(labels.shape)}"
+                f"labels: expected {count} whole numbers, one for each image, found {labels.dtype} {list(labels.shape)}"
             )
         labels = labels.astype(np.int64)
         # The compiled program uses them as indices, unchecked.
         if labels.min() < 0 or labels.max() >= classes:
             raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
-        loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
-        return Evaluation(loss, labels, outputs, self.class_names)
+        return labels
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what every layer puts out: float64 [N, C, H, W] by the layer's name, and ``outputs`` [N, outputs].
+
+        The plain loops compute it: for some images, not for thousands. Images are as for :meth:`predict_proba`.
+        """
+        return self.activations_of(self._as_images(images))
+
+    def activations_of(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the activations for images [N, H, W, C] as a data set has them."""
+        from lenumba.engine.explain import plain  # many modules, which nothing else here needs
+        from lenumba.engine.explain.explain import INTERPRETED
+        from lenumba.kernels.reference.twin import interpreted
+
+        network, executor = self.network, self.executor
+        scale, shift = (values.astype(np.float64) for values in (executor.scale, executor.shift))
+        x = (images * scale + shift).transpose(0, 3, 1, 2)
+        with interpreted(len(x) * network.multiply_adds <= INTERPRETED):
+            maps = plain.forward(network, self.trained.parameters, x)
+            outputs = plain.judge(network, maps[-1], network.no_labels(len(x))).outputs
+        return {unit.name: y for unit, y in zip(network.units, maps, strict=True)} | {"outputs": outputs}
+
+    def gradients(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the gradient of the mean loss of a batch, as a training step's kernels compute it.
+
+        Parameters
+        ----------
+        images, labels
+            As for :meth:`evaluate`; all of them are one batch.
+
+        Returns
+        -------
+        dict
+            float32 arrays by the parameters' names, such as ``conv1.kernel``: label smoothing included, weight decay
+            and clipping not; 0 for frozen layers. What distorts training images or drops units does so here, too.
+
+        Raises
+        ------
+        DataError, ConfigError
+            Where images or labels do not fit, or the network's target is no class.
+        """
+        self.loaded.only_classes("gradients")
+        images = self._as_images(images)
+        labels = self._as_labels(labels, len(images))
+        own = self.executor
+        executor = Executor(
+            self.network, own.program, own.optimizer, normalization=self.trained.normalization, threads=1,
+            smoothing=self.loaded.config.loss.label_smoothing,
+        )  # fmt: skip
+        executor.theta[:], executor.decay[:] = own.theta, 0
+        order = np.arange(len(images))
+        executor.train(planar(images), labels, order, len(order), own.optimizer.gradient_hyper())
+        return self.network.views(executor.state[: self.network.size].copy())
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{escape(str(self.folder))}</b>, {self.checkpoint} epoch</p>{self.network._repr_html_()}"
 
     def evaluate_data(self, dataset: Dataset) -> Any:
         """Evaluate on the test images of a data set of :meth:`test_data`."""

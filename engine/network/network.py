@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.common.html import heading_html, table_html
 from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.network.augmentation import Augment, Distortion
 from lenumba.engine.network.layers import Parameter, Shape, activation_of
@@ -100,6 +101,19 @@ class Network:
             raise LayerError(len(layers) - 1, misfit)
         if any(len(unit.inputs) > 1 for unit in self.units):
             _ = self.layout  # raises where branches want other margins around the same tensor
+
+    def _repr_html_(self) -> str:
+        height, width, channels = self.image_shape
+        rows = [["input", f"{height}×{width}×{channels}", "", ""]]
+        for unit in self.units:
+            maps, *size = unit.output
+            count = f"{unit.parameter_count:,}" if unit.parameter_count else ""
+            work = f"{unit.multiply_adds:,}" if unit.multiply_adds else ""
+            rows.append([unit.name, "×".join(map(str, (*size, maps))), count, work])
+        rows.append(["total", "", f"{self.parameter_count:,}", f"{self.multiply_adds:,}"])
+        return heading_html(self.name, {"loss": self.loss.name}) + table_html(
+            ["layer", "output", "parameters", "multiply-adds"], rows
+        )
 
     @property
     def outputs(self) -> int:

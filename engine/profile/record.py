@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lenumba.engine.common.html import text_html
+
 
 class Profile(dict[str, Any]):
     """What was measured, as JSON has it; in a notebook, its page.
@@ -29,6 +31,9 @@ class Profile(dict[str, Any]):
 
     def __repr__(self) -> str:
         return f"<profile of {self['name']}>"
+
+    def _repr_html_(self) -> str:
+        return text_html(self.text)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self.text)

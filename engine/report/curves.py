@@ -88,7 +88,7 @@ def names_of(groups: Sequence[Sequence[Path]]) -> list[str]:
     for config in configs[1:]:
         keys |= dict.fromkeys(key for key, *_ in differences(configs[0], config, whole=True))
     recipes = [item.name for item in loaded]
-    several = len(set(recipes)) > 1 or any(key.startswith("network") for key in keys)
+    several = any(key.startswith("network") for key in keys)
     short = [] if several else [key for key in keys if all(len(written(config, key)) <= LONGEST for config in configs)]
     parts = [[recipe] if several else [] for recipe in recipes]
     for key, label in zip(short, short_names(short), strict=True):

@@ -92,16 +92,9 @@ def feature_maps(model: Model, image: np.ndarray) -> list[tuple[str, np.ndarray]
 
     The last are the network's outputs, after the loss's own activation.
     """
-    from lenumba.engine.explain.plain import forward, judge  # imports Numba
-
-    network, executor = model.network, model.executor
-    scale, shift = executor.scale.astype(np.float64), executor.shift.astype(np.float64)
-    x = (image * scale + shift).transpose(2, 0, 1)[np.newaxis]
-    parameters = network.views(executor.theta)
-    maps = [y[0] for y in forward(network, parameters, x)]
-    outputs = judge(network, maps[-1][np.newaxis], np.zeros(1, np.int64)).outputs
-    names = [unit.name for unit in network.units]
-    return [*zip(names, maps, strict=True), ("outputs", outputs[0][:, None, None])]
+    found = {name: y[0] for name, y in model.activations_of(image[np.newaxis]).items()}
+    outputs = found.pop("outputs")
+    return [*found.items(), ("outputs", outputs[:, None, None])]
 
 
 def kernels(model: Model) -> list[tuple[str, np.ndarray]]:

@@ -89,3 +89,9 @@ def with_seed(loaded: LoadedConfig, seed: int) -> LoadedConfig:
     """Return the configuration with another seed."""
     train = loaded.config.train.model_copy(update={"seed": seed})
     return replace(loaded, config=loaded.config.model_copy(update={"train": train}))
+
+
+def cell(figure: Figure, scale: float = 100.0, digits: int = 2) -> str:
+    """Write a figure, scaled, as mean ± standard error."""
+    error = "" if figure.error is None else f" ± {scale * figure.error:.{digits}f}"
+    return f"{scale * figure.mean:.{digits}f}{error}"

@@ -12,6 +12,7 @@ from typing import Any
 from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
+from lenumba.engine.common.html import curves_html, heading_html
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.common.measures import Measured
 from lenumba.engine.common.metrics import Judged
@@ -70,6 +71,14 @@ class RunResult:
     def test_accuracy(self) -> float:
         """Share of right answers on the test set; NaN where the target knows none."""
         return self.summary.get("test_accuracy", float("nan"))
+
+    def _repr_html_(self) -> str:
+        told = {name: f"{value:.4f}" for name in WORDS if isinstance(value := self.summary.get(f"test_{name}"), float)}
+        if "accuracy" in told:
+            told = {"test accuracy": f"{100 * self.test_accuracy:.2f} %", "test loss": told["loss"]}
+        told["epochs"] = str(self.summary.get("epochs", len(self.history)))
+        best = self.summary.get("best_epoch")
+        return heading_html(str(self.path), told) + curves_html(self.history, best=best)
 
 
 def start_run(

@@ -1,8 +1,10 @@
 """What a network consists of: per layer shapes, parameters, multiply-adds and memory; as values and as text."""
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
+from lenumba.engine.common.html import heading_html, table_html
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.training.build import check_network, network_notes
@@ -14,7 +16,19 @@ HANDOUT_NOTE = (
 )
 
 
-def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None) -> dict[str, Any]:
+class Summary(dict[str, Any]):
+    """A network's summary, as :func:`summarize` gives it; printed and in a notebook, a table."""
+
+    def __str__(self) -> str:
+        return summary_table(self)
+
+    def _repr_html_(self) -> str:
+        header, rows = summary_rows(self)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self["notes"])
+        return heading_html(self["name"], {"loss": self["loss"]}) + table_html(header, rows, left=2) + notes
+
+
+def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = None) -> Summary:
     """Return a network's summary, for images of (height, width, channels); without these, for those that are stated.
 
     Returns
@@ -49,15 +63,17 @@ def summarize(loaded: LoadedConfig, image_shape: tuple[int, int, int] | None = N
             }
         )
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "activation_bytes")}
-    summary: dict[str, Any] = {
-        "name": loaded.name,
-        "input_shape": list(network.image_shape),
-        "loss": network.loss.name,
-        "layers": layers,
-        "notes": network_notes(network),
-        **totals,
-        "trainable": network.trainable_count,
-    }
+    summary = Summary(
+        {
+            "name": loaded.name,
+            "input_shape": list(network.image_shape),
+            "loss": network.loss.name,
+            "layers": layers,
+            "notes": network_notes(network),
+            **totals,
+            "trainable": network.trainable_count,
+        }
+    )
     if network.trainable_count < network.parameter_count:
         rest = "frozen, or running statistics of a batch norm"
         summary["notes"].append(f"trainable parameters: {network.trainable_count:,}; the others are {rest}")
@@ -78,7 +94,14 @@ def size_of(shape: tuple[int, ...]) -> int:
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return a network's layers with shapes, parameters, multiply-adds and memory."""
+    """Return a network's layers with shapes, parameters, multiply-adds and memory, as text."""
+    text = table(*summary_rows(summary), left=2)
+    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
+    return "\n".join([text, *summary["notes"]])
+
+
+def summary_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a network's table."""
     rows = [["input", "", "×".join(map(str, summary["input_shape"])), "", "", ""]]
     for layer in summary["layers"]:
         terms = " + ".join(str(size) for size in layer["terms"].values())
@@ -88,10 +111,4 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         rows.append([layer["name"], terms, layer["output"], parameters, work, memory])
     totals = [f"{summary[key]:,}" for key in ("parameters", "multiply_adds", "activation_bytes")]
     rows.append(["total", "", "", *totals])
-    text = table(
-        ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"],
-        rows,
-        left=2,
-    )
-    text += f"\n\nloss: {summary['loss']}; multiply-adds and bytes are those of one image's forward pass"
-    return "\n".join([text, *summary["notes"]])
+    return ["layer", "weights + biases", "output", "parameters", "multiply-adds", "activation bytes"], rows

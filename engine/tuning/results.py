@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lenumba.engine.common.html import heading_html, table_html
+from lenumba.engine.common.text import short_names
 from lenumba.engine.config.tune import Tune
 
 Curve = Sequence[Mapping[str, Any]]  # one item an epoch
@@ -107,6 +109,24 @@ class Study:
     def best_config(self) -> Path:
         """The path of ``best.yaml``."""
         return self.path / "best.yaml"
+
+    def _repr_html_(self) -> str:
+        keys = list(self.trials[0]["params"]) if self.trials else []
+        best = self.summary.get("best")
+        order = sorted(self.trials, key=lambda row: (row["trial"] != best, row["state"] != "finished", row["trial"]))
+        rows = [
+            [row["trial"], row["state"], "" if row["value"] is None else f"{row['value']:.4f}"]
+            + [written(row["params"].get(key, "")) for key in keys]
+            for row in order
+        ]
+        about = {"trials": len(rows), "the best": f"trial {best}", "metric": self.summary.get("metric", "")}
+        header = ["trial", "state", "value", *short_names(keys)]
+        return heading_html(str(self.path), about) + table_html(header, rows, left=2)
+
+
+def written(value: Any) -> str:
+    """Return a setting as text."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 SIGNIFICANT = 0.05

@@ -1,5 +1,6 @@
 """What ``lenumba profile`` does: choose what to measure, write the files, and return the text to print."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -56,8 +57,14 @@ def run_profile(
     for path in (html, trace):
         check_place(path)
     if name is not None and names_function(name):
+        if odd := [change for change in changes if not names_function(change)]:
+            raise ConfigError(f"{odd[0]}: expected no overrides beside {name}; give its arguments by --args")
         if changes:
-            raise ConfigError(f"{changes[0]}: expected no overrides beside {name}; give its arguments by --args")
+            given = {"--threads": threads, "--html": html, "--trace": trace, "--compare": compare, "--asm": asm,
+                     "--llvm": llvm, "--compile": compilation, "--tolerance": tolerance, "--sizes": sizes,
+                     "--try": trying}  # fmt: skip
+            refuse(given, "with one function")
+            return side_by_side([name, *changes], arguments, setup, seconds, as_json, progress)
         if sizes:
             rows = scaling.measure_sizes(name, arguments, setup, sizes)
             return as_text({"name": name, "sizes": rows}) if as_json else scaling.sizes_text(rows), None
@@ -139,37 +146,65 @@ def profile_own(
     code: tuple[str | None, str | None], compilation: bool, trying: bool,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[str, LenumbaError | None]:  # fmt: skip
-    """Profile a function of the user's; return the text, and the error to end with."""
-    from lenumba.engine.profile.function import SECONDS, profile_function, using_threads
+    """Profile a function of the user's; return the text, and the error to end with.
+
+    Compared with another version, it is profiled only where that is asked for, too, or where nothing else can be had.
+    """
+    from lenumba.engine.profile.function import SECONDS, check_threads, profile_function, using_threads
     from lenumba.engine.profile.function_report import compiled_text
     from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_markdown, gate_text, read_profile
 
     if compare and (compare.endswith(".json") or Path(compare).is_file()):
         read_profile(compare, subject)  # its faults are told before anything is measured
-    scaled = scaling.measure_threads(subject, threads) if threads and len(threads) > 1 else []
-    with using_threads(max(threads) if threads else None):
-        profile = profile_function(subject, SECONDS if seconds is None else seconds, progress, trying=trying)
-    profile["scaling"] = scaled
+    if most := max(threads or (), default=None):
+        check_threads(most)
+
+    @functools.cache
+    def profiled() -> Profile:
+        scaled = scaling.measure_threads(subject, threads) if threads and len(threads) > 1 else []
+        with using_threads(most):
+            found = profile_function(subject, SECONDS if seconds is None else seconds, progress, trying=trying)
+        return Profile(found | {"scaling": scaled})
+
+    comparison: dict[str, Any] | None = None
+    parts: list[str] = []
+    fault: LenumbaError | None = None
+    if compare:
+        allowed, long = TOLERANCE if tolerance is None else tolerance, 6.0 if seconds is None else seconds
+        comparison = compare_function(subject, profiled, compare, long, allowed, progress, most)
+        parts += [gate_text(comparison, compare)]
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            append(Path(summary), gate_markdown(comparison, subject.name, compare))
+        if comparison["slower"]:
+            fault = LenumbaError(f"slower than {compare}: ratio {comparison['low']:.3f} to {comparison['high']:.3f}")
+    if compare and not (as_json or compilation or trying or any(places) or any(code)):
+        return parts[0], fault
+    profile = profiled()
     listings = profile.pop("listings")
-    parts, fault = [], None
+    if comparison is not None and compare:
+        profile["comparison"] = comparison | {"with": compare}
     if any(code):
         ends = zip(code, (".s", ".ll"), strict=True)
-        parts += [own_listing(subject, listings, part, end) for part, end in ends if part]
-    elif not as_json and not compare:
+        parts = [own_listing(subject, listings, part, end) for part, end in ends if part] + parts
+    elif not compare:
         parts.append(profile.text)
-        parts += [scaling.threads_text(scaled)] if scaled else []
+        parts += [scaling.threads_text(profile["scaling"])] if profile["scaling"] else []
         parts += [compiled_text(profile)] if compilation else []
-    if compare:
-        allowed = TOLERANCE if tolerance is None else tolerance
-        found = compare_function(subject, profile, compare, 6.0 if seconds is None else seconds, allowed, progress)
-        profile["comparison"] = found | {"with": compare}
-        parts += [] if as_json else [gate_text(found, compare)]
-        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            append(Path(summary), gate_markdown(found, subject.name, compare))
-        if found["slower"]:
-            fault = LenumbaError(f"slower than {compare}: ratio {found['low']:.3f} to {found['high']:.3f}")
     fault = written_files(profile, *places) or fault
     return as_text(profile) if as_json else "\n\n".join(parts), fault
+
+
+def side_by_side(
+    names: Sequence[str], arguments: str | None, setup: str | None, seconds: float | None, as_json: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[str, None]:  # fmt: skip
+    """Profile several functions of the user's; return the text."""
+    from lenumba.engine.profile.function import SECONDS
+    from lenumba.engine.profile.several import profile_several, several_text
+
+    subjects = [find_subject(name, arguments, setup) for name in names]
+    found = profile_several(subjects, SECONDS if seconds is None else seconds, progress)
+    return as_text(found) if as_json else several_text(found), None
 
 
 def own_listing(subject: Any, listings: dict[str, str], name: str, end: str) -> str:

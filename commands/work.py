@@ -236,12 +236,15 @@ def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | No
     """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
 
     CONFIG is a recipe's name or a YAML file's path, 'lenet' if it is left out; or FILE.py:FUNCTION or MODULE:FUNCTION,
-    a function of your own that Numba compiles. Without --args, the function FUNCTION_arguments() beside it makes them.
+    a function of your own that Numba compiles, or several, side by side. Without --args, the function
+    FUNCTION_arguments() beside it makes them.
     """
     from lenumba.commands.display import StepBar
     from lenumba.commands.profile_command import run_profile
+    from lenumba.engine.profile.subject import names_function
 
-    name, changes = split_arguments(config, overrides)
+    own = config is not None and names_function(config)
+    name, changes = (config, list(overrides)) if own else split_arguments(config, overrides)
     changes += [f"data.batch_size={batch_size}"] if batch_size else []
     with StepBar() as progress:
         text, fault = run_profile(name, changes, **options, progress=progress)

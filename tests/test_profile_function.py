@@ -256,6 +256,7 @@ def test_sizes_and_threads_are_tabled(lenumba, samples):
     found = json.loads(lenumba("profile", f"{samples}:scaled_sum", *options).stdout)
     assert [row["threads"] for row in found["scaling"]] == [1, 2]
     assert found["threads"] == 2
+    assert [len(row["load"] or [0] * row["threads"]) for row in found["scaling"]] == [1, 2]
 
 
 def test_flags_are_tried_and_their_results_compared(lenumba, samples):

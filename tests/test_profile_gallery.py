@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lenumba as package
-from lenumba.engine.profile.gate import interval
+from lenumba.engine.common.statistics import median_interval
 from lenumba.kernels.measure.line_table import read_object, signed, unsigned
 from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.sampling import why_not
@@ -25,17 +25,12 @@ def first_cause(name: str, seconds: float = 0.3) -> dict:
     return (found["causes"] or [{"name": "too few samples", "limit": False}])[0]
 
 
-def is_right(planted: str, cause: dict) -> bool:
-    """Whether the planted cause was told; of functions that are as quick as can be, whether none is blamed."""
-    return cause["limit"] if planted.startswith("bound by") else cause["name"] == planted
-
-
 @pytest.mark.parametrize("name", FEW)
 def test_the_first_cause_is_the_planted_one(name):
     told = []
     for seconds in (0.3, 1.0, 2.0):  # others may disturb it
         told.append(first_cause(name, seconds))
-        if is_right(gallery.GALLERY[name].cause, told[-1]):
+        if gallery.is_right(gallery.GALLERY[name].cause, told[-1]):
             return
     pytest.fail(str(told))
 
@@ -154,7 +149,7 @@ def test_numbers_of_a_line_table(number):
 
 
 def test_results_differ_by_the_largest_of_their_numbers():
-    from lenumba.engine.profile.trying import largest_difference
+    from lenumba.engine.profile.turns import largest_difference
 
     assert largest_difference((np.array([1.0, 4.0]), 2), (np.array([1.0, 4.1]), 2)) == pytest.approx(0.1 / 4)
     assert largest_difference(np.nan, np.nan) == 0
@@ -163,6 +158,8 @@ def test_results_differ_by_the_largest_of_their_numbers():
 
 def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
     rng = np.random.default_rng(3)
-    held = sum(low <= 1.0 <= high for low, high in (interval(rng.lognormal(0, 0.3, 15), 0.95) for _ in range(400)))
+    held = sum(
+        low <= 1.0 <= high for low, high in (median_interval(rng.lognormal(0, 0.3, 15), 0.95) for _ in range(400))
+    )
     assert held >= 0.93 * 400
-    assert interval([1.0, 2.0, 3.0]) == (1.0, 3.0)
+    assert median_interval([1.0, 2.0, 3.0]) == (1.0, 3.0)

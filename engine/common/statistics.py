@@ -45,6 +45,17 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean - reach, mean + reach
 
 
+def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the median, from order statistics alone: no shape of the noise is assumed."""
+    ordered, count = sorted(values), len(values)
+    below, k = 0.5**count, 0
+    while below < (1 - level) / 2 and k < count // 2:
+        k += 1
+        below += math.comb(count, k) * 0.5**count
+    k = max(0, k - 1) if below >= (1 - level) / 2 else k
+    return ordered[k], ordered[count - 1 - k]
+
+
 def mcnemar(first: int, second: int) -> float:
     """Return the two-sided p value of McNemar's exact test.
 

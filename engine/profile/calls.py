@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.profile.machine import cache_sizes
+
 CALLS = (5, 10_000)  # least and most of them
 LONG = 3.0  # least number of calls for a function that takes longer than all the time that there is
 TIMED = 2e-5  # seconds between two readings of the clock: shorter calls are timed several at once
+COLD, COLDEST = 15, 256 << 20  # most cold calls; most bytes to fill the caches with
 PLAIN = (int, float, complex, str, bytes, bool, np.generic, type(None), np.dtype, type, range)
 
 
@@ -55,6 +58,8 @@ class Calls:
         The arguments of the next call.
     writes
         Whether the function writes into them; then every call finds them as the first one did.
+    paging
+        Of a call, in the last :meth:`times`: pages of memory that the system gave to it, and its share of the time.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Calls:
         function(*values)
         self.first_s = time.perf_counter() - start
         self.writes = differs(self.copies, values)
+        self.paging = 0.0, 0.0
 
     def renew(self) -> tuple[Any, ...]:
         """Return the arguments for a call, as they were for the first one."""
@@ -89,7 +95,7 @@ class Calls:
         one = clock() - start
         several = 1 if self.writes else max(1, min(1000, int(TIMED / max(one, 1e-8))))
         times: list[float] = []
-        began = clock()
+        began, before = clock(), usage()
         spent = 0.0
         while len(times) < CALLS[0] or going_on(spent if many else clock() - began, seconds, len(times), many):
             if len(times) >= LONG and clock() - began > (4 if many else 3) * seconds:
@@ -101,7 +107,33 @@ class Calls:
             took = clock() - start
             times.append(took / several)
             spent += took
+        pages, system, own = (now - then for now, then in zip(usage(), before, strict=True))
+        share = min(1.0, system / max(1e-9, min(spent, own + system)))
+        self.paging = pages / several / len(times), share
         return times
+
+    def cold_times(self, seconds: float) -> list[float]:
+        """Return the seconds of some calls that find none of their data in this core's caches."""
+        other = np.ones(min(COLDEST, 2 * max(cache_sizes().values())) // 8)
+        times: list[float] = []
+        began = time.perf_counter()
+        while len(times) < CALLS[0] or (len(times) < COLD and time.perf_counter() - began < seconds):
+            values = self.renew()
+            np.negative(other, out=other)
+            start = time.perf_counter()
+            self.function(*values)
+            times.append(time.perf_counter() - start)
+        return times
+
+
+def usage() -> tuple[float, float, float]:
+    """Return how many pages the system gave this process, and its seconds in there and elsewhere; zeros: not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0, 0.0, 0.0
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return float(used.ru_minflt), used.ru_stime, used.ru_utime
 
 
 def going_on(spent: float, seconds: float, count: int, many: bool) -> bool:

@@ -4,6 +4,7 @@ Every cause is told by what ran: operations, addresses, branches and dependences
 samples give. What a loop would take without it follows from what is left: the greatest of the costs of its parts.
 """
 
+import mmap
 from collections.abc import Iterator, Sequence
 
 from lenumba.engine.profile import rules_memory as memory
@@ -17,6 +18,7 @@ LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
 AROUND = 0.6  # of a call, in what is done before and behind it
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
+LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
@@ -39,7 +41,7 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
         found = [cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR]
         found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
         causes += found or [limit_of(looked)]
-    causes += whole_causes(facts, context)
+    causes += [*memory_made_anew(facts, context), *whole_causes(facts, context)]
     # What goes wrong between threads is measured, and hides what else the loops could gain.
     return sorted(causes, key=lambda one: (one.limit, not one.measured, -one.share if one.limit else -one.factor))
 
@@ -72,6 +74,22 @@ def call_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]
         words = f"the call itself takes {share + context.beside:.0%} of its time"
         advice = "call it less often: put the loop around it into a compiled function"
         yield Cause("call overhead", "", 0, share, factor, words, advice, loop_factor=factor, measured=True)
+
+
+def memory_made_anew(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
+    """Yield that large arrays are made in every call: the system gives their pages, cleared, and takes them back."""
+    if not facts or context.new_pages < LEAST_PAGES or context.system < PAGING:
+        return
+    # New pages slow down those who touch them first, too.
+    alone = 1 / max(0.02, 1 - context.system)
+    left = sum(Judge(fact, context).now for fact in facts if fact.share >= LEAST_SHARE)
+    factor = max(alone, min(3 * alone, sum(fact.cycles for fact in facts) / max(left, 1.0)))
+    words = (
+        f"{context.new_pages:,.0f} new pages of memory ({context.new_pages * mmap.PAGESIZE / 2**20:,.1f} MiB) take "
+        f"{context.system:.0%} of a call: it makes large arrays and gives them back"
+    )
+    advice = "write into arrays that exist (array expressions make one for their result)"
+    yield Cause("allocation", *facts[0].place, context.system, factor, words, advice, loop_factor=factor)
 
 
 def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:

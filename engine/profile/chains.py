@@ -16,6 +16,7 @@ LATENCY = {"fadd": 3, "fsub": 3, "fmul": 3, "fdiv": 13, "frem": 40, "load": 5, "
 FREE = ("phi", "getelementptr", "bitcast", "inttoptr", "ptrtoint", "freeze", "zext", "trunc", "extractvalue",
         "insertvalue", "br", "ret", "alloca", "fence")  # fmt: skip
 FUSED = re.compile(r"llvm\.(?:fmuladd|fma)\.")
+QUICK = re.compile(r"llvm\.(?:[su](?:min|max)|abs|fabs|copysign|fsh[lr]|bswap)\.")
 MATH = re.compile(
     r"llvm\.(?:sin|cos|tan|exp|exp2|log|log2|log10|pow|powi|asin|acos|atan|sinh|cosh|tanh)\.|^(?:numba_)?(?:sin|cos|tan|a?sinh?"
     r"|a?cosh?|a?tanh?|atan2|exp2?|expm1|log2?|log10|log1p|pow|hypot|cbrt|erfc?|l?gamma|tgamma|fmod)f?$"
@@ -30,6 +31,8 @@ def latency(one: "Instruction") -> float:
             return 4.0
         if "sqrt" in name:
             return 18.0
+        if QUICK.match(name):
+            return 1.0
         return 40.0 if MATH.search(name) else 4.0 if name.startswith("llvm.") else 5.0
     if one.op in ("phi", "br", "bitcast", "freeze", "getelementptr", "zext", "trunc", "sext", "store"):
         return 0.0 if one.op != "sext" else 1.0

@@ -64,6 +64,7 @@ def observe(
     """
     from lenumba.kernels.measure.observe import Observer
 
+    paging = calls.paging
     seconds, quick = median(times), float(np.quantile(times, QUICK))
     observer = Observer(function, overload, text, calls.renew)
     found, notes = observer.found, []
@@ -102,6 +103,7 @@ def observe(
         sum(found.threads),
         min(1.0, max(found.threads, default=0) / max(1.0, found.rate * len(found.sampled) * quick)),
         found.beside,
+        *paging,
     )
     causes = [*call_causes(facts, context), *judge(facts, context)] if found.counts and found.sampled else []
     return {

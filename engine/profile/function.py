@@ -17,7 +17,7 @@ from lenumba.engine.profile.revisions import commit_of
 from lenumba.engine.profile.subject import Subject, file_of, first_line
 from lenumba.engine.profile.trying import try_changes
 
-SECONDS = 1.0  # of warm calls
+SECONDS, COLD_SECONDS = 1.0, 0.3  # of warm calls, and of cold ones
 AROUND = "around it: Numba's call, and what belongs to no line"
 VERSION = 2  # of the JSON
 Progress = Callable[[str, int, int], None]
@@ -31,7 +31,8 @@ def profile_function(
     Returns
     -------
     Profile
-        ``call_ms`` a warm call (median, of ``calls_ms``), ``flops`` a call (None where they cannot be counted),
+        ``call_ms`` a warm call (median, of ``calls_ms``), ``cold_ms`` one that finds nothing in the caches (None where
+        it runs on several threads), ``flops`` a call (None where they cannot be counted),
         ``gflops``; ``rows``: time, work and limits of its lines; ``code``: verdict, loops, compile times and
         diagnostics; ``listings``.
     """
@@ -60,7 +61,8 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
     function, values = looked_into(function, calls.values)
     if function is not subject.function:
         calls.renew()
-        calls = Calls(function, values)
+        calls, paging = Calls(function, values), calls.paging
+        calls.paging = paging
     progress("reading the code", 2, 4)
     overload, code, texts = compile_afresh(function, calls.values)
     flops = count_operations(function, overload, calls.renew())
@@ -68,6 +70,7 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
     one = median(times)
     progress("sampling", 3, 4)
     text, threads = texts.pop(""), threads_of(function)
+    cold = calls.cold_times(COLD_SECONDS) if threads == 1 else []
     seen = observe(function, overload, code, text, calls, times, min(1.0, seconds), threads)
     tried = try_changes(function, calls, seen["causes"]) if trying else []
     ms = [1e3 * value for value in times]
@@ -84,6 +87,7 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
         call_ms=1e3 * one,
         calls_ms=thinned(ms),
         calls=len(times),
+        cold_ms=1e3 * median(cold) if cold else None,
         first_call_s=calls.first_s,
         cache={"used": cached is not None, "hit": hit, "folder": cached},
         flops=flops,
@@ -99,24 +103,22 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
 
 @contextlib.contextmanager
 def using_threads(threads: int | None) -> Iterator[None]:
-    """Let Numba use so many threads meanwhile.
+    """Let Numba use so many threads meanwhile."""
+    from lenumba.kernels.measure.user_function import use_threads
 
-    Raises
-    ------
-    DataError
-        Where it has fewer.
-    """
-    from lenumba.kernels.measure import user_function
-
-    before = user_function.use_threads(None)
-    most = user_function.most_threads()
-    if threads and threads > most:
-        raise DataError(f"--threads: expected at most {most}, as Numba has, found {threads}; set NUMBA_NUM_THREADS")
-    user_function.use_threads(threads or before)
+    before = use_threads(threads)
     try:
         yield
     finally:
-        user_function.use_threads(before)
+        use_threads(before)
+
+
+def check_threads(threads: int) -> None:
+    """Raise DataError where Numba has fewer threads."""
+    from lenumba.kernels.measure.user_function import most_threads
+
+    if threads > (most := most_threads()):
+        raise DataError(f"--threads: expected at most {most}, as Numba has, found {threads}; set NUMBA_NUM_THREADS")
 
 
 def thinned(values: Sequence[float], most: int = 500) -> list[float]:

@@ -41,10 +41,11 @@ def timing(profile: Profile) -> str:
         note = f"\nother processes disturbed it: ± {100 * noise:.0f} % is too much to judge; measure on an idle machine"
     elif noise > BUSY:
         note = f"\nother processes may have disturbed it: half of the calls took {span(low, high)}"
+    cold = f"; with cold caches {duration(profile['cold_ms'] / 1e3)}" if profile.get("cold_ms") else ""
     anew = "; its arguments are restored for every call, as it writes into them" if profile["writes"] else ""
     return (
         f"warm call: {duration(profile['call_ms'] / 1e3)} (median of {profile['calls']:,}, ± {100 * noise:.0f} %; "
-        f"least {duration(ms[0] / 1e3)}){anew}{note}"
+        f"least {duration(ms[0] / 1e3)}){cold}{anew}{note}"
     )
 
 

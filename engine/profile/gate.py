@@ -3,7 +3,8 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,28 +13,20 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json
+from lenumba.engine.common.statistics import median_interval
 from lenumba.engine.common.text import duration
-from lenumba.engine.profile.revisions import extract
+from lenumba.engine.profile.revisions import extract, root_of
 from lenumba.engine.profile.subject import Subject, file_of, names_function
 from lenumba.engine.profile.worker import Version, Worker
 
 TOLERANCE = 0.05
 LEAST_PAIRS, MOST_PAIRS = 12, 200
 LONGEST_TURN, SHORTEST_TURN = 0.1, 0.01  # seconds, but for a function that takes longer
+ATTEMPTS = 4  # most times that both are measured by new processes
 EXTENSION = 3  # times the seconds asked for, where the interval is still too wide
 LEVEL = 0.99  # of the interval
+TIMES = ("", "once", "twice", "three times", "four times")
 Progress = Callable[[str, int, int], None]
-
-
-def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """Return the confidence interval of the median, from order statistics alone: no shape of the noise is assumed."""
-    ordered, count = sorted(values), len(values)
-    below, k = 0.5**count, 0
-    while below < (1 - level) / 2 and k < count // 2:
-        k += 1
-        below += math.comb(count, k) * 0.5**count
-    k = max(0, k - 1) if below >= (1 - level) / 2 else k
-    return ordered[k], ordered[count - 1 - k]
 
 
 def take_turns(old: Worker, new: Worker, seconds: float, tolerance: float, progress: Progress) -> dict[str, Any]:
@@ -51,7 +44,7 @@ def take_turns(old: Worker, new: Worker, seconds: float, tolerance: float, progr
         pairs.append((took[old], took[new]))
         if len(pairs) < LEAST_PAIRS:
             continue
-        low, high = interval([b / a for a, b in pairs])
+        low, high = median_interval([b / a for a, b in pairs], LEVEL)
         decided = low > 1 + tolerance or high < 1 + tolerance
         if (spent >= seconds and decided) or high - low < tolerance / 5:
             break
@@ -69,28 +62,28 @@ def take_turns(old: Worker, new: Worker, seconds: float, tolerance: float, progr
 def compared_versions(
     old: Version, new: Version, seconds: float, tolerance: float, progress: Progress
 ) -> dict[str, Any]:
-    """Compare two versions; what looks slower is measured again by new processes, and counts where both say so."""
-    for attempt in (1, 2):
+    """Compare two versions; what looks slower, and what others disturb too much, is measured again by new processes.
+
+    It counts as slower where two of them say so, and as no slower as soon as one does.
+    """
+    slower = 0
+    for attempt in range(1, ATTEMPTS + 1):
         with Worker(old) as before, Worker(new) as after:
             found = take_turns(before, after, seconds, tolerance, progress)
-        found |= {
-            "tolerance": tolerance,
-            "slower": found["low"] > 1 + tolerance,
-            "attempts": attempt,
-            "interleaved": True,
-        }
-        if not found["slower"]:
+        slower += found["low"] > 1 + tolerance
+        found |= {"tolerance": tolerance, "slower": slower == 2, "attempts": attempt, "interleaved": True}
+        if slower == 2 or found["high"] <= 1 + tolerance:
             break
     return found
 
 
 def compare_function(
-    subject: Subject, profile: Mapping[str, Any] | None, with_what: str, seconds: float, tolerance: float,
-    progress: Progress | None = None,
+    subject: Subject, profiled: Callable[[], Mapping[str, Any]] | None, with_what: str, seconds: float,
+    tolerance: float, progress: Progress | None = None, threads: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Compare a function with another, with its version of a Git revision, or with an earlier profile's file.
 
-    `profile` is this function's; only an earlier profile whose code cannot be had again is compared with it.
+    `profiled` profiles this one; that is only needed beside an earlier profile whose code cannot be had again.
 
     Raises
     ------
@@ -99,9 +92,9 @@ def compare_function(
     """
     tell = progress or (lambda *_: None)
     file = file_of(subject.function)
-    new = Version(subject.name, given(subject), subject.setup)
+    new = Version(subject.name, given(subject), subject.setup, threads=threads)
     if names_function(with_what):
-        return compared_versions(Version(with_what, given(subject), subject.setup), new, seconds, tolerance, tell)
+        return compared_versions(replace(new, target=with_what), new, seconds, tolerance, tell)
     earlier = read_profile(with_what, subject) if with_what.endswith(".json") or Path(with_what).is_file() else None
     revision = (earlier.get("commit") or "") if earlier else with_what
     with contextlib.ExitStack() as stack:
@@ -115,16 +108,14 @@ def compare_function(
             else:
                 target = subject.name
                 if ".py:" in target:
-                    from lenumba.engine.profile.revisions import root_of
-
                     root = root_of(file) or file.parent
                     target = f"{folder / file.resolve().relative_to(root)}:{target.rpartition(':')[2]}"
                 where = path[0] if path else str(folder)
-                old = Version(target, given(subject), subject.setup, where, path)
+                old = replace(new, target=target, folder=where, path=path)
                 return compared_versions(old, new, seconds, tolerance, tell)
-    if earlier is None or profile is None:
+    if earlier is None or profiled is None:
         raise DataError(f"--compare {with_what}: expected a profile that can be compared, found none")
-    return compared_figures(earlier, profile, tolerance)
+    return compared_figures(earlier, profiled(), tolerance)
 
 
 def given(subject: Subject) -> str | None:
@@ -183,7 +174,7 @@ def gate_text(found: Mapping[str, Any], name: str) -> str:
     else:
         verdict = "no slower"
     how = f"{found['pairs']} pairs of turns" if found["interleaved"] else "measured at different times, not in turns"
-    again = ", measured twice" if found["attempts"] > 1 else ""
+    again = f", measured {TIMES[found['attempts']]}" if found["attempts"] > 1 else ""
     return (
         f"against {name}: {duration(found['old_s'])} → {duration(found['new_s'])}, ratio {found['ratio']:.3f} "
         f"({100 * LEVEL:.0f} % interval {found['low']:.3f} to {found['high']:.3f}; {how}{again}); tolerance "

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lenumba.engine.profile.loops import LINE, LoopFacts
-from lenumba.engine.profile.places import Array, Stepping, steppings
+from lenumba.engine.profile.loops import LEVELS, LoopFacts
+from lenumba.engine.profile.places import LINE, Array, Stepping, steppings
 
 LANES_REACHED = 0.5  # of a vector's lanes, as a speed-up: what vectorising usually gives
 
@@ -40,7 +40,8 @@ class Cause:
 class Context:
     """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments, its threads.
 
-    `working` is the share of the call that the thread with most work works, `beside` that of what Numba does around it.
+    `working` is the share of the call that the thread with most work works, `beside` that of what Numba does around it,
+    `system` that of the system's work, and `new_pages` how many pages of memory that gives to a call.
     """
 
     machine: Mapping[str, Any]
@@ -55,6 +56,8 @@ class Context:
     samples: float = 1000.0
     working: float = 1.0
     beside: float = 0.0
+    new_pages: float = 0.0
+    system: float = 0.0
 
     def said(self, line: int, last: int, *words: str) -> bool:
         """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""
@@ -81,17 +84,19 @@ class Judge:
     def rest(self, lanes: float = 1.0, without: Sequence[str] = (), dense: bool = False) -> float:
         """Return the cycles that are left: `lanes` times as much at once, without some parts.
 
-        `dense`: no more cache lines come from afar than the bytes fill that are used.
+        `dense`: no more cache lines come from afar than the bytes fill that are used, and none from beyond a cache that
+        would hold them.
         """
         costs = {name: value for name, value in self.costs.items() if name not in without}
         work = (costs.get("compute", 0.0) + costs.get("divide", 0.0) / (1 if lanes == 1 else 2)) / lanes
         if lanes == 1:
             work = max(costs.get("compute", 0.0), costs.get("divide", 0.0))
-        far = 0.0
-        for k, level in enumerate(("L2", "L3", "memory")):
+        far, filled = 0.0, self.filled
+        for k, level in enumerate(LEVELS[1:]):
             lines = sum(access.misses[k] for access in self.fact.accesses)
             least = min(1.0, self.fact.bytes / LINE / lines) if dense and lines else 1.0
-            far = max(far, costs.get(level, 0.0) * least)
+            fits = dense and filled <= self.context.machine["caches"].get(LEVELS[k], 0)
+            far = max(far, 0.0 if fits else costs.get(level, 0.0) * least)
         return max(work, costs.get("L1", 0.0) / lanes, far, costs.get("chain", 0.0)) + costs.get("branch", 0.0)
 
     def factor(self, after: float) -> float:
@@ -110,6 +115,15 @@ class Judge:
         """Return the factor where a share of the loop's time goes, but for a part that is left of it."""
         part = min(0.98, share / max(self.fact.share, 1e-9))
         return 1 / (1 - part * (1 - left))
+
+    @property
+    def filled(self) -> float:
+        """Bytes that its accesses would fill, were none left out between those that they use."""
+        spans, reached = 0, 0
+        for step in sorted(self.steps, key=lambda step: step.low):
+            spans += max(0, step.high - max(step.low, reached))
+            reached = max(reached, step.high)
+        return min(float(spans), self.fact.bytes)
 
     @property
     def stray(self) -> list[Stepping]:
@@ -147,7 +161,7 @@ class Judge:
         return found
 
 
-def slice_of(fact: LoopFacts, names: Sequence[str], depth: int = 4) -> str:
+def slice_of(fact: LoopFacts, names: Sequence[str], depth: int = 6) -> str:
     """Return the text of the instructions that some values are made by."""
     made = {one.result: one for block in fact.function.blocks.values() for one in block.instructions if one.result}
     text, level = [], list(names)

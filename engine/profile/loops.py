@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.profile.chains import FREE, FUSED, chain_of
-from lenumba.engine.profile.places import steppings
+from lenumba.engine.profile.places import LINE, steppings
 from lenumba.kernels.measure.llvm_code import called_name
 
 if TYPE_CHECKING:
     from lenumba.kernels.measure.llvm_code import Block, Function, Loop
     from lenumba.kernels.measure.observation import Access, Observation
 
-LINE = 64
 DIVISIONS = {"fdiv": 5.0, "frem": 40.0, "sdiv": 10.0, "udiv": 10.0, "srem": 10.0, "urem": 10.0}  # cycles apart
 WORKING = ("fadd", "fsub", "fmul", "fdiv", "frem", "load", "store", "call", "add", "sub", "mul", "and", "or", "xor",
            "icmp", "select", "fcmp")  # fmt: skip

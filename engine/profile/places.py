@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from lenumba.kernels.measure.observation import Access
 
+LINE = 64  # bytes of a cache line
+DENSE = 0.5  # of the bytes that an access goes over: so many accesses leave no gaps, if they go back and forth
 COVERED = 0.7  # of the bytes between two rounds: accesses that together use so many leave no gaps worth a word
 UNROLLED = (64, 32, 16, 8, 4, 2)
 
@@ -33,7 +35,8 @@ class Stepping:
     Attributes
     ----------
     step, outer
-        Bytes from round to round, and from one start of the loop to the next; both of the loop as it is written.
+        Bytes from round to round, and in a loop around it: from one start of the loop to the next, or where that is
+        farther, but all of the array is visited, by its least stride; both of the loop as it is written.
     regular, constant
         Whether most steps are that far, and whether that is nowhere.
     weight
@@ -103,6 +106,11 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
             own //= width
             size //= width
         outer = next((access.outer_step for access in members if access.outer_step), 0)
+        least = min((abs(part) for array in arrays if array.name == home for part in array.strides if part), default=0)
+        if size <= least < min(abs(own), abs(outer) or LINE) and size * count > DENSE * max(
+            access.high - access.low for access in members
+        ):
+            outer = least
         found.append(
             Stepping(here[0], here[1], own, outer, size, regular, regular and own == 0, stores, count,
                      sum(access.misses[0] for access in members), count / total, min(a.low for a in members),

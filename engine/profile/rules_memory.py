@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 
 from lenumba.engine.profile.judging import Cause, Judge
-from lenumba.engine.profile.loops import LINE, WRONG_BRANCH
-from lenumba.engine.profile.places import expression
+from lenumba.engine.profile.loops import WRONG_BRANCH
+from lenumba.engine.profile.places import LINE, expression
 
 SHORT = 12  # rounds
+NEAR = 0.2  # of the accesses: with fewer misses, a step costs no more than a vector's lanes
 
 
 def stride(looked: Judge) -> Iterator[Cause]:
@@ -16,6 +17,8 @@ def stride(looked: Judge) -> Iterator[Cause]:
     if not stray or sum(step.weight for step in stray) < 0.25:
         return
     worst = max(stray, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
+    if is_short(looked) and worst.misses < NEAR * worst.count:
+        return  # its few rounds matter more
     factor = looked.factor(looked.rest(looked.lanes, ("chain",), dense=True))
     step, outer = abs(worst.step), abs(worst.outer)
     if outer and outer < step and outer <= LINE:
@@ -26,6 +29,13 @@ def stride(looked: Judge) -> Iterator[Cause]:
         words = f"{expression(worst)} steps {step:,} bytes, {worst.bytes} of which it uses"
         advice = "pass contiguous arrays (np.ascontiguousarray), or store side by side what is used together"
         yield looked.cause("strided view", factor, words, advice, line=worst.line)
+
+
+def is_short(looked: Judge) -> bool:
+    """Return whether a loop inside another has few rounds each of many times."""
+    fact = looked.fact
+    inside = fact.main.loop is not None and fact.main.loop.parent is not None
+    return inside and fact.trips <= SHORT and fact.main.starts >= 50
 
 
 def gather(looked: Judge) -> Iterator[Cause]:
@@ -62,7 +72,7 @@ def aliasing(looked: Judge) -> Iterator[Cause]:
     fact = looked.fact
     if fact.vectorised or looked.stray or looked.irregular or looked.exits or not any(a.stores for a in fact.accesses):
         return
-    if fact.costs["chain"] > 0.5 * fact.cycles and not overlap(looked):
+    if max(fact.costs["chain"], fact.costs["divide"]) > 0.5 * fact.cycles and not overlap(looked):
         return
     words = ("identify array bounds", "unsafe dependent memory", "pointer checks", "memory conflicts")
     wide, both = any(version.width > 1 for version in fact.idle), overlap(looked)
@@ -101,7 +111,7 @@ def checks(looked: Judge) -> Iterator[Cause]:
 def short_loop(looked: Judge) -> Iterator[Cause]:
     """Yield loops with few rounds, whose beginning and end take longer than they do."""
     fact = looked.fact
-    if fact.main.loop is None or fact.main.loop.parent is None or fact.trips > SHORT or fact.main.starts < 50:
+    if not is_short(looked):
         return
     factor = max(1.5, looked.factor(looked.rest(looked.lanes, ("chain", "branch"))))
     words = f"{fact.trips:.0f} rounds each of {fact.main.starts:,} times: beginning and ending take longer"

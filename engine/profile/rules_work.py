@@ -85,7 +85,9 @@ def division(looked: Judge) -> Iterator[Cause]:
         yield looked.cause("division", looked.factor(looked.rest(looked.lanes)), words, advice, flags=flags)
     else:
         advice = "multiply by the reciprocal, take it out of the loop, or use powers of two"
-        yield looked.cause("division", looked.factor(looked.rest(looked.lanes, ("divide",))), words, advice)
+        # Remainders and quotients of whole numbers tell places and turns: what is left of such a loop stays scalar.
+        lanes = looked.lanes if kinds.keys() <= {"fdiv", "sqrt"} else 1.0
+        yield looked.cause("division", looked.factor(looked.rest(lanes, ("divide",))), words, advice)
 
 
 def double_in_single(looked: Judge) -> Iterator[Cause]:
@@ -113,7 +115,7 @@ def subnormals(looked: Judge) -> Iterator[Cause]:
 def chains(looked: Judge) -> Iterator[Cause]:
     """Yield what every round needs of the one before."""
     fact = looked.fact
-    cost = fact.costs["chain"]
+    cost = min(fact.costs["chain"], fact.cycles)  # more than all of it was not waited for
     if cost < 0.5 * fact.cycles or cost < 1.2 * looked.rest(without=("chain",)):
         return
     names = fact.chain.split(" → ")

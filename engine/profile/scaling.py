@@ -13,9 +13,11 @@ from lenumba.engine.common.text import duration, percent, table
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.machine import cache_sizes
 from lenumba.engine.profile.subject import Subject, find_subject
+from lenumba.kernels.measure.sampling import why_not
 
 SIZES = re.compile(r"([A-Za-z_]\w*)=([\d.eE+]+(?:,[\d.eE+]+)*)")
 SECONDS = 0.3  # of each size, and of each number of threads
+QUICK = 0.1  # others lengthen most calls: what threads do is set against one as quick as the quickest tenth
 
 
 def parse_sizes(text: str) -> tuple[str, list[int]]:
@@ -74,16 +76,50 @@ def sizes_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def measure_threads(subject: Subject, threads: Sequence[int]) -> list[dict[str, Any]]:
-    """Time a function with several numbers of threads."""
-    from lenumba.engine.profile.function import using_threads
+    """Time a function with several numbers of threads, and see what each of them does.
 
-    rows = []
+    Returns
+    -------
+    list of dict
+        ``threads``, ``ms`` of a call; ``load``, the share of it that each thread works, ``starting`` what the one that
+        works most does not, ``barrier`` for how much of it they wait, on average, for that one. The last three are
+        None where the function does not run in parallel, or nothing can be sampled.
+    """
+    from lenumba.engine.profile.function import using_threads
+    from lenumba.kernels.measure.user_function import looked_into, threads_of
+
     calls = Calls(subject.function, subject.values, subject.make)
+    function, values = looked_into(subject.function, calls.renew())
+    sampled = Calls(function, values)
+    rows = []
     for count in threads:
         with using_threads(count):
             calls.times(0.0)
-            rows.append({"threads": count, "ms": 1e3 * median(calls.times(SECONDS))})
+            times = calls.times(SECONDS)
+            rows.append({"threads": count, "ms": 1e3 * median(times), "load": None, "starting": None, "barrier": None})
+            if function.targetoptions.get("parallel") and not why_not():
+                rows[-1] |= work_of_threads(function, sampled, threads_of(function), float(np.quantile(times, QUICK)))
     return rows
+
+
+def work_of_threads(function: Any, calls: Calls, threads: int, seconds: float) -> dict[str, Any]:
+    """Sample calls of about so many seconds, and return what each thread does in one."""
+    from lenumba.kernels.measure.observe import Observer
+    from lenumba.kernels.measure.user_function import compile_afresh
+
+    overload, _, texts = compile_afresh(function, calls.renew())
+    observer = Observer(function, overload, texts[""], calls.renew)
+    observer.sample(lambda run: calls.times(SECONDS, run, many=True))
+    found = observer.found
+    work = [*sorted(found.threads, reverse=True), *[0] * (threads - len(found.threads))]
+    if not work[0]:
+        return {}
+    whole = max(work[0], found.rate * len(found.sampled) * seconds)
+    return {
+        "load": [part / whole for part in work],
+        "starting": 1 - work[0] / whole,
+        "barrier": (work[0] - sum(work) / len(work)) / whole,
+    }
 
 
 def threads_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -94,4 +130,8 @@ def threads_text(rows: Sequence[Mapping[str, Any]]) -> str:
         speedup = first["ms"] / row["ms"]
         ideal = row["threads"] / first["threads"]
         lines.append([row["threads"], duration(row["ms"] / 1e3), f"{speedup:.2f}×", percent(speedup / ideal)])
-    return table(["threads", "a call", "as fast", "of perfect scaling"], lines)
+        if any(one["load"] for one in rows):
+            loads = ", ".join(map(percent, row["load"] or [])) or "too short"
+            lines[-1] += [loads, *(percent(row[key]) if row["load"] else "" for key in ("starting", "barrier"))]
+    head = ["threads", "a call", "as fast", "of perfect scaling", "each works", "starting", "at the barrier"]
+    return table(head[: len(lines[0])], lines)

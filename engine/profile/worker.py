@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ PROGRAM = "from lenumba.engine.profile.worker import serve; serve()"
 
 @dataclass
 class Version:
-    """A version of a function: its name, its arguments' text, and the folders to look for it before others."""
+    """A version of a function: its name, its arguments' text, the folders to look for it before others, its threads."""
 
     target: str
     arguments: str | None
     setup: str = ""
     folder: str = "."
     path: Sequence[str] = field(default_factory=tuple)
+    threads: int | None = None
 
 
 class Worker:
@@ -47,7 +48,7 @@ class Worker:
             cwd=version.folder, env=environment,
         )  # fmt: skip
         self.version = version
-        self.facts = self.ask({"target": version.target, "arguments": version.arguments, "setup": version.setup})
+        self.facts = self.ask(asdict(version))
 
     def ask(self, question: Any) -> dict[str, Any]:
         """Send a question and return the answer."""
@@ -84,6 +85,8 @@ class Worker:
 
 def serve() -> None:
     """Answer questions on stdin, a line of JSON each; what the user's code prints goes to stderr."""
+    from lenumba.kernels.measure.user_function import use_threads
+
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -94,6 +97,7 @@ def serve() -> None:
     try:
         first = json.loads(sys.stdin.readline())
         subject = find_subject(first["target"], first["arguments"], first["setup"])
+        use_threads(first["threads"])
         calls = Calls(subject.function, subject.values, subject.make)
         reply({"first_s": calls.first_s, "file": str(file_of(subject.function))})
     except LenumbaError as error:

@@ -5,6 +5,7 @@ import sys
 from statistics import median
 
 import gallery
+import gallery_two  # noqa: F401
 import pytest
 
 import lenumba as package
@@ -15,22 +16,38 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sampling w
 
 
 def test_planted_causes_are_told_first(campaign):
+    """Others disturb measurements: what is not told at first is measured twice more."""
     names = sorted(gallery.GALLERY)
-    tried, wrong, far = 0, {}, {}
+    tried, wrong, blamed, far, costs = 0, {}, [], {}, []
     for name in campaign.each(names, 0):
         entry = gallery.GALLERY[name]
-        found = package.profile(entry.function, *entry.make(), seconds=1.0)
-        first = found["causes"][0]
+        for _ in range(3):
+            found = package.profile(entry.function, *entry.make(), seconds=1.0)
+            first = found["causes"][0]
+            costs.append(found["sampling"]["overhead"])
+            factor = mended_factor(entry, found)
+            right = gallery.is_right(entry.cause, first)
+            near = not factor or first["limit"] or 0.5 <= first["factor"] / factor <= 2
+            if right and near:
+                break
         tried += 1
-        if not (first["limit"] if entry.cause.startswith("bound by") else first["name"] == entry.cause):
+        if not right:
             wrong[name] = first["name"]
-        elif entry.mended:
-            mended = Calls(entry.mended, (entry.make_mended or entry.make)())
-            factor = found["call_ms"] / 1e3 / median(mended.times(1.0))
-            if not 0.5 <= first["factor"] / factor <= 2:
-                far[name] = f"expected {first['factor']:.1f}, mended {factor:.1f}"
+            blamed += [name] if entry.cause.startswith("bound by") else []
+        elif not near:
+            far[name] = f"expected {first['factor']:.1f}, mended {factor:.1f}"
     campaign.note(f"gallery: {tried - len(wrong)} of {tried} told; not: {wrong}; factors off by more than 2: {far}")
-    assert len(wrong) <= max(0, tried // 12)
+    campaign.note(f"sampling costs at the most {max(costs, default=0):.1%}")
+    assert len(wrong) <= tried // 12
+    assert not blamed
+
+
+def mended_factor(entry: gallery.Planted, found: dict) -> float | None:
+    """Return how many times as fast the function is that somebody mended."""
+    if not entry.mended:
+        return None
+    mended = Calls(entry.mended, (entry.make_mended or entry.make)())
+    return found["call_ms"] / 1e3 / median(mended.times(0.5))
 
 
 SLOW = """
@@ -52,11 +69,11 @@ def test_the_gate_notices_a_tenth_and_nothing_else(campaign, tmp_path):
     file = tmp_path / "gated.py"
     file.write_text(SLOW + "\n\n@njit\ndef slower(x, n):\n    return work(x, n + n // 10)\n")
     command = [sys.executable, "-m", "lenumba", "profile", f"{file}:slower", "--args", "np.ones(999), 100", "--seconds"]
-    rounds = campaign.size(0, 20)
-    noticed = alarms = 0
-    for _ in range(rounds):
-        noticed += subprocess.run([*command, "2", "--compare", f"{file}:work"], check=False).returncode == 1
-        alarms += subprocess.run([*command, "2", "--compare", f"{file}:slower"], check=False).returncode == 1
-    campaign.note(f"gate: a tenth slower noticed in {noticed} of {rounds}, {alarms} false alarms")
-    assert noticed >= 0.95 * rounds
+    slower, equal = campaign.size(0, 20), campaign.size(0, 100)
+    noticed, alarms = (
+        sum(subprocess.run([*command, "2", "--compare", f"{file}:{other}"]).returncode == 1 for _ in range(rounds))
+        for other, rounds in (("work", slower), ("slower", equal))
+    )
+    campaign.note(f"gate: a tenth slower noticed in {noticed} of {slower}, {alarms} false alarms in {equal}")
+    assert noticed >= 0.95 * slower
     assert alarms == 0

@@ -13,8 +13,8 @@ from lenumba.engine.common.text import duration
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.function_report import timing
 from lenumba.kernels.measure.assembly import annotate, judge
+from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.remarks import caught, reason_of, split_remarks
-from lenumba.kernels.measure.user_function import with_counter
 
 SAMPLES = """\
 import numpy as np
@@ -353,10 +353,13 @@ def test_assembly_of_arm_is_judged_too():
 
 
 def test_operations_are_counted_in_llvm_code():
-    code = "define void @f() {\n  %1 = fadd fast <8 x double> %a, %b\n  %2 = fmul float %c, %d\n  br label %3\n}"
-    text, blocks = with_counter(code)
-    assert blocks == 1
-    assert "i64 9 monotonic" in text
+    code = (
+        "define void @f() {\n  %1 = fadd fast <8 x double> %a, %b\n  %2 = fmul float %c, %d\n"
+        "  %3 = tail call <4 x float> @llvm.fmuladd.v4f32(<4 x float> %e, <4 x float> %f, <4 x float> %g)\n"
+        "  %4 = fcmp olt float %c, %d\n  ret void\n}"
+    )
+    [function] = parse(code)
+    assert [one.flops for block in function.blocks.values() for one in block.instructions] == [8, 1, 8, 0, 0]
 
 
 SAID = """\

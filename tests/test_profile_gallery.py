@@ -10,9 +10,12 @@ import pytest
 
 import lenumba as package
 from lenumba.engine.common.statistics import median_interval
+from lenumba.engine.profile.machine import cache_sizes
 from lenumba.kernels.measure.line_table import read_object, signed, unsigned
 from lenumba.kernels.measure.llvm_code import parse
+from lenumba.kernels.measure.observe import Observer
 from lenumba.kernels.measure.sampling import why_not
+from lenumba.kernels.measure.user_function import compile_afresh
 
 FEW = ["stencil_by_column", "dot_in_order", "scale_in_double", "unsure", "many_buffers", "fibonacci", "polynomial"]
 
@@ -78,12 +81,37 @@ def test_the_page_has_pictures_of_lines_roofline_and_threads(stencil):
     assert "column order" in page
 
 
-def test_operations_and_bytes_are_counted_as_by_hand():
-    entry = gallery.GALLERY["polynomial"]
-    found = package.profile(entry.function, *entry.make(), seconds=0.1)
-    loop = found["loops"][0]
-    assert loop["flops"] == found["flops"] == 2000 * 24
-    assert loop["bytes"] == pytest.approx(2 * 8 * 2000, rel=0.01)
+def by_hand(n: int = 640) -> list[tuple]:
+    """A function, its arguments, the operations of a call, and the bytes that it reads and writes."""
+    x, y, z = gallery.numbers(n), gallery.numbers(n), np.zeros(n)
+    a, b = gallery.numbers(30, 64), np.zeros((30, 64))
+    c, d, e = (gallery.numbers(32, 32, kind=np.float32) for _ in range(3))
+    return [
+        (gallery.polynomial, (x, z), 24 * n, 16 * n),
+        (gallery.stencil_by_row, (a, b), 4 * 28 * 62, 5 * 8 * 28 * 62),
+        (gallery.dot_in_order, (x, y), 2 * n, 16 * n),
+        (gallery.dot_reordered, (x, y), 2 * n, 16 * n),
+        (gallery.distance, (x, y, 0.5), 4 * n, 16 * n),
+        (gallery.added_in_l2, (x, y, z), n, 24 * n),
+        (gallery.quotients, (x, y, z), 7 * n, 24 * n),
+        (gallery.matrix_product, (c, d, e), 2 * 32**3, 12 * 32**3 + 4 * 32**2),
+        (gallery.smoothed, (x, z, 0.3), 3 * n, 16 * n),
+        (gallery.logistic, (0.3, 3.7, n), 3 * n, 0),
+        (gallery.row_sums, (a, np.zeros(64)), 30 * 64, 24 * 30 * 64),
+        (gallery.doubled, (x[::2], z[::2]), 2 * n // 2, 16 * n // 2),
+        (gallery.looked_up, (x, np.arange(n)[::-1].copy(), z), n, 24 * n),
+    ]
+
+
+@pytest.mark.parametrize("case", by_hand(), ids=lambda case: case[0].__name__)
+def test_operations_and_bytes_are_counted_as_by_hand(case):
+    function, values, flops, size = case
+    overload, _, texts = compile_afresh(function, values)
+    observer = Observer(function, overload, texts[""], lambda: values)
+    observer.count(cache_sizes())
+    assert observer.found.flops == pytest.approx(flops, rel=0, abs=32)  # a sum's lanes are added at its end
+    counted = sum(access.count * access.bytes for access in observer.found.accesses)
+    assert counted == pytest.approx(size, rel=0.01, abs=64)
 
 
 def test_lines_of_callees_and_of_ufuncs_are_their_own():

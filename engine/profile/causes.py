@@ -38,7 +38,8 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
         if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
         looked = Judge(fact, context)
-        found = [cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR]
+        named = {cause.name: cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR}
+        found = list(named.values())
         found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
         causes += found or [limit_of(looked)]
     causes += [*memory_made_anew(facts, context), *whole_causes(facts, context)]

@@ -15,7 +15,6 @@ LATENCY = {"fadd": 3, "fsub": 3, "fmul": 3, "fdiv": 13, "frem": 40, "load": 5, "
            "fcmp": 3}  # fmt: skip
 FREE = ("phi", "getelementptr", "bitcast", "inttoptr", "ptrtoint", "freeze", "zext", "trunc", "extractvalue",
         "insertvalue", "br", "ret", "alloca", "fence")  # fmt: skip
-FUSED = re.compile(r"llvm\.(?:fmuladd|fma)\.")
 QUICK = re.compile(r"llvm\.(?:[su](?:min|max)|abs|fabs|copysign|fsh[lr]|bswap)\.")
 MATH = re.compile(
     r"llvm\.(?:sin|cos|tan|exp|exp2|log|log2|log10|pow|powi|asin|acos|atan|sinh|cosh|tanh)\.|^(?:numba_)?(?:sin|cos|tan|a?sinh?"
@@ -26,9 +25,9 @@ MATH = re.compile(
 def latency(one: "Instruction") -> float:
     """Return the cycles until an instruction's result is there."""
     if one.op == "call":
-        name = called_name(one.text)
-        if FUSED.search(name):
+        if one.fused:
             return 4.0
+        name = called_name(one.text)
         if "sqrt" in name:
             return 18.0
         if QUICK.match(name):

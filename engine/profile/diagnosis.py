@@ -60,7 +60,8 @@ def observe(
     Returns
     -------
     dict
-        ``lines``, ``loops``, ``causes``, ``sampling``, ``machine``; lists without elements where nothing can be told.
+        ``lines``, ``loops``, ``causes``, ``flops`` of a call, ``sampling``, ``machine``, ``trace``; lists without
+        elements where nothing can be told.
     """
     from lenumba.kernels.measure.observe import Observer
 
@@ -110,6 +111,7 @@ def observe(
         "lines": lines_of(found, seconds),
         "loops": [loop_row(fact, seconds) for fact in facts if fact.share >= 0.01],
         "causes": [cause.as_dict() for cause in causes],
+        "flops": found.flops,
         "sampling": {
             "method": found.method,
             "samples": sum(map(sum, found.samples.values())),

@@ -49,7 +49,7 @@ def profile_function(
 
 def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) -> Profile:
     """Call a function until its time is known, and compile it afresh; return what is known of it."""
-    from lenumba.kernels.measure.user_function import compile_afresh, count_operations, looked_into, threads_of
+    from lenumba.kernels.measure.user_function import compile_afresh, looked_into, threads_of
 
     function = subject.function
     progress("compiling", 0, 4)
@@ -65,8 +65,6 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
         calls.paging = paging
     progress("reading the code", 2, 4)
     overload, code, texts = compile_afresh(function, calls.values)
-    flops = count_operations(function, overload, calls.renew())
-    calls.renew()
     one = median(times)
     progress("sampling", 3, 4)
     text, threads = texts.pop(""), threads_of(function)
@@ -90,8 +88,7 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
         cold_ms=1e3 * median(cold) if cold else None,
         first_call_s=calls.first_s,
         cache={"used": cached is not None, "hit": hit, "folder": cached},
-        flops=flops,
-        gflops=flops / one / 1e9 if flops else None,
+        gflops=seen["flops"] / one / 1e9 if seen["flops"] else None,
         rows=line_rows(seen, ms, function.py_func.__name__),
         trace=seen.pop("trace") or call_events(function.py_func.__name__, times),
         code=code,

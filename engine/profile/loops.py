@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lenumba.engine.profile.chains import FREE, FUSED, chain_of
+from lenumba.engine.profile.chains import FREE, chain_of
 from lenumba.engine.profile.places import LINE, steppings
-from lenumba.kernels.measure.llvm_code import called_name
+from lenumba.kernels.measure.llvm_code import ARITHMETIC, called_name
 
 if TYPE_CHECKING:
     from lenumba.kernels.measure.llvm_code import Block, Function, Loop
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 DIVISIONS = {"fdiv": 5.0, "frem": 40.0, "sdiv": 10.0, "udiv": 10.0, "srem": 10.0, "urem": 10.0}  # cycles apart
 WORKING = ("fadd", "fsub", "fmul", "fdiv", "frem", "load", "store", "call", "add", "sub", "mul", "and", "or", "xor",
            "icmp", "select", "fcmp")  # fmt: skip
-ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv", "frem")
 WRONG_BRANCH = 18.0  # cycles
 LEVELS = ("L1", "L2", "L3", "memory")
 
@@ -184,11 +183,8 @@ def gather(
                 fact.called[name] = fact.called.get(name, 0) + count
                 hit = found.samples.get(one.at, (0, 0))[1] / total
                 fact.called_share[name] = fact.called_share.get(name, 0.0) + hit
-                if FUSED.search(name):
-                    fact.flops += 2 * count * one.width
-                    fact.results += count * one.width
-            if one.op in ARITHMETIC:
-                fact.flops += count * one.width
+                fact.results += count * one.width if one.fused else 0
+            fact.flops += count * one.flops
             if one.op in (*ARITHMETIC, "load") and re.search(r"\b(double|float)\b", one.text.split(",")[0]):
                 fact.results += count * one.width
                 bits = 64 if "double" in one.text.split(",")[0] else 32
@@ -225,7 +221,7 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
                 divide += count * 6.0 * max(1.0, one.width / 2)
             elif one.op in DIVISIONS:
                 divide += count * DIVISIONS[one.op] * max(1.0, one.width / 2)
-            elif one.op in ARITHMETIC or (one.op == "call" and FUSED.search(one.text)):
+            elif one.op in ARITHMETIC or one.fused:
                 compute += count * 0.5 * wide
             elif one.op in ("load", "store"):
                 access += count * (0.5 if one.op == "load" else 1.0) * wide

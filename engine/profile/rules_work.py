@@ -12,14 +12,19 @@ from lenumba.engine.profile.rules_memory import SHORT, overlap
 ALLOCATING = re.compile(r"^NRT_|^numba_.*alloc|nrt|^(malloc|calloc|free|realloc)$")
 PYTHON = re.compile(r"^(Py|_Py|numba_unpickle|numba_gil|NRT_adapt)")
 
+OPERATION = re.compile(r"^Py(Number_|Sequence_|Iter_Next|Object_(Get|Set|Call|RichCompare))")
+
 
 def python_objects(looked: Judge) -> Iterator[Cause]:
     """Yield calls of Python's own functions."""
     share = sum(part for name, part in looked.fact.called_share.items() if PYTHON.match(name))
     if looked.context.object_mode and share > 0.3 * looked.fact.share:
         words = "it runs in object mode: every operation is a call of Python's"
-        found = looked.cause("Python objects", 30.0, words, "use njit, and arrays in place of Python objects")
-        found.factor, found.share = 30.0, 1.0
+        # Compiled, each of them takes a cycle or so.
+        operations = sum(count for name, count in looked.fact.called.items() if OPERATION.match(name))
+        factor = max(10.0, looked.fact.cycles / looked.fact.share / max(1.0, operations))
+        found = looked.cause("Python objects", factor, words, "use njit, and arrays in place of Python objects")
+        found.factor, found.share = factor, 1.0
         yield found
     elif share > 0.15 * looked.fact.share and share > 0.05:
         words = f"{share:.0%} of the call in Python's own functions"

@@ -17,7 +17,6 @@ POINTERS = re.compile(r'<(\d+) x ptr> (?:align \d+ )?(%(?:"[^"]+"|[\w.$-]+))')
 CONDITION = re.compile(r'br i1 (%(?:"[^"]+"|[\w.$-]+)),')
 FLOATS = re.compile(r"(?:<(\d+) x )?\b(double|float)\b>?")
 FLOAT_OPS = ("fadd", "fsub", "fmul", "fdiv", "load")
-FUSED = re.compile(r"@llvm\.(?:fmuladd|fma)\.")
 SIZES = {"double": 8, "float": 4, "ptr": 8, "half": 2}
 SUBNORMAL = 0x90  # of llvm.is.fpclass: negative and positive ones
 
@@ -152,7 +151,7 @@ def traced(one: Instruction, access: str, found: Instrumented, place: Place) -> 
 
 def subnormal(one: Instruction, number: int, declared: set[str]) -> list[str]:
     """Return LLVM code that counts the subnormal numbers among an instruction's results."""
-    if not one.result or not (one.op in FLOAT_OPS or (one.op == "call" and FUSED.search(one.text))):
+    if not one.result or not (one.op in FLOAT_OPS or one.fused):
         return []
     match = FLOATS.search(one.text)
     if not match or (one.op == "load" and not one.text.startswith(f"load {match[0]}")):

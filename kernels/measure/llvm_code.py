@@ -16,6 +16,8 @@ FIELD = re.compile(r'(\w+): (?:!(\d+)|"([^"]*)"|(-?\d+)|distinct !(\d+))')
 TYPE = re.compile(r"<(\d+) x (\w+)>")
 OPCODES = ("tail call", "notail call", "musttail call")
 TERMINATORS = ("br", "ret", "switch", "unreachable", "indirectbr", "invoke", "resume")
+ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv", "frem")
+FLOATING = re.compile(r"@llvm\.(fmuladd|fma|sqrt|vector\.reduce\.fadd|vector\.reduce\.fmul)\.")
 CALLED = re.compile(r'call [^@]*@("[^"]+"|[\w.$-]+)\(')
 LIBRARIES = ("/numba/", "/numpy/", "/llvmlite/")
 
@@ -42,6 +44,18 @@ class Instruction:
     def width(self) -> int:
         """How many elements the widest vector in it has."""
         return max((int(found[1]) for found in TYPE.finditer(self.text)), default=1)
+
+    @property
+    def fused(self) -> bool:
+        """Whether it is a multiply-add."""
+        return self.op == "call" and (match := FLOATING.search(self.text)) is not None and match[1].startswith("fm")
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: for each element an addition, product, quotient or root 1, a multiply-add 2."""
+        if self.op in ARITHMETIC or (self.op == "call" and FLOATING.search(self.text)):
+            return (2 if self.fused else 1) * self.width
+        return 0
 
 
 @dataclass

@@ -99,6 +99,18 @@ class Observation:
     contested: dict[int, float] = field(default_factory=dict)
     timeline: list[tuple[int, float, int]] = field(default_factory=list)
 
+    @property
+    def flops(self) -> int | None:
+        """Floating-point operations of a call, without those of libraries; None where nothing was counted."""
+        if not self.counts:
+            return None
+        return sum(
+            self.count(function, block.name) * one.flops
+            for function in self.functions
+            for block in function.blocks.values()
+            for one in block.instructions
+        )
+
     def count(self, function: Function, block: str) -> int:
         """Return how often a block ran."""
         return self.counts.get((function.symbol, block), 0)

@@ -1,7 +1,6 @@
-"""Any function that Numba compiled: what it became, what compiling cost, how many operations a call takes."""
+"""Any function that Numba compiled: what it became, and what compiling cost."""
 
 import contextlib
-import ctypes
 import io
 import re
 import time
@@ -22,15 +21,9 @@ from lenumba.kernels.measure.inspection import inspect_overload, recorded_passes
 from lenumba.kernels.measure.rebuilt import optimised_texts
 from lenumba.kernels.measure.ufuncs import is_ufunc, looped
 
-FLOAT_LINE = re.compile(
-    r"^\s+%\S+ = f(?:add|sub|mul|div|rem) (?:\w+ )*?(?:<(\d+) x )?(?:float|double)\b"  # %5 = fadd fast <8 x double> …
-)
-CALL_LINE = re.compile(r"@llvm\.(fmuladd|fma|sqrt|vector\.reduce\.fadd|vector\.reduce\.fmul)\.(?:v(\d+))?f(?:32|64)")
-TERMINATOR = re.compile(r"^\s+(?:br|ret|switch|unreachable|indirectbr|invoke|resume)\b|^\s+%\S+ = invoke\b")
 DEBUGGING = re.compile(
     r"^ +#dbg_\w+\(.*\n|^\.Ltmp\d+:\n|^\t\.loc\t\d+ 0 .*\n|, !dbg !\d+$", re.M
 )  # nothing for readers
-COUNTER = "lenumba_float_operations"
 
 
 def looked_into(function: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
@@ -153,49 +146,3 @@ def folded(function: Any, values: Sequence[Any], default: Callable[[Any], Any], 
         lambda index, parameter, value: default(value),
         lambda index, parameter, several: star(several),
     )  # fmt: skip
-
-
-def count_operations(function: Any, overload: Any, arguments: Sequence[Any]) -> int | None:
-    """Return the floating-point operations of one call (an addition or product each 1, a multiply-add 2), or None.
-
-    The optimised LLVM code runs once more with a counter in every block, so it is a count, not an estimate; what
-    functions outside it compute (libm, BLAS) is not in it. The arguments are those of the call, and may change.
-    """
-    import llvmlite.binding as llvm
-
-    try:
-        text, counted = with_counter(overload.library.get_llvm_str())
-        if not counted:
-            return 0
-        module = llvm.parse_assembly(text)
-        engine = llvm.create_mcjit_compiler(module, llvm.Target.from_default_triple().create_target_machine())
-        engine.finalize_object()
-        environment = engine.get_global_value_address(overload.fndesc.env_name)
-        if environment:
-            ctypes.c_void_p.from_address(environment).value = id(overload.environment)
-        wrapper = engine.get_function_address(overload.fndesc.llvm_cpython_wrapper_name)
-        counter = engine.get_global_value_address(COUNTER)
-        if not wrapper or not counter:
-            return None
-        call = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(wrapper)
-        call(None, tuple(folded(function, arguments, lambda _: None, tuple)), None)
-        return int(ctypes.c_int64.from_address(counter).value)
-    except (RuntimeError, ValueError, AttributeError, TypeError):  # code that is not there, or cannot be linked alone
-        return None
-
-
-def with_counter(text: str) -> tuple[str, int]:
-    """Return LLVM code that adds its blocks' floating-point operations to a global, and in how many blocks."""
-    lines: list[str] = []
-    here = counted = 0
-    for line in text.splitlines():
-        if match := FLOAT_LINE.match(line):
-            here += int(match[1] or 1)
-        elif "call" in line and (match := CALL_LINE.search(line)):
-            here += int(match[2] or 1) * (2 if match[1].startswith("fm") else 1)
-        if TERMINATOR.match(line) and here:
-            lines.append(f"  %lenumba.{len(lines)} = atomicrmw add ptr @{COUNTER}, i64 {here} monotonic")
-            here, counted = 0, counted + 1
-        lines.append(line)
-    lines.append(f"@{COUNTER} = global i64 0, align 8")
-    return "\n".join(lines), counted

@@ -6,6 +6,13 @@ LANES = 16  # images in a block, floats in a vector
 STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS, CLAIMED_NEXT = 0, 8, 16, 24, 32, 40, 48
 CONTROL_SIZE = 64
 
+TRAIN, EVALUATE, SERVE = 1, 0, 2  # purposes of a call of a program
+
+# Slots of int64 `company` [COMPANY_SIZE], by which a thread that evaluates meets others that wait inside the program.
+ADDRESS, NUMBER, JOINED, LEFT, SPINNING, SENT_AWAY = 0, 1, 8, 16, 24, 32
+COMPANY_SIZE = 40
+CLOSED = -1  # what JOINED is while nobody may join
+
 # A step's row of float32 `hyper` [steps, HYPER_COLUMNS], one cache line: an optimiser's own numbers come first, those
 # that all optimisers share stand at its end.
 HYPER_COLUMNS = 16

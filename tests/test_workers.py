@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,15 +10,20 @@ import pytest
 from harness import STILL, lenet, make_executor, random_batch, random_parameters
 
 from lenumba.engine.training.workers import Job, Workers
+from lenumba.kernels.constants import CLOSED, JOINED, NUMBER, SENT_AWAY, SPINNING
 
 SIZES = (1, 16, 17, 70, 200)  # one block, a whole one, two, several, many
 
 
 @pytest.fixture
-def evaluate():
+def executor():
     network = lenet()
-    executor = make_executor(network, network.compile(STILL), random_parameters(network), threads=2)
-    images, labels = random_batch(network, max(SIZES))
+    return make_executor(network, network.compile(STILL), random_parameters(network), threads=2)
+
+
+@pytest.fixture
+def evaluate(executor):
+    images, labels = random_batch(executor.network, max(SIZES))
     return lambda size: executor.evaluate(images, labels, np.arange(size))
 
 
@@ -36,6 +42,41 @@ def test_evaluations_from_several_threads_are_those_of_one(evaluate):
         for size, (loss, outputs) in zip(SIZES * 20, pool.map(evaluate, SIZES * 20), strict=True):
             assert loss == expected[size][0]
             assert np.array_equal(outputs, expected[size][1])
+
+
+def test_threads_that_are_awake_join_evaluations_and_sleep_after_a_while(executor):
+    images, labels = random_batch(executor.network, 70)
+    order, company = np.arange(70), executor.company
+    alone = make_executor(executor.network, executor.program, executor.theta, threads=1).evaluate(images, labels, order)
+    for _ in range(50):
+        loss, outputs = executor.evaluate(images, labels, order)
+        assert (loss, outputs.tolist()) == (alone[0], alone[1].tolist())
+        time.sleep(0.0002)
+    assert company[NUMBER] == 50
+    assert company[JOINED] == CLOSED
+    assert executor.servants
+    assert all(job.wait(10) for job in executor.servants)
+    assert company[SPINNING] == 0
+
+
+def test_threads_do_not_outlive_a_training_that_sends_them_away(executor):
+    executor.template = executor.template._replace(patience=10**12)
+    executor.provide(2)
+    images, labels = random_batch(executor.network, 70)
+    executor.evaluate(images, labels, np.arange(70))
+    (servant,) = executor.servants
+    executor.company[SENT_AWAY] = 1
+    assert servant.wait(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own_to_evaluate_with(executor):
+    images, labels = random_batch(executor.network, 70)
+    expected = executor.evaluate(images, labels, np.arange(70))[1].tolist()
+    if (child := os.fork()) == 0:
+        same = all(executor.evaluate(images, labels, np.arange(70))[1].tolist() == expected for _ in range(20))
+        os._exit(0 if same and len(executor.workers.queues) == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_job_is_done_once_however_often_it_is_given():

@@ -15,14 +15,29 @@ from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.training.buffers import address, aligned
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
-from lenumba.kernels.constants import CONTROL_SIZE, HYPER_COLUMNS, LANES, PROGRESS, STOP
-from lenumba.kernels.program.arguments import Run
+from lenumba.kernels.constants import (
+    CLOSED,
+    COMPANY_SIZE,
+    CONTROL_SIZE,
+    EVALUATE,
+    HYPER_COLUMNS,
+    JOINED,
+    LANES,
+    PROGRESS,
+    SENT_AWAY,
+    SERVE,
+    SPINNING,
+    STOP,
+    TRAIN,
+)
+from lenumba.kernels.program.arguments import PACKED, Run
 
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
 IMAGES, LABELS, COUNT = (Run._fields.index(name) for name in ("images", "labels", "count"))
-SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 200 µs: waking another thread would not shorten it
+SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 100 µs: a thread that wakes for it would come too late
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
+SPIN_SECONDS = 0.001  # how long a thread that was woken for an evaluation waits for the next one before it sleeps
 
 
 def mean_loss(results: np.ndarray, count: int) -> float:
@@ -43,7 +58,7 @@ class Request:
         self.results = aligned(2 * size, np.float64)
         self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
         buffers = {"order": self.order, "results": self.results, "outputs": self.outputs, "theta": executor.evaluated}
-        self.arguments = list(executor.arguments(0, 1, {"training": 0, **buffers}))
+        self.arguments = executor.arguments(0, 1, {"purpose": EVALUATE, **buffers})
 
     def read(self, images: np.ndarray, labels: np.ndarray) -> None:
         """From now on take images and labels from here."""
@@ -62,6 +77,8 @@ class Executor:
         What the program does with pixels.
     threads
         Worker threads; the results do not depend on their number.
+    spin_seconds
+        How long a thread that was woken for an evaluation waits for the next one, awake; 0: it sleeps at once.
     spare
         Floats behind each worker's memory, for a program that keeps more there than the network's layout has.
 
@@ -82,6 +99,7 @@ class Executor:
         normalization: Normalization,
         threads: int,
         smoothing: float = 0.0,
+        spin_seconds: float = SPIN_SECONDS,
         spare: int = 0,
     ) -> None:
         self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
@@ -93,6 +111,8 @@ class Executor:
         self.max_shards = network.max_shards
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
+        self.company = aligned(COMPANY_SIZE, np.int64)
+        self.company[JOINED] = CLOSED
         self.done = 0
         self.scale = aligned(network.input_shape[0])
         self.shift = aligned(network.input_shape[0])
@@ -102,13 +122,13 @@ class Executor:
         self.evaluated = aligned(network.size) if network.folded else self.theta
         self.folded_from = np.full(network.size if network.folded else 0, np.nan, np.float32)
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
-        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay}
+        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay, "company": self.company}
         addresses = {name: address(array) for name, array in fixed.items()}
         self.template = Run(*[0] * len(Run._fields))._replace(
-            **addresses, max_shards=self.max_shards, smoothing=smoothing
+            **addresses, max_shards=self.max_shards, smoothing=smoothing, patience=int(1e9 * spin_seconds)
         )
-        self.provide(threads)
         self.workers = Workers(program)
+        self.provide(threads)
         self.evaluating = threading.Lock()
 
     def provide(self, count: int) -> None:
@@ -125,6 +145,7 @@ class Executor:
         self.works = [address(work) for work in self.memory]
         self.template = self.template._replace(blocks=self.works[0], stride=size)
         self.request = Request(self, LANES)
+        self.servants: list[Job] = []
 
     def normalize(self, normalization: Normalization) -> None:
         """From now on do this with pixels."""
@@ -198,7 +219,7 @@ class Executor:
             # More workers than shards only share the update, which pays for large networks.
             min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
             lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
-            training=1, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
+            purpose=TRAIN, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
             last_batch=last_batch, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
             totals=totals, key=key, outputs=0 if weights is None else weights,
         )  # fmt: skip
@@ -224,19 +245,21 @@ class Executor:
             if len(self.folded_from) and not np.array_equal(self.folded_from, self.theta):
                 self.folded_from[:] = self.theta
                 self.evaluated[:] = self.network.evaluated(self.theta)
-            if blocks == 1 or work < SHORT_CALL:
-                return self._answer(images, labels, order)
+            if work < BRIEF_CALL:
+                return self._answer(images, labels, order, min(self.threads, blocks) - 1, work)
             results = aligned(2 * blocks, np.float64)
             outputs = aligned(count * self.network.outputs).reshape(count, self.network.outputs)
             self._run(
-                min(self.threads, blocks), lambda: None, work < BRIEF_CALL,
-                training=0, images=images, labels=labels, order=order, count=count, results=results, outputs=outputs,
-                theta=self.evaluated,
+                min(self.threads, blocks), lambda: None,
+                purpose=EVALUATE, images=images, labels=labels, order=order, count=count, results=results,
+                outputs=outputs, theta=self.evaluated,
             )  # fmt: skip
             return mean_loss(results, count), outputs
 
-    def _answer(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
-        """Evaluate in this thread, in buffers that wait for it: waking another would take longer than the work."""
+    def _answer(
+        self, images: np.ndarray, labels: np.ndarray, order: np.ndarray, company: int, work: int
+    ) -> tuple[float, np.ndarray]:
+        """Evaluate in this thread, in buffers that wait for it, with `company` others where these are awake."""
         count, request = len(order), self.request
         if count > len(request.order):
             request = self.request = Request(self, count)
@@ -245,12 +268,30 @@ class Executor:
         request.order[:count] = order
         request.arguments[COUNT] = count
         try:
-            self.program.call(*request.arguments)
+            if company and work >= SHORT_CALL:
+                self._wake(company)
+            self.program.call(address(request.arguments))
+            if company and work < SHORT_CALL:  # too late for this one, in time for the next
+                self._wake(company)
             blocks = -(-count // self.network.unit)
             return mean_loss(request.results[: 2 * blocks], count), request.outputs[:count].copy()
         finally:
             request.results.fill(0)
             self.control.fill(0)
+
+    def _wake(self, count: int) -> None:
+        """See to it that `count` threads join evaluations: wake those that sleep."""
+        if self.workers.inherited:
+            self.company[SPINNING], self.servants = 0, []
+        if self.company[SPINNING] >= count:
+            return
+        for k in range(count):
+            if k == len(self.servants) or self.servants[k].done:
+                row = self.arguments(k + 1, count + 1, {"purpose": SERVE})
+                self.servants[k : k + 1] = [Job([address(row)], (row, self.company, self.memory))]
+        with contextlib.suppress(RuntimeError):  # no more threads to be had: it takes longer
+            self.workers.start(count)
+        self.workers.give(self.servants[:count])
 
     def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
@@ -265,33 +306,30 @@ class Executor:
             logits.append(block.T[: len(order)].copy())
         return np.concatenate(logits), np.concatenate(outputs)
 
-    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> Run:
-        """Return the program's arguments for one worker."""
+    def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> np.ndarray:
+        """Return the program's arguments for one worker: int64 [fields of `Run`], as its entry takes them."""
         given: dict[str, Any] = {
             name: address(value) if isinstance(value, np.ndarray) else value for name, value in values.items()
         }
-        return self.template._replace(worker=worker, workers=workers, work=self.works[worker], **given)
+        run = self.template._replace(worker=worker, workers=workers, work=self.works[worker], **given)
+        return np.frombuffer(bytearray(PACKED.pack(*run)), np.int64)
 
-    def _run(
-        self, workers: int, watch: Callable[[], None], here: bool = False, **values: int | float | np.ndarray
-    ) -> None:
+    def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
         """Call the program once for each worker and wait, letting signals through.
 
-        The first call is made in this thread where that is `here`: for what is over before anybody waits for a signal.
         Whatever happens in the main thread, no worker runs afterwards: the buffers are about to be freed.
         """
-        jobs = [Job(self.arguments(worker, workers, values)) for worker in range(workers)]
+        rows = [self.arguments(worker, workers, values) for worker in range(workers)]
+        jobs = [Job([address(row)], row) for row in rows]
+        self.company[SENT_AWAY] = 1
         try:
-            self.workers.start(workers - here)
+            self.workers.start(workers)
         except RuntimeError as error:
             raise DataError(
                 f"threads: expected {workers}, found no more to be had ({error}); lower train.threads"
             ) from None
         try:
-            self.workers.give(jobs[here:])
-            if here:
-                self.program(*jobs[0].arguments)
-                jobs[0].end()
+            self.workers.give(jobs)
             due = time.monotonic() + POLL_SECONDS
             for job in jobs:
                 while not job.wait(POLL_SECONDS / 5):
@@ -300,9 +338,7 @@ class Executor:
                         due = time.monotonic() + POLL_SECONDS
         except BaseException:
             self.stop()
-            if here:
-                jobs[0].end()
-            self.workers.give(jobs[here:])  # those that have begun would wait for the others at the barrier for ever
+            self.workers.give(jobs)  # those that have begun would wait for the others at the barrier for ever
             raise
         finally:
             for job in jobs:
@@ -311,3 +347,4 @@ class Executor:
                         job.wait(1.0)
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
+            self.company[SENT_AWAY] = 0

@@ -9,13 +9,13 @@ from typing import Any
 
 
 class Job:
-    """A call to be made once; `done` tells whether it is over.
+    """A call to be made once; `done` tells whether it is over. What is `kept` lives as long as it.
 
     Not an Event: an exception that a signal's handler raises while one is waited for may leave its lock taken.
     """
 
-    def __init__(self, arguments: Sequence[Any]) -> None:
-        self.arguments = arguments
+    def __init__(self, arguments: Sequence[Any], kept: Any = None) -> None:
+        self.arguments, self.kept = arguments, kept
         self.done = False
         self.running = threading.Lock()
         self.running.acquire()
@@ -45,9 +45,14 @@ class Workers:
         self.process = os.getpid()
         weakref.finalize(self, dismiss, self.queues)
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this process was forked from the one whose threads they are, and has none of them."""
+        return self.process != os.getpid()
+
     def start(self, count: int) -> None:
         """See to it that there are `count` threads; RuntimeError where the system gives no more."""
-        if self.process != os.getpid():
+        if self.inherited:
             self.queues.clear()
             self.process = os.getpid()
         while len(self.queues) < count:

@@ -1,5 +1,6 @@
 """What a compiled program is given, written once: the loops read it by name, the engine fills it in by name."""
 
+from struct import Struct
 from typing import Annotated, NamedTuple, TypeAlias, get_type_hints
 
 # A number, or an address: with its type as `kernels.compile.jit.TYPES` calls it.
@@ -18,8 +19,8 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    training
-        1: train on batches first_batch … last_batch − 1 of the epoch; 0: evaluate all `count` images.
+    purpose
+        TRAIN on batches first_batch … last_batch − 1 of the epoch, EVALUATE all `count` images, or SERVE those who do.
     worker, workers
         This thread's number, and how many there are.
     control
@@ -48,9 +49,12 @@ class Run(NamedTuple):
         float32 [N]: the images' weights (training, where they are weighted).
     smoothing, key
         Label smoothing, and the epoch's key: what its random numbers depend on.
+    company, patience
+        int64 [COMPANY_SIZE]: where threads that evaluate together meet (:mod:`lenumba.kernels.program.company`); and
+        for how many nanoseconds one that SERVEs waits for more to do.
     """
 
-    training: Whole
+    purpose: Whole
     worker: Whole
     workers: Whole
     control: Wholes
@@ -77,6 +81,8 @@ class Run(NamedTuple):
     outputs: Floats
     smoothing: Real
     key: Whole
+    company: Wholes
+    patience: Whole
 
 
 # What differs from block to block, beside the run: the place in the epoch of its first image and how many there are,
@@ -93,3 +99,6 @@ def types_of(pixels: str, labels: str = "int64") -> dict[str, str]:
     """Return the types of a run's arguments by name, in order, for images made of `pixels`, and for such labels."""
     types = {name: hint.__metadata__[0] for name, hint in get_type_hints(Run, include_extras=True).items()}
     return types | {"images": PIXELS[pixels], "labels": LABELS[labels]}
+
+
+PACKED = Struct("".join("d" if kind == "f64" else "q" for kind in types_of("uint8").values()))  # as a program reads it

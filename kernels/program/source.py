@@ -42,15 +42,16 @@ def program_source(plan: Plan) -> Source:
     lines += ["]", "", *block_function("evaluate_block", BLOCK, [plan.block("evaluation")])]
     lines += block_function("train_block", SEGMENT | BLOCK, segments, plan.clock)
     lines += update_function(plan) + entry_function(plan, len(segments))
-    return Source(plan.name, "\n".join(lines) + "\n", "program", list(types.values()))
+    return Source(plan.name, "\n".join(lines) + "\n", "program", ["i64*"])
 
 
 def imports(plan: Plan) -> list[str]:
     """Import what the plan's calls name, and the loops around them."""
     found = {
         "lenumba.kernels.compile.jit": {"kernel"},
-        "lenumba.kernels.program.arguments": {"Run"},
-        "lenumba.kernels.program.loop": {"evaluate_loop", "train_loop"},
+        "lenumba.kernels.constants": {"EVALUATE", "TRAIN"},
+        "lenumba.kernels.program.company": {"evaluate_in_company", "read_run", "serve"},
+        "lenumba.kernels.program.loop": {"train_loop"},
         "lenumba.kernels.vector.simd": {"at"},
     }
     if plan.clock >= 0:
@@ -156,19 +157,18 @@ def entry_function(plan: Plan, segments: int) -> list[str]:
     numbers += f", lap=lap, CLOCK={plan.clock}" if plan.clock >= 0 else ""
     numbers += "".join(f", {name}={name}" for name in CLIPPING) if plan.clips else ""
     output = plan.output.name or plan.output.offset
-    names = wrapped(Run._fields, WIDTH - 8)
+    given, answer = f'PIXELS="{plan.pixels}", LABELS="{plan.labels}"', f"WIDTH={plan.width}, OUTPUT={output}"
+    answer += f", UNIT={plan.unit}"
     return [
         "@kernel",
-        "def program(",
-        *(f"    {line}" for line in names),
-        "):",
-        "    run = Run(",
-        *(f"        {line}" for line in names),
-        "    )",
-        "    if training:",
-        *([f"        start_clock(work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
+        "def program(arguments):",
+        f"    run = read_run(arguments, arguments, {given})",
+        "    if run.purpose == TRAIN:",
+        *([f"        start_clock(run.work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
         f"        train_loop(run, train_block, update, {numbers})",
         *(f"    {line}" for line in lap(plan.clock, WAIT)),
+        "    elif run.purpose == EVALUATE:",
+        f"        evaluate_in_company(run, arguments, evaluate_block, {answer})",
         "    else:",
-        f"        evaluate_loop(run, evaluate_block, WIDTH={plan.width}, OUTPUT={output}, UNIT={plan.unit})",
+        f"        serve(run, arguments, evaluate_block, {given}, {answer})",
     ]

@@ -59,6 +59,29 @@ def atomic_store(context, pointer, index, value):
     return types.void(pointer, types.intp, types.int64), codegen
 
 
+@intrinsic
+def atomic_exchange(context, pointer, index, value):
+    """Write an int64 and return what it was before."""
+
+    def codegen(context, builder, sig, args):
+        pointer, index, value = args
+        return builder.atomic_rmw("xchg", atomic_place(builder, pointer, index), value, "seq_cst")
+
+    return types.int64(pointer, types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_exchange_if(context, pointer, index, before, value):
+    """Write an int64 if it is `before`; return whether it was."""
+
+    def codegen(context, builder, sig, args):
+        pointer, index, before, value = args
+        place = atomic_place(builder, pointer, index)
+        return builder.extract_value(builder.cmpxchg(place, before, value, "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(pointer, types.intp, types.int64, types.int64), codegen
+
+
 def call_x86(builder, name: str, *arguments) -> None:
     """Call an x86 intrinsic that returns nothing; do nothing on other processors."""
     if X86:

@@ -1,0 +1,129 @@
+"""Evaluating in company: threads that wait for a short while inside the program, where a call finds them in 0.3 µs.
+
+To wake a thread takes about 50 µs, in which a LeNet answers dozens of images. So a thread that was woken for an
+evaluation stays, and joins all that begin before `patience` nanoseconds have passed without one. Who evaluates says
+where its arguments lie, opens the run to others, takes blocks as they do, and closes it when none is left; it ends when
+all who have joined have left. Nobody waits for a thread that is still asleep, or gone.
+"""
+
+from time import CLOCK_MONOTONIC
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from lenumba.kernels.compile.jit import TYPES, kernel
+from lenumba.kernels.constants import ADDRESS, CLOSED, JOINED, LEFT, NUMBER, SENT_AWAY, SPINNING
+from lenumba.kernels.program.arguments import Run, types_of
+from lenumba.kernels.program.loop import evaluate_loop
+from lenumba.kernels.vector.parallel import (
+    atomic_add,
+    atomic_exchange,
+    atomic_exchange_if,
+    atomic_load,
+    atomic_store,
+    pause,
+)
+from lenumba.kernels.vector.simd import INT32, INT64
+
+PAUSES = 4  # between two looks, and readings of the clock
+
+
+@intrinsic(prefer_literal=True)
+def read_run(context, arguments, mine, PIXELS, LABELS):
+    """Return the :class:`Run` whose fields are the 64-bit numbers `arguments`; the memory `work` is that of `mine`.
+
+    PIXELS and LABELS say what its images and labels are made of.
+    """
+    if not all(isinstance(argument, types.StringLiteral) for argument in (PIXELS, LABELS)):
+        return None
+    kinds = [TYPES[name] for name in types_of(PIXELS.literal_value, LABELS.literal_value).values()]
+    run = types.NamedTuple(kinds, Run)
+
+    def codegen(context, builder, sig, args):
+        values = []
+        for index, (name, kind) in enumerate(zip(Run._fields, kinds, strict=True)):
+            row = args[1] if name == "work" else args[0]
+            value = builder.load(builder.gep(row, [INT64(index)]))
+            if isinstance(kind, types.CPointer):
+                value = builder.inttoptr(value, context.get_value_type(kind))
+            elif kind == types.float64:
+                value = builder.bitcast(value, ir.DoubleType())
+            values.append(value)
+        return context.make_tuple(builder, run, values)
+
+    return run(arguments, mine, PIXELS, LABELS), codegen
+
+
+@intrinsic
+def address_of(context, pointer):
+    """Return a pointer's address."""
+
+    def codegen(context, builder, sig, args):
+        return builder.ptrtoint(args[0], INT64)
+
+    return types.int64(pointer), codegen
+
+
+@intrinsic
+def numbers_at(context, address):
+    """Return the int64 numbers at an address."""
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], INT64.as_pointer())
+
+    return types.CPointer(types.int64)(address), codegen
+
+
+@intrinsic
+def nanoseconds(context):
+    """Return the time on a clock that never goes back."""
+
+    def codegen(context, builder, sig, args):
+        place = cgutils.alloca_once(builder, ir.ArrayType(INT64, 2))
+        kind = ir.FunctionType(INT32, [INT32, INT64.as_pointer()])
+        function = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+        seconds = builder.bitcast(place, INT64.as_pointer())
+        builder.call(function, [INT32(CLOCK_MONOTONIC), seconds])
+        rest = builder.load(builder.gep(seconds, [INT64(1)]))
+        return builder.add(builder.mul(builder.load(seconds), INT64(1_000_000_000)), rest)
+
+    return types.int64(), codegen
+
+
+@kernel
+def evaluate_in_company(run, arguments, evaluate_block, WIDTH, OUTPUT, UNIT):
+    """Evaluate as `evaluate_loop` does; who does it as the only worker takes in all that join."""
+    company, open_to_others = run.company, run.workers == 1
+    if open_to_others:
+        company[ADDRESS] = address_of(arguments)
+        atomic_add(company, NUMBER, 1)
+        atomic_store(company, LEFT, 0)
+        atomic_store(company, JOINED, 0)
+    evaluate_loop(run, evaluate_block, WIDTH=WIDTH, OUTPUT=OUTPUT, UNIT=UNIT)
+    if open_to_others:
+        joined = atomic_exchange(company, JOINED, CLOSED)
+        while atomic_load(company, LEFT) != joined:
+            pause()
+
+
+@kernel
+def serve(run, mine, evaluate_block, PIXELS, LABELS, WIDTH, OUTPUT, UNIT):
+    """Join every evaluation until none has come for `patience` nanoseconds, or until SENT_AWAY is set."""
+    company, served = run.company, types.int64(0)
+    atomic_add(company, SPINNING, 1)
+    end = nanoseconds() + run.patience
+    while atomic_load(company, SENT_AWAY) == 0:
+        joined, number = atomic_load(company, JOINED), atomic_load(company, NUMBER)
+        if joined == CLOSED or number == served:
+            for _ in range(PAUSES):
+                pause()
+            if nanoseconds() > end:
+                break
+        elif atomic_exchange_if(company, JOINED, joined, joined + 1):
+            job = read_run(numbers_at(company[ADDRESS]), mine, PIXELS=PIXELS, LABELS=LABELS)
+            evaluate_loop(job, evaluate_block, WIDTH=WIDTH, OUTPUT=OUTPUT, UNIT=UNIT)
+            atomic_add(company, LEFT, 1)
+            served, end = number, nanoseconds() + run.patience
+    atomic_add(company, SPINNING, -1)

@@ -46,7 +46,7 @@ def test_evaluations_from_several_threads_are_those_of_one(evaluate):
 
 def test_threads_that_are_awake_join_evaluations_and_sleep_after_a_while(executor):
     images, labels = random_batch(executor.network, 70)
-    order, company = np.arange(70), executor.company
+    order, company = np.arange(70), executor.company.places
     alone = make_executor(executor.network, executor.program, executor.theta, threads=1).evaluate(images, labels, order)
     for _ in range(50):
         loss, outputs = executor.evaluate(images, labels, order)
@@ -54,8 +54,8 @@ def test_threads_that_are_awake_join_evaluations_and_sleep_after_a_while(executo
         time.sleep(0.0002)
     assert company[NUMBER] == 50
     assert company[JOINED] == CLOSED
-    assert executor.servants
-    assert all(job.wait(10) for job in executor.servants)
+    assert executor.company.serving
+    assert all(job.wait(10) for job in executor.company.serving)
     assert company[SPINNING] == 0
 
 
@@ -64,8 +64,8 @@ def test_threads_do_not_outlive_a_training_that_sends_them_away(executor):
     executor.provide(2)
     images, labels = random_batch(executor.network, 70)
     executor.evaluate(images, labels, np.arange(70))
-    (servant,) = executor.servants
-    executor.company[SENT_AWAY] = 1
+    (servant,) = executor.company.serving
+    executor.company.places[SENT_AWAY] = 1
     assert servant.wait(10)
 
 

@@ -12,21 +12,18 @@ from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.training.answering import COUNT, Company, Request, mean_loss
 from lenumba.engine.training.buffers import address, aligned
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
 from lenumba.kernels.constants import (
-    CLOSED,
-    COMPANY_SIZE,
     CONTROL_SIZE,
     EVALUATE,
     HYPER_COLUMNS,
-    JOINED,
     LANES,
     PROGRESS,
     SENT_AWAY,
     SERVE,
-    SPINNING,
     STOP,
     TRAIN,
 )
@@ -34,36 +31,9 @@ from lenumba.kernels.program.arguments import PACKED, Run
 
 POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
-IMAGES, LABELS, COUNT = (Run._fields.index(name) for name in ("images", "labels", "count"))
 SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 100 µs: a thread that wakes for it would come too late
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
 SPIN_SECONDS = 0.001  # how long a thread that was woken for an evaluation waits for the next one before it sleeps
-
-
-def mean_loss(results: np.ndarray, count: int) -> float:
-    """Return the mean over `count` images of the losses in float64 [2 · blocks], two numbers a block."""
-    return sum(results[::2].tolist()) / max(1, count)
-
-
-class Request:
-    """The buffers and the arguments of an evaluation of at most `size` images, ready to be used again.
-
-    For a single image, finding out where its arrays lie takes longer than the whole network.
-    """
-
-    def __init__(self, executor: "Executor", size: int) -> None:
-        self.images: np.ndarray | None = None
-        self.labels: np.ndarray | None = None
-        self.order = aligned(size, np.int64)
-        self.results = aligned(2 * size, np.float64)
-        self.outputs = aligned(size * executor.network.outputs).reshape(size, executor.network.outputs)
-        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs, "theta": executor.evaluated}
-        self.arguments = executor.arguments(0, 1, {"purpose": EVALUATE, **buffers})
-
-    def read(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """From now on take images and labels from here."""
-        self.images, self.labels = images, labels
-        self.arguments[IMAGES], self.arguments[LABELS] = address(images), address(labels)
 
 
 class Executor:
@@ -111,8 +81,7 @@ class Executor:
         self.max_shards = network.max_shards
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
-        self.company = aligned(COMPANY_SIZE, np.int64)
-        self.company[JOINED] = CLOSED
+        self.company = Company()
         self.done = 0
         self.scale = aligned(network.input_shape[0])
         self.shift = aligned(network.input_shape[0])
@@ -122,7 +91,7 @@ class Executor:
         self.evaluated = aligned(network.size) if network.folded else self.theta
         self.folded_from = np.full(network.size if network.folded else 0, np.nan, np.float32)
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
-        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay, "company": self.company}
+        fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay, "company": self.company.places}
         addresses = {name: address(array) for name, array in fixed.items()}
         self.template = Run(*[0] * len(Run._fields))._replace(
             **addresses, max_shards=self.max_shards, smoothing=smoothing, patience=int(1e9 * spin_seconds)
@@ -144,8 +113,8 @@ class Executor:
             self.network.layout.fill(work[: self.network.layout.size])
         self.works = [address(work) for work in self.memory]
         self.template = self.template._replace(blocks=self.works[0], stride=size)
-        self.request = Request(self, LANES)
-        self.servants: list[Job] = []
+        self.company.serving = []  # they have the memory that was
+        self.request = self._request(LANES)
 
     def normalize(self, normalization: Normalization) -> None:
         """From now on do this with pixels."""
@@ -154,7 +123,7 @@ class Executor:
     def smooth(self, smoothing: float) -> None:
         """From now on smooth the labels of the loss by so much."""
         self.template = self.template._replace(smoothing=smoothing)
-        self.request = Request(self, len(self.request.order))
+        self.request = self._request(len(self.request.order))
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
@@ -262,36 +231,33 @@ class Executor:
         """Evaluate in this thread, in buffers that wait for it, with `company` others where these are awake."""
         count, request = len(order), self.request
         if count > len(request.order):
-            request = self.request = Request(self, count)
+            request = self.request = self._request(count)
         if images is not request.images or labels is not request.labels:
             request.read(images, labels)
         request.order[:count] = order
         request.arguments[COUNT] = count
         try:
             if company and work >= SHORT_CALL:
-                self._wake(company)
+                self.company.wake(company, self.workers, self._serving)
             self.program.call(address(request.arguments))
             if company and work < SHORT_CALL:  # too late for this one, in time for the next
-                self._wake(company)
+                self.company.wake(company, self.workers, self._serving)
             blocks = -(-count // self.network.unit)
             return mean_loss(request.results[: 2 * blocks], count), request.outputs[:count].copy()
         finally:
             request.results.fill(0)
             self.control.fill(0)
 
-    def _wake(self, count: int) -> None:
-        """See to it that `count` threads join evaluations: wake those that sleep."""
-        if self.workers.inherited:
-            self.company[SPINNING], self.servants = 0, []
-        if self.company[SPINNING] >= count:
-            return
-        for k in range(count):
-            if k == len(self.servants) or self.servants[k].done:
-                row = self.arguments(k + 1, count + 1, {"purpose": SERVE})
-                self.servants[k : k + 1] = [Job([address(row)], (row, self.company, self.memory))]
-        with contextlib.suppress(RuntimeError):  # no more threads to be had: it takes longer
-            self.workers.start(count)
-        self.workers.give(self.servants[:count])
+    def _request(self, size: int) -> Request:
+        """Return a new request of at most `size` images."""
+        return Request(
+            size, self.network.outputs, lambda given: self.arguments(0, 1, given | {"theta": self.evaluated})
+        )
+
+    def _serving(self, worker: int) -> Job:
+        """Return the call by which a worker waits for evaluations to join."""
+        row = self.arguments(worker, worker + 1, {"purpose": SERVE})
+        return Job([address(row)], (row, self.company.places, self.memory))
 
     def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
@@ -321,7 +287,7 @@ class Executor:
         """
         rows = [self.arguments(worker, workers, values) for worker in range(workers)]
         jobs = [Job([address(row)], row) for row in rows]
-        self.company[SENT_AWAY] = 1
+        self.company.places[SENT_AWAY] = 1
         try:
             self.workers.start(workers)
         except RuntimeError as error:
@@ -347,4 +313,4 @@ class Executor:
                         job.wait(1.0)
             self.done = int(self.control[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
-            self.company[SENT_AWAY] = 0
+            self.company.places[SENT_AWAY] = 0

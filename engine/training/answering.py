@@ -1,0 +1,70 @@
+"""What evaluations need that come one after another: buffers that wait for them, and threads that stay awake."""
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+
+from lenumba.engine.training.buffers import address, aligned
+from lenumba.engine.training.workers import Job, Workers
+from lenumba.kernels.constants import CLOSED, COMPANY_SIZE, EVALUATE, JOINED, SPINNING
+from lenumba.kernels.program.arguments import Run
+
+IMAGES, LABELS, COUNT = (Run._fields.index(name) for name in ("images", "labels", "count"))
+
+
+class Request:
+    """The buffers and the arguments of an evaluation of at most `size` images, ready to be used again.
+
+    For a single image, finding out where its arrays lie takes longer than the whole network. `arguments` makes a row
+    of arguments of those that are given by name.
+    """
+
+    def __init__(self, size: int, outputs: int, arguments: Callable[[dict], np.ndarray]) -> None:
+        self.images: np.ndarray | None = None
+        self.labels: np.ndarray | None = None
+        self.order = aligned(size, np.int64)
+        self.results = aligned(2 * size, np.float64)
+        self.outputs = aligned(size * outputs).reshape(size, outputs)
+        buffers = {"order": self.order, "results": self.results, "outputs": self.outputs}
+        self.arguments = arguments({"purpose": EVALUATE, **buffers})
+
+    def read(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """From now on take images and labels from here."""
+        self.images, self.labels = images, labels
+        self.arguments[IMAGES], self.arguments[LABELS] = address(images), address(labels)
+
+
+class Company:
+    """The threads that join evaluations while they are awake (:mod:`lenumba.kernels.program.company`).
+
+    Attributes
+    ----------
+    places
+        int64 [COMPANY_SIZE]: where they meet those who evaluate.
+    serving
+        Each one's last call, by which it waits for evaluations.
+    """
+
+    def __init__(self) -> None:
+        self.places = aligned(COMPANY_SIZE, np.int64)
+        self.places[JOINED] = CLOSED
+        self.serving: list[Job] = []
+
+    def wake(self, count: int, workers: Workers, serve: Callable[[int], Job]) -> None:
+        """See to it that `count` threads join evaluations: those that sleep get what `serve` makes for their number."""
+        if workers.inherited:
+            self.places[SPINNING], self.serving = 0, []
+        if self.places[SPINNING] >= count:
+            return
+        for k in range(count):
+            if k == len(self.serving) or self.serving[k].done:
+                self.serving[k : k + 1] = [serve(k + 1)]
+        with contextlib.suppress(RuntimeError):  # no more threads to be had: it takes longer
+            workers.start(count)
+        workers.give(self.serving[:count])
+
+
+def mean_loss(results: np.ndarray, count: int) -> float:
+    """Return the mean over `count` images of the losses in float64 [2 · blocks], two numbers a block."""
+    return sum(results[::2].tolist()) / max(1, count)

@@ -292,5 +292,6 @@ def test_nothing_is_compiled(place, monkeypatch, tmp_path):
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
         "assert 'numba' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", text, "explain", "tiny15"], check=True, stdout=subprocess.DEVNULL)
+    for arguments in (["tiny15"], ["tiny15", "--cell", "conv1_relu/0,1,1"]):
+        subprocess.run([sys.executable, "-c", text, "explain", *arguments], check=True, stdout=subprocess.DEVNULL)
     assert not (tmp_path / "empty").exists()

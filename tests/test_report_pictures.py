@@ -1,16 +1,13 @@
 """Pictures of one's own on the report page: prepared and answered as `lenumba predict` does it."""
 
 import base64
-import html
 import io
 import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import in_browser
 from node import packed, run_scripts
 from PIL import Image, ImageDraw
 
@@ -23,7 +20,6 @@ PREPARE = """
 const picture = { width: given.width, height: given.height, data: bytes };
 answer(Array.from(preparePicture(picture, given.kind, given.shape) ?? []));
 """
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def scene(size: tuple[int, int], seed: int) -> Image.Image:
@@ -87,15 +83,14 @@ def test_a_sheet_without_ink_is_no_digit():
     ) == []  # fmt: skip
 
 
-DROP = """<script>
-const files = JSON.parse(document.getElementById("dropped").textContent);
+DROP = """
 const later = (ready) => new Promise((done) => {
   const look = () => (ready() ? done() : setTimeout(look, 5));
   look();
 });
 (async () => {
   const found = [];
-  for (const { name, data } of files) {
+  for (const { name, data } of FILES) {
     const file = new File([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], name);
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(file);
@@ -104,23 +99,15 @@ const later = (ready) => new Promise((done) => {
     await later(() => at("chosen").textContent);
     found.push({ said: at("chosen").textContent, answer: at("answer").textContent, shares: shares(now.outputs) });
   }
-  document.title = JSON.stringify(found);
+  answer(found);
 })();
-</script>"""
+"""
 
 
 def dropped(page: Path, pictures: dict[str, bytes], folder: Path) -> list[dict]:
     """Drop files on a page in a browser without network; return what it says of each, and the outputs."""
-    if not (browser := next(filter(None, map(shutil.which, BROWSERS)), None)):
-        pytest.skip(f"no browser: expected one of {', '.join(BROWSERS)} in PATH")
     files = [{"name": name, "data": base64.b64encode(data).decode()} for name, data in pictures.items()]
-    block = f'<script type="application/json" id="dropped">{json.dumps(files)}</script>'
-    (folder / "try.html").write_text(page.read_text("utf-8").replace("</body>", f"{block}{DROP}</body>"), "utf-8")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}"]
-    options += ["--proxy-server=127.0.0.1:9", "--virtual-time-budget=60000", "--dump-dom"]
-    address = (folder / "try.html").as_uri()
-    shown = subprocess.run([browser, *options, address], capture_output=True, text=True, timeout=300).stdout
-    return json.loads(html.unescape(re.search("<title>(.*?)</title>", shown, re.S)[1]))
+    return in_browser(page, f"const FILES = {json.dumps(files)};{DROP}", folder)
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

@@ -12,6 +12,7 @@ from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.explain.explain import IMAGE, Layer
 from lenumba.engine.network.layers import Shape
 from lenumba.engine.network.layers.windows import Box
+from lenumba.kernels.reference.twin import interpreted
 
 WRITTEN_IMAGE = "image"  # what the input is called where a cell is written: image/0,2,3
 
@@ -179,7 +180,8 @@ def windows_of(
                 lone[(0, *place)] = delta
                 batch = [x[np.newaxis] for x in item.inputs]
                 inputs: Any = tuple(batch) if len(batch) > 1 else batch[0]
-                slopes, _ = layer.plain_backward(item.parameters, inputs, item.y[np.newaxis], lone)
+                with interpreted():
+                    slopes, _ = layer.plain_backward(item.parameters, inputs, item.y[np.newaxis], lone)
             passed, _ = cut((slopes[nth] if len(item.inputs) > 1 else slopes)[0], box, 0.0)
         windows.append(Window(names[tensor], box, values, inside, weights, products, taken, passed))
     return tuple(windows)

@@ -18,7 +18,10 @@ from lenumba.engine.report.findings import Findings, as_slid
 from lenumba.engine.report.page import escape, fill, run_page, web_file
 from lenumba.engine.runs.records import EpochLine, read_run_json
 
-SCRIPTS = ("drawing.js", "picture.js", "digit.js", "rows.js", "charts.js", "pad.js", "page.js")
+SCRIPTS = (
+    *("drawing.js", "picture.js", "digit.js", "rows.js", "charts.js", "pad.js"),
+    *("layers.js", "touch.js", "page.js"),
+)
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
 SAMPLES = 40
@@ -28,7 +31,8 @@ HISTOGRAM_NOTE = (
     "an epoch, the first on top, darker where more of them lie."
 )
 OF_IMAGES = {
-    "input": '<figure><canvas id="input" role="img" aria-label="what the network sees"></canvas>\n'
+    "input": '<figure><div class="frame"><canvas id="input" role="img" aria-label="what the network sees"></canvas>'
+    "</div>\n"
     "<figcaption>what the network sees</figcaption></figure>",
     "own": '<h3>A picture of your own</h3>\n<p><label class="file">Choose a picture<input type="file" id="file" '
     'accept="image/*"></label>\n<span id="chosen" role="status" aria-live="polite"></span></p>\n<p class="hint">Or '
@@ -80,8 +84,12 @@ def report_page(found: Findings) -> str:
 
 
 def network_script() -> str:
-    """Return the network's JavaScript: ``network.js``, and what the tables say of layers, activations and losses."""
-    parts = [web_file("network.js"), *dict.fromkeys(layer.javascript() for layer in LAYERS.values())]
+    """Return the network's JavaScript: its own files, and what the tables say of layers, activations and losses."""
+    parts = [
+        web_file("network.js"),
+        web_file("windows.js"),
+        *dict.fromkeys(layer.javascript() for layer in LAYERS.values()),
+    ]
     for name, function in ACTIVATIONS.items():
         if function.elementwise:
             parts.append(f"FUNCTIONS.{name} = [{', '.join(function.javascript)}];\n")
@@ -119,6 +127,7 @@ def run_values(found: Findings) -> dict[str, Any]:
         "network": describe_network(model),
         "weights": base64.b64encode(flat_weights(model)).decode(),
         "class_names": list(model.class_names),
+        "folder": model.folder.absolute().name,
         "type": model.network.pixels,
         "pad": pad_kind(model),
         "prepare": preparation(model),
@@ -169,6 +178,7 @@ def describe_network(model: Model) -> dict[str, Any]:
             {
                 "name": unit.name,
                 "kind": layer.kind,
+                "equation": layer.equations(unit.shape).y,
                 "shape": list(unit.shape),
                 "output": list(unit.output),
                 "inputs": list(unit.inputs),

@@ -24,6 +24,15 @@ LAYERS.conv = {
     if (bias) gradients.bias = bias.map((_, m) => dy.subarray(m * map, (m + 1) * map).reduce((a, b) => a + b, 0));
     return { dx, gradients };
   },
+  combines: "sum",
+  reads(layer, place) {
+    const channels = channelsOf(layer, place[0]);
+    return windowAt(layer, place, [channels[0][0], channels.at(-1)[0] + 1]);
+  },
+  weights(layer, [m]) {
+    const { taps } = planes(layer), channels = channelsOf(layer, m);
+    return layer.parameters.kernel.slice(channels[0][1] * taps, (channels.at(-1)[1] + 1) * taps);
+  },
 };
 
 // The input channels that map m sees, each with the number of its matrix in the kernel.

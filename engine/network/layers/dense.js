@@ -1,4 +1,7 @@
-LAYERS.flatten = IDENTITY; // it only renames the places
+LAYERS.flatten = {
+  ...IDENTITY, // it only renames the places
+  reads: ({ shape: [, H, W] }, [k]) => [Math.floor(k / (H * W)), Math.floor(k / W) % H, k % W].map((at) => [at, at + 1]),
+};
 
 LAYERS.dense = {
   // y_m = Σ_k w_{m,k} · x_k + b_m
@@ -20,4 +23,7 @@ LAYERS.dense = {
       }
     return { dx, gradients: bias ? { kernel: dw, bias: dy.slice() } : { kernel: dw } };
   },
+  combines: "sum",
+  reads: (layer) => [[0, layer.shape[0]], [0, 1], [0, 1]],
+  weights: ({ shape: [K], parameters }, [m]) => parameters.kernel.slice(m * K, (m + 1) * K),
 };

@@ -31,21 +31,35 @@ function paletteFor(values) {
   return low < 0 ? (value) => cividis(0.5 + (0.5 * value) / largest) : (value) => grey(value / largest);
 }
 
-// Draws maps [count, height, width], `across` of them side by side with a gap, each value `scale` pixels wide; returns
-// the canvas.
+// Draws maps [count, height, width], `across` of them side by side with a gap, each value `scale` pixels wide; `head`,
+// `side` and `foot` leave room for labels above each map, at the left and below all, in values. Returns the canvas.
 function drawMaps(canvas, values, [count, height, width], how = {}) {
-  const { across = count, scale = 4, gap = 1, paint = paletteFor(values) } = how;
-  canvas.width = across * (width + gap) - gap;
-  canvas.height = Math.ceil(count / across) * (height + gap) - gap;
+  const { across = count, scale = 4, gap = 1, head = 0, side = 0, foot = 0, paint = paletteFor(values) } = how;
+  const grid = (canvas.grid = { count, height, width, across, scale, gap, head, side, foot });
+  canvas.width = side + across * (width + gap) - gap;
+  canvas.height = Math.ceil(count / across) * (head + height + gap) - gap + foot;
   canvas.style.width = `${canvas.width * scale}px`;
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
   for (let k = 0; k < values.length; k++) {
-    const map = Math.floor(k / (height * width)), row = Math.floor(k / width) % height, column = k % width;
-    const x = (map % across) * (width + gap) + column, y = Math.floor(map / across) * (height + gap) + row;
+    const [x, y] = spotOf(grid, k);
     image.data.set([...paint(values[k]), 255], 4 * (y * canvas.width + x));
   }
   context.putImageData(image, 0, 0);
   return canvas;
+}
+
+// Where value k lies in a drawn picture: [x, y], counted in values.
+function spotOf({ height, width, across, gap, head, side }, k) {
+  const map = Math.floor(k / (height * width)), row = Math.floor(k / width) % height, column = k % width;
+  return [side + (map % across) * (width + gap) + column, head + Math.floor(map / across) * (head + height + gap) + row];
+}
+
+// The number of the value at [x, y] of a drawn picture; -1 between them.
+function valueAt({ count, height, width, across, gap, head, side }, x, y) {
+  const column = (x - side) % (width + gap), row = (y % (head + height + gap)) - head;
+  const map = Math.floor(y / (head + height + gap)) * across + Math.floor((x - side) / (width + gap));
+  const inside = x >= side && x < side + across * (width + gap) && column < width && row >= 0 && row < height;
+  return inside && map < count ? (map * height + row) * width + column : -1;
 }
 
 // Draws one image of bytes [channels, height, width]: grey, or red, green and blue.
@@ -60,7 +74,7 @@ const room = () => Math.min(720, innerWidth - 64);
 
 // How many maps fit side by side at a readable size; the values of a flat layer stand like letters in a text.
 function arrangement([count, height, width]) {
-  const flat = height === 1 && width === 1, size = innerWidth < 640 ? 72 : 96;
+  const flat = height === 1 && width === 1, size = innerWidth < 640 ? 112 : 140;
   const gap = flat ? 0 : 1, scale = flat ? clamp(room() / count, 12, 24) : clamp(size / width, 2, 16);
   return { across: clamp(room() / (scale * (width + gap)), 1, count), scale, gap };
 }
@@ -85,10 +99,28 @@ function add(parent, name, attributes = {}, text = "") {
   return element;
 }
 
-// Adds a picture with a caption; what it is of is for screen readers. Returns its canvas.
+// Adds a picture with a caption; what it is of is for screen readers. Returns its canvas, which lies in a frame that may
+// hold labels and marks.
 function addPicture(parent, caption, subject) {
-  const figure = add(parent, "figure");
-  const canvas = add(figure, "canvas", { role: "img", "aria-label": `${subject}: ${caption}` });
+  const figure = add(parent, "figure"), frame = add(figure, "div", { class: "frame" });
+  const canvas = add(frame, "canvas", { role: "img", "aria-label": `${subject}: ${caption}` });
   add(figure, "figcaption", {}, caption);
   return canvas;
+}
+
+// Puts an element over values k to l of a drawn picture, two corners of one map.
+function over(canvas, k, l, attributes, text = "") {
+  const [x, y] = spotOf(canvas.grid, k), [right, bottom] = spotOf(canvas.grid, l);
+  return put(canvas, [x, y, right + 1 - x, bottom + 1 - y], attributes, text);
+}
+
+// Puts an element over a rectangle of a drawn picture, [x, y, width, height] counted in values.
+function put(canvas, rectangle, attributes, text = "") {
+  const share = (value, all) => `${(100 * value) / all}%`, [x, y, wide, high] = rectangle;
+  const element = add(canvas.parentElement, "i", { "aria-hidden": "true", ...attributes }, text);
+  Object.assign(element.style, {
+    left: share(x, canvas.width), top: share(y, canvas.height),
+    width: share(wide, canvas.width), height: share(high, canvas.height),
+  });
+  return element;
 }

@@ -27,8 +27,17 @@ function planes(layer) {
   return { C, M, image: H * W, map: OH * OW, taps: sizeOf(layer.window ?? []) };
 }
 
+// The window of a sliding layer, over a span of channels, as a box: see cellOf in windows.js.
+function windowAt(layer, [, i, j], channels) {
+  const [KH, KW] = layer.window, [SH, SW] = layer.stride, [top, left] = layer.margins;
+  const row = i * SH - top, column = j * SW - left;
+  return [channels, [row, row + KH], [column, column + KW]];
+}
+
 // The tables, to which every layer, activation and loss adds its own. A layer has `forward(layer, x)`, which returns y,
-// and `backward(layer, x, y, dy)`, which returns dx and the gradients of its parameters.
+// and `backward(layer, x, y, dy)`, which returns dx and the gradients of its parameters. Where an output is not made of
+// the value at its own place, `reads(layer, place)` returns the window that it is made of, `combines` says how, "sum" or
+// "max", and `weights(layer, place)` what the window's values are multiplied by.
 const LAYERS = {};
 const IDENTITY = { forward: (layer, x) => x, backward: (layer, x, y, dy) => ({ dx: dy, gradients: {} }) };
 
@@ -93,7 +102,7 @@ class Network {
         totals[number] = totals[number] ? totals[number].map((value, j) => value + dx[j]) : dx;
       });
     }
-    return { gradients, deltas: totals.slice(1) };
+    return { gradients, deltas: totals.slice(1), image: totals[0] };
   }
 
   // θ ← θ − rate · ∂L/∂θ for everything that training may change.

@@ -9,8 +9,9 @@ const names = run.class_names;
 
 let network = new Network(structuredClone(run.network), weights);
 let now = null; // the image in the network: { pixels, trace, outputs }
-let lesson = null; // the gradient step that is being walked through: { label, loss, gradients, deltas, shown }
-const cards = []; // of each layer: where its pictures go
+let lesson = null; // the gradient step that is being walked through: { label, loss, gradients, deltas, image, shown }
+let origin = null; // the test image's name, if it is one
+let moved = false; // whether steps have changed the weights
 
 // Images or signals in a pack: values of all of them one after the other, and their labels.
 const images = ({ pixels }) => {
@@ -24,11 +25,13 @@ function look(pixels) {
   const trace = network.forward(pixels);
   now = { pixels, trace, outputs: Array.from(network.judge(trace.outputs.at(-1), 0).outputs) };
   lesson = null;
+  slopes = null;
   if (run.prepare === "signal") drawSignal(at("input"), pixels, run.network.input);
   else drawImage(at("input"), pixels, run.network.input, Math.max(2, Math.floor(112 / run.network.input[2])));
   showAnswer();
   showLayers();
   showLesson();
+  showCell();
 }
 
 // The share of each class; a single output is that of class 1.
@@ -53,60 +56,6 @@ function makeBars() {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- layers
-
-function describe(layer) {
-  const shape = ([maps, height, width]) => (height * width === 1 ? String(maps) : `${height}×${width}×${maps}`);
-  const what = {
-    average_pool: "average pooling", max_pool: "max pooling", activation: layer.function, batch_norm: "batch norm",
-    add: "sum",
-  };
-  const above = network.layers.indexOf(layer); // the number of what comes out of the layer above
-  const sources = layer.inputs.map((number) => (number ? network.layers[number - 1].name : "the image"));
-  const from = layer.inputs.length > 1 || layer.inputs[0] !== above ? ` of ${sources.join(" and ")}` : "";
-  const window = layer.window ? ` ${layer.window.join("×")}` : "";
-  const count = Object.values(layer.tensors).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
-  const parameters = count ? `, ${count.toLocaleString("en")} parameters${layer.trainable ? "" : ", frozen"}` : "";
-  return `${what[layer.kind] ?? layer.kind}${window}${from}, ${shape(layer.shape)} → ${shape(layer.output)}${parameters}`;
-}
-
-function makeCards() {
-  for (const layer of network.layers) {
-    const card = add(at("layers"), "article");
-    const head = add(card, "h3", {}, layer.name);
-    add(head, "small", {}, describe(layer));
-    const pictures = add(card, "div", { class: "pictures" });
-    const back = add(card, "div", { class: "pictures back", hidden: "" });
-    const numbers = layer.kind === "conv" ? "kernels" : "weights";
-    const slots = { output: addPicture(pictures, "output", layer.name) };
-    slots.delta = addPicture(back, "∂L/∂output", layer.name);
-    if (layer.tensors.kernel) {
-      slots.kernel = addPicture(pictures, numbers, layer.name);
-      slots.gradient = addPicture(back, `∂L/∂${numbers}`, layer.name);
-    }
-    slots.note = add(back, "p");
-    cards.push({ ...slots, card, back });
-  }
-}
-
-function drawKernel(canvas, values, layer) {
-  const { shape, ...how } = { shape: layer.tensors.kernel, ...kernelArrangement(layer.tensors.kernel) };
-  drawMaps(canvas, values, shape, how);
-}
-
-function showLayers() {
-  network.layers.forEach((layer, k) => {
-    const shape = asRows(layer.output);
-    drawMaps(cards[k].output, now.trace.outputs[k], shape, arrangement(shape));
-  });
-}
-
-function showKernels() {
-  network.layers.forEach((layer, k) => {
-    if (cards[k].kernel) drawKernel(cards[k].kernel, layer.parameters.kernel, layer);
-  });
-}
-
 // -------------------------------------------------------------------------------------------- backpropagation
 
 const biggest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0).toPrecision(3);
@@ -125,6 +74,7 @@ function step() {
   } else {
     const before = { loss: lesson.loss, share: shares(now.outputs)[lesson.label] };
     network.update(lesson.gradients, Number(at("rate").value));
+    moved = true;
     look(now.pixels);
     const { loss } = network.judge(now.trace.outputs.at(-1), label);
     lesson = { done: true, label, before, loss, shown: network.layers.length };
@@ -139,17 +89,19 @@ function allSteps() {
 
 function reset() {
   network = new Network(structuredClone(run.network), weights);
+  moved = false;
   showKernels();
   look(now.pixels);
 }
 
 function showLesson() {
   const layers = network.layers;
+  imageCard.back.hidden = !lesson?.gradients || lesson.shown > 0;
+  if (!imageCard.back.hidden) drawTensor(imageCard.delta, lesson.image, 0);
   layers.forEach((layer, k) => {
     cards[k].back.hidden = !lesson?.gradients || k < lesson.shown;
     if (cards[k].back.hidden) return;
-    const shape = asRows(layer.output);
-    drawMaps(cards[k].delta, lesson.deltas[k], shape, arrangement(shape));
+    drawTensor(cards[k].delta, lesson.deltas[k], k + 1);
     const gradient = lesson.gradients[k];
     if (gradient.kernel) drawKernel(cards[k].gradient, gradient.kernel, layer);
     const sizes = Object.entries(gradient).map(([name, values]) => `largest |∂L/∂${name}| = ${biggest(values)}`);
@@ -184,6 +136,7 @@ function makePad() {
     requestAnimationFrame(() => {
       waiting = false;
       at("chosen").textContent = "";
+      origin = null;
       look(prepare(pad.ink, run.network.input));
     });
   });
@@ -222,6 +175,7 @@ function makeChooser() {
       fault = reason;
       if (pixels) {
         pad?.blank();
+        origin = null;
         look(pixels);
       }
     } catch (error) {
@@ -245,11 +199,12 @@ function makeSamples() {
     const label = run.samples.labels[n];
     const button = add(at("samples"), "button", { type: "button", "aria-label": `test image: ${names[label]}` });
     addInput(button, pixels, run.network.input, run.prepare === "signal" ? 84 : 36);
-    button.addEventListener("click", () => choose(pixels, label));
+    button.addEventListener("click", () => choose(pixels, label, run.samples.names[n]));
   });
 }
 
-function choose(pixels, label) {
+function choose(pixels, label, name) {
+  origin = name;
   at("chosen")?.replaceChildren();
   pad?.blank();
   at("label").value = label;
@@ -266,7 +221,7 @@ function makeMistakes() {
     add(button, "span", {}, `seems ${names[guess]}: ${percent(values[guess])}`);
     add(button, "span", { class: "hint" }, run.mistakes.names[n]);
     button.addEventListener("click", () => {
-      choose(pixels, label);
+      choose(pixels, label, run.mistakes.names[n]);
       at("try").scrollIntoView();
     });
   });
@@ -277,6 +232,7 @@ function makeMistakes() {
 
 makeBars();
 makeCards();
+makeTouchable();
 makePad();
 makeChooser();
 makeSamples();
@@ -286,7 +242,7 @@ at("rate").value = run.rate;
 at("step").addEventListener("click", step);
 at("all").addEventListener("click", allSteps);
 at("reset").addEventListener("click", reset);
-at("label").addEventListener("change", () => { lesson = null; showLesson(); });
+at("label").addEventListener("change", () => { lesson = slopes = null; showLesson(); showCell(); });
 drawCurves(at("curves"), run.history);
 if (run.absent) at("confusion").textContent = at("samples").textContent = run.absent;
 else drawConfusion(at("confusion"), run.confusion, names, run.cells);
@@ -294,4 +250,4 @@ if (run.calibration) drawReliability(at("calibration"), run.calibration);
 drawHistograms(at("histograms"), run.histograms);
 showKernels();
 if (run.absent) look(new (run.type === "float32" ? Float32Array : Uint8Array)(sizeOf(run.network.input)));
-else choose(images(run.samples)[0], run.samples.labels[0]);
+else choose(images(run.samples)[0], run.samples.labels[0], run.samples.names[0]);

@@ -43,6 +43,7 @@ def train(
     from lenumba.engine.common.targets import WORDS
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.survey import verdict_lines
+    from lenumba.engine.runs.ending import ending_line
     from lenumba.engine.runs.folders import find_run
     from lenumba.engine.runs.run import resume_run, start_run
 
@@ -78,7 +79,7 @@ def train(
             f"test {right}loss {summary['test_loss']:.4f}   {also}"
             f"{summary['images_per_second']:,.0f} images/s   {summary['wall_s']:.1f} s"
         )
-        for line in verdict_lines(summary, result.history):
+        for line in [*verdict_lines(summary), ending_line(summary, result.history)]:
             click.echo(line)
         click.echo(f"next: lenumba evaluate {path}   ·   lenumba predict {path} {display.sample}")
 

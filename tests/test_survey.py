@@ -12,7 +12,8 @@ from lenumba.engine.data import nearness
 from lenumba.engine.data.arrays import Arrays
 from lenumba.engine.data.assemble import assemble
 from lenumba.engine.data.dataset import load_dataset
-from lenumba.engine.data.survey import survey, survey_lines, verdict_lines
+from lenumba.engine.data.survey import survey, survey_lines
+from lenumba.engine.runs.ending import ending_line
 
 RECIPE = """\
 data: {name: npz, root: own.npz, batch_size: 16, validation: 0.2}
@@ -101,9 +102,26 @@ def test_overfitting_is_told_with_its_epoch(end, told):
         {"epoch": 2, "train_loss": 0.3, "val_loss": 0.4},
         {"epoch": 3, "train_loss": 0.1, "val_loss": end},
     ]
-    lines = verdict_lines({"data": {}, "recall": {}, "never_predicted": []}, history)
-    assert (lines == []) != told
-    assert not told or "lowest at epoch 2 (0.4000) and ended at 0.9000" in lines[0]
+    line = ending_line({"ended": "all 3 epochs are done", "best_by": "loss", "best_epoch": 2}, history)
+    assert line.startswith("all 3 epochs are done; best epoch 2 (validation loss 0.4000)")
+    assert ("overfitting: " in line) == told
+    assert ("lowest at epoch 2 (0.4000) and ended at 0.9000" in line) == told
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "images", "told"),
+    [(1.0, 0.8952, 1000, True), (0.99, 0.985, 5000, False), (1.0, 0.95, 100, False), (0.9, 0.95, 1000, False)],
+)
+def test_overfitting_is_a_gap_that_is_no_chance(train, validation, images, told):
+    history = [{"epoch": 1, "train_loss": 0.1, "train_accuracy": train, "val_loss": 0.2, "val_accuracy": validation}]
+    summary = {"ended": "the only epoch is done", "best_by": "accuracy", "best_epoch": 1, "validation_images": images}
+    line = ending_line(summary, history)
+    said = f"training accuracy {100 * train:.2f} %, validation {100 * validation:.2f} %"
+    assert line.endswith(f"; overfitting: {said}") == told
+    assert ("overfitting" in line) == told
+    assert f"best epoch 1 (validation accuracy {100 * validation:.2f} %)" in line
+    again = [*history, history[0] | {"epoch": 2, "val_loss": 0.21}]
+    assert f"{100 * validation:.2f} %, the lowest loss of equals)" in ending_line(summary, again)
 
 
 def test_a_network_that_takes_everything_for_the_largest_class_says_so(place, lenumba):

@@ -18,7 +18,6 @@ FINGERPRINT = 16  # rows and columns of the small grey copy by which images are 
 NEAR = 4.0  # levels of 255 by which the copies of near duplicates differ, as the root of the mean square, at most,
 NEAR_SHARE = 0.1  # and as a share of what any two images differ by: pictures of one scene are all alike
 CHUNK = 1024  # images at a time
-OVERFITTING = 1.2  # times the lowest validation loss
 
 
 def survey(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> dict[str, Any]:
@@ -151,18 +150,16 @@ def survey_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def verdict_lines(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[str]:
+def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return what a run's test result means, as lines.
 
     For the user's own files, what always guessing the largest class would bring, and the recall of every class; for
-    all, classes that were never predicted, and from which epoch on the network learned its training images by heart.
+    all, classes that were never predicted.
 
     Parameters
     ----------
     summary
         Of ``run.json``: ``data`` (see :func:`survey`), ``recall`` by class, and ``never_predicted``.
-    history
-        One dict an epoch.
     """
     found, lines = summary["data"], []
     if "duplicates" in found and "recall" in summary:
@@ -172,13 +169,4 @@ def verdict_lines(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any
         lines.append(f"always {found['largest_class']!r}: {share:.2f} %   recall: {', '.join(listed)}{more}")
     if never := summary.get("never_predicted"):
         lines.append(f"warning: never predicted: {', '.join(never[:SHOWN])}")
-    judged = [epoch for epoch in history if epoch.get("val_loss") is not None]
-    if judged:
-        lowest, last = min(judged, key=lambda epoch: epoch["val_loss"]), judged[-1]
-        rising = last["val_loss"] > OVERFITTING * lowest["val_loss"]
-        if rising and last["train_loss"] < lowest["train_loss"] < lowest["val_loss"]:
-            lines.append(
-                f"note: overfitting: the validation loss was lowest at epoch {lowest['epoch']} "
-                f"({lowest['val_loss']:.4f}) and ended at {last['val_loss']:.4f}, as the training loss went on falling"
-            )
     return lines

@@ -181,18 +181,19 @@ def note_extension(last: Checkpoint, loaded: LoadedConfig) -> dict[str, Any]:
     return record
 
 
-def reason_to_end(trainer: Trainer) -> str:
-    """Say why a run trains no further, empty where it does."""
+def reason_to_end(trainer: Trainer) -> tuple[str, str]:
+    """Say why a run trains no further, empty where it does, and the value that would have to be larger."""
     progress, train = trainer.progress, trainer.config.train
     if progress.stalled(train.patience) and progress.epoch < train.epochs:
+        moved = "lowered" if train.best_by in FALLING else "raised"
         return (
-            f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} "
-            f"{'lowered' if train.best_by in FALLING else 'raised'} the validation {WORDS[train.best_by]}; "
-            "--resume with a larger train.patience trains longer"
+            f"stopped early at epoch {progress.epoch}, as no epoch after {progress.risen_epoch} {moved} the validation "
+            f"{WORDS[train.best_by]}",
+            "train.patience",
         )
     if progress.epoch == train.epochs:
-        return f"all {train.epochs} epochs are done; --resume with a larger train.epochs trains longer"
-    return ""
+        return f"all {train.epochs} epochs are done" if train.epochs > 1 else "the only epoch is done", "train.epochs"
+    return "", ""
 
 
 def make_trainer(
@@ -223,8 +224,9 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
     record.write("running")
     if hooks.start:
         hooks.start(trainer, folder)
-    if (nothing := reason_to_end(trainer)) and hooks.note:
-        hooks.note(f"nothing left to train: {nothing}")
+    nothing, value = reason_to_end(trainer)
+    if nothing and hooks.note:
+        hooks.note(f"nothing left to train: {nothing}; --resume with a larger {value} trains longer")
     try:
         train(trainer, folder, hooks)
     except DivergedError as error:
@@ -235,14 +237,14 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
         record.write("interrupted", wall_s=record.seconds)
         raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
     stopped = trainer.progress.epoch < trainer.config.train.epochs
-    if stopped and not nothing and hooks.note:
-        hooks.note(reason_to_end(trainer))
     history = read_history(folder)
     summary = record.write(
         "finished",
         **found,
         epochs=trainer.progress.epoch,
         stopped_early=stopped,
+        ended=reason_to_end(trainer)[0],
+        best_by=trainer.config.train.best_by,
         images_per_second=median([line["images_per_second"] for line in history[1:] or history] or [0.0]),
         wall_s=record.seconds,
         peak_rss_mb=peak_rss_mb(),

@@ -1,5 +1,7 @@
 """lenumba: a CPU training engine for small CNNs, compiled by Numba into one program per network.
 
+Examples
+--------
 >>> import lenumba
 >>> result = lenumba.train("lenet", overrides={"train.epochs": 3})  # doctest: +SKIP
 >>> lenumba.load(result.path).predict(images)  # doctest: +SKIP
@@ -54,6 +56,7 @@ def train(
     channels: "Literal['first', 'last'] | None" = None,
     resume: str | Path | None = None,
     out: str | Path | None = None,
+    quiet: bool = False,
 ) -> "RunResult":
     """Train a network in a new run folder, on the data of the configuration or on arrays in memory.
 
@@ -80,6 +83,8 @@ def train(
         A run to go on with, in place of `config`; one that was trained on arrays needs the same ones again.
     out
         The run folder, new or empty; without it ``runs/<recipe>-NNN``.
+    quiet
+        Show no curves in a notebook; elsewhere nothing is shown.
 
     Returns
     -------
@@ -99,7 +104,7 @@ def train(
     from lenumba.engine.runs.folders import find_run, load_run_config
     from lenumba.engine.runs.run import resume_run, start_run
 
-    changes, hooks, dataset = dict(overrides or {}), training_hooks(), None
+    changes, hooks, dataset = dict(overrides or {}), training_hooks(quiet), None
     arrays = {"labels": labels, "validation": validation, "test": test, "class_names": class_names}
     if images is not None:
         count = {} if validation is None or isinstance(validation, tuple) else {"data.validation": validation}

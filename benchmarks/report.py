@@ -1,4 +1,4 @@
-"""Rewrite the figures in a README from the JSON files of the other benchmarks, so that nobody types one by hand."""
+"""Rewrite the figures of a page from the JSON files of the other benchmarks, so that nobody types one by hand."""
 
 import argparse
 import importlib
@@ -62,7 +62,8 @@ def insert(text: str, content: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="JSON files of the other benchmarks")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file with the markers  [README.md]")
+    page = ROOT / "docs" / "speed.md"
+    parser.add_argument("--readme", type=Path, default=page, help="file with the markers  [docs/speed.md]")
     parser.add_argument("--print", action="store_true", dest="show", help="print instead of changing the file")
     args = parser.parse_args()
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in args.reports]

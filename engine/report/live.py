@@ -18,9 +18,9 @@ def in_notebook() -> bool:
     return python is not None and hasattr(python.get_ipython(), "kernel")
 
 
-def training_hooks() -> Hooks:
-    """Return what follows a training: a bar and curves in a notebook, nothing elsewhere."""
-    return LiveTraining().hooks if in_notebook() else Hooks(finished=draw_run)
+def training_hooks(quiet: bool = False) -> Hooks:
+    """Return what follows a training: a bar and curves in a notebook, nothing elsewhere, or where it is to be quiet."""
+    return LiveTraining().hooks if in_notebook() and not quiet else Hooks(finished=draw_run)
 
 
 def comparison_hooks() -> CompareHooks:

@@ -150,19 +150,19 @@ def profile_own(
 
     Compared with another version, it is profiled only where that is asked for, too, or where nothing else can be had.
     """
-    from lenumba.engine.profile.function import SECONDS, check_threads, profile_function, using_threads
+    from lenumba.engine.profile.function import SECONDS, profile_function
     from lenumba.engine.profile.function_report import compiled_text
     from lenumba.engine.profile.gate import TOLERANCE, compare_function, gate_markdown, gate_text, read_profile
 
     if compare and (compare.endswith(".json") or Path(compare).is_file()):
         read_profile(compare, subject)  # its faults are told before anything is measured
     if most := max(threads or (), default=None):
-        check_threads(most)
+        scaling.check_threads(most)
 
     @functools.cache
     def profiled() -> Profile:
         scaled = scaling.measure_threads(subject, threads) if threads and len(threads) > 1 else []
-        with using_threads(most):
+        with scaling.using_threads(most):
             found = profile_function(subject, SECONDS if seconds is None else seconds, progress, trying=trying)
         return Profile(found | {"scaling": scaled})
 
@@ -188,7 +188,6 @@ def profile_own(
         parts = [own_listing(subject, listings, part, end) for part, end in ends if part] + parts
     elif not compare:
         parts.append(profile.text)
-        parts += [scaling.threads_text(profile["scaling"])] if profile["scaling"] else []
         parts += [compiled_text(profile)] if compilation else []
     fault = written_files(profile, *places) or fault
     return as_text(profile) if as_json else "\n\n".join(parts), fault

@@ -11,6 +11,7 @@ import pytest
 import lenumba as package
 from lenumba.engine.common.statistics import median_interval
 from lenumba.engine.profile.machine import cache_sizes
+from lenumba.kernels.measure.counters import counted
 from lenumba.kernels.measure.line_table import read_object, signed, unsigned
 from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.observe import Observer
@@ -174,6 +175,15 @@ def test_numbers_of_a_line_table(number):
     assert signed(b"\x7f", 0) == (-1, 1)
     with pytest.raises(ValueError, match="ELF"):
         read_object(b"Mach-O")
+
+
+def test_the_systems_counters_are_read_where_they_may_be():
+    pages = {"page faults": (1, 2)}  # the system's own event, which needs no hardware
+    found, hidden = counted(lambda: np.ones(1 << 22).sum(), pages)
+    assert hidden or found["page faults"] >= 1
+    found, hidden = counted(lambda: None, {"none": (99, 0)})
+    assert not found
+    assert hidden.startswith("perf_event_open: ")
 
 
 def test_results_differ_by_the_largest_of_their_numbers():

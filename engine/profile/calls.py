@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.profile.machine import cache_sizes
+from lenumba.engine.profile.stopwatch import Stopwatch, all_waited
 
 CALLS = (5, 10_000)  # least and most of them
 LONG = 3.0  # least number of calls for a function that takes longer than all the time that there is
@@ -60,6 +61,9 @@ class Calls:
         Whether the function writes into them; then every call finds them as the first one did.
     paging
         Of a call, in the last :meth:`times`: pages of memory that the system gave to it, and its share of the time.
+    alone, away
+        Whether it runs on one thread: then times are without those of other processes. The share of the time that these
+        had its core.
     """
 
     def __init__(
@@ -72,7 +76,8 @@ class Calls:
         function(*values)
         self.first_s = time.perf_counter() - start
         self.writes = differs(self.copies, values)
-        self.paging = 0.0, 0.0
+        self.paging, self.away = (0.0, 0.0), 0.0
+        self.alone = not getattr(function, "targetoptions", {}).get("parallel")
 
     def renew(self) -> tuple[Any, ...]:
         """Return the arguments for a call, as they were for the first one."""
@@ -89,51 +94,53 @@ class Calls:
         `many`: until they together take so long, however many that are, as far as that is to be had in four times that.
         """
         call = function or self.function
-        values, clock = self.renew(), time.perf_counter
-        start = clock()
+        clock, watch = time.perf_counter, Stopwatch()
+        values = self.renew()
+        watch.start()
         call(*values)
-        one = clock() - start
+        one = watch.stop()
         several = 1 if self.writes else max(1, min(1000, int(TIMED / max(one, 1e-8))))
         times: list[float] = []
-        began, before = clock(), usage()
+        watch, began, before = Stopwatch(), clock(), usage()
         spent = 0.0
         while len(times) < CALLS[0] or going_on(spent if many else clock() - began, seconds, len(times), many):
             if len(times) >= LONG and clock() - began > (4 if many else 3) * seconds:
                 break
             values = self.renew()
-            start = clock()
+            watch.start()
             for _ in range(several):
                 call(*values)
-            took = clock() - start
-            times.append(took / several)
-            spent += took
-        pages, system, own = (now - then for now, then in zip(usage(), before, strict=True))
-        share = min(1.0, system / max(1e-9, min(spent, own + system)))
+            took = watch.stop()
+            times.append((took if self.alone else watch.last) / several)
+            spent += watch.last
+        pages, system, user, away = (now - then for now, then in zip(usage(), before, strict=True))
+        share = min(1.0, system / max(1e-9, min(spent, user + system)))
         self.paging = pages / several / len(times), share
+        self.away = min(1.0, watch.away / watch.wall if self.alone else away / (clock() - began))
         return times
 
     def cold_times(self, seconds: float) -> list[float]:
         """Return the seconds of some calls that find none of their data in this core's caches."""
         other = np.ones(min(COLDEST, 2 * max(cache_sizes().values())) // 8)
         times: list[float] = []
-        began = time.perf_counter()
+        began, watch = time.perf_counter(), Stopwatch()
         while len(times) < CALLS[0] or (len(times) < COLD and time.perf_counter() - began < seconds):
             values = self.renew()
             np.negative(other, out=other)
-            start = time.perf_counter()
+            watch.start()
             self.function(*values)
-            times.append(time.perf_counter() - start)
+            times.append(watch.stop())
         return times
 
 
-def usage() -> tuple[float, float, float]:
-    """Return how many pages the system gave this process, and its seconds in there and elsewhere; zeros: not told."""
+def usage() -> tuple[float, float, float, float]:
+    """Return how many pages the system gave this process, its seconds in there, elsewhere, and in wait for a core."""
     try:
         import resource
     except ImportError:  # Windows
-        return 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, 0.0
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return float(used.ru_minflt), used.ru_stime, used.ru_utime
+    return float(used.ru_minflt), used.ru_stime, used.ru_utime, all_waited()
 
 
 def going_on(spent: float, seconds: float, count: int, many: bool) -> bool:

@@ -33,7 +33,7 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
     """Return the causes of a function's time, the one first whose mending helps the whole call most."""
     causes: list[Cause] = []
     if context.samples < LEAST_SAMPLES:
-        return causes
+        return list(whole_causes(facts, context)) if context.working < WORKING else causes
     for fact in facts:
         if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
@@ -112,14 +112,14 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         advice = "give each thread a variable of its own, or places 64 bytes apart"
         factor = min(60.0, max(3.0, uneven, first.cycles / max(1.0, Judge(first, context).now)))
         yield Cause("false sharing", file, line, first.share, factor, words, advice, loop_factor=factor, measured=True)
-    elif uneven > UNEVEN and total > 60:
-        words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
-        advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"
-        yield Cause("imbalance", *first.place, first.share, uneven, words, advice, loop_factor=uneven, measured=True)
-    elif context.working < WORKING:
+    elif context.working < WORKING * (1 - context.away):
         words = (
             f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
         )
         advice = "give a prange more work, or leave out parallel=True for so little"
         factor = 1 / max(0.05, context.working)
         yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
+    elif uneven > UNEVEN and total > 60:
+        words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
+        advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"
+        yield Cause("imbalance", *first.place, first.share, uneven, words, advice, loop_factor=uneven, measured=True)

@@ -65,7 +65,7 @@ def observe(
     """
     from lenumba.kernels.measure.observe import Observer
 
-    paging = calls.paging
+    paging, away = calls.paging, calls.away
     seconds, quick = median(times), float(np.quantile(times, QUICK))
     observer = Observer(function, overload, text, calls.renew)
     found, notes = observer.found, []
@@ -105,6 +105,7 @@ def observe(
         min(1.0, max(found.threads, default=0) / max(1.0, found.rate * len(found.sampled) * quick)),
         found.beside,
         *paging,
+        away,
     )
     causes = [*call_causes(facts, context), *judge(facts, context)] if found.counts and found.sampled else []
     return {

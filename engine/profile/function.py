@@ -1,15 +1,14 @@
 """Profile a function of the user's own that Numba compiled."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError, LenumbaError
+from lenumba.engine.common.errors import ConfigError, LenumbaError
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.diagnosis import observe
 from lenumba.engine.profile.record import Profile
@@ -31,8 +30,10 @@ def profile_function(
     Returns
     -------
     Profile
-        ``call_ms`` a warm call (median, of ``calls_ms``), ``cold_ms`` one that finds nothing in the caches (None where
-        it runs on several threads), ``flops`` a call (None where they cannot be counted),
+        ``call_ms`` a warm call (median, of ``calls_ms``), ``away`` the share of the time that other processes had
+        its core, ``cold_ms`` one that finds nothing in the caches (None where
+        it runs on several threads), ``counters`` of the processor for one (of the calling thread; ``no_counters`` says
+        why there are none), ``flops`` a call (None where they cannot be counted),
         ``gflops``; ``rows``: time, work and limits of its lines; ``code``: verdict, loops, compile times and
         diagnostics; ``listings``.
     """
@@ -49,6 +50,7 @@ def profile_function(
 
 def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) -> Profile:
     """Call a function until its time is known, and compile it afresh; return what is known of it."""
+    from lenumba.kernels.measure.counters import counted
     from lenumba.kernels.measure.user_function import compile_afresh, looked_into, threads_of
 
     function = subject.function
@@ -61,14 +63,17 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
     function, values = looked_into(function, calls.values)
     if function is not subject.function:
         calls.renew()
-        calls, paging = Calls(function, values), calls.paging
-        calls.paging = paging
+        before, calls = calls, Calls(function, values)
+        calls.paging, calls.away = before.paging, before.away
     progress("reading the code", 2, 4)
     overload, code, texts = compile_afresh(function, calls.values)
     one = median(times)
     progress("sampling", 3, 4)
+    away = calls.away
     text, threads = texts.pop(""), threads_of(function)
     cold = calls.cold_times(COLD_SECONDS) if threads == 1 else []
+    values = calls.renew()
+    counters, hidden = counted(lambda: function(*values))
     seen = observe(function, overload, code, text, calls, times, min(1.0, seconds), threads)
     tried = try_changes(function, calls, seen["causes"]) if trying else []
     ms = [1e3 * value for value in times]
@@ -85,6 +90,9 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
         call_ms=1e3 * one,
         calls_ms=thinned(ms),
         calls=len(times),
+        counters=counters,
+        no_counters=hidden,
+        away=away,
         cold_ms=1e3 * median(cold) if cold else None,
         first_call_s=calls.first_s,
         cache={"used": cached is not None, "hit": hit, "folder": cached},
@@ -96,26 +104,6 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
         **seen,
         listings=texts,
     )
-
-
-@contextlib.contextmanager
-def using_threads(threads: int | None) -> Iterator[None]:
-    """Let Numba use so many threads meanwhile."""
-    from lenumba.kernels.measure.user_function import use_threads
-
-    before = use_threads(threads)
-    try:
-        yield
-    finally:
-        use_threads(before)
-
-
-def check_threads(threads: int) -> None:
-    """Raise DataError where Numba has fewer threads."""
-    from lenumba.kernels.measure.user_function import most_threads
-
-    if threads > (most := most_threads()):
-        raise DataError(f"--threads: expected at most {most}, as Numba has, found {threads}; set NUMBA_NUM_THREADS")
 
 
 def thinned(values: Sequence[float], most: int = 500) -> list[float]:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.text import duration, flush_last, percent, table
+from lenumba.engine.profile.scaling import threads_text
 from lenumba.engine.profile.trying import tried_text
 
 BUSY, DISTURBED = 0.1, 0.3  # half range of the middle half of the calls, relative: told; too much to judge by
+AWAY = 0.05  # of the time: what others had less of is not told
+LEAST = 0.6  # of the median: a call so much quicker than most says that others slowed those down
 ARRAY = re.compile(r"Array\(([^,()]+), (\d+), '(\w)'[^()]*\)", re.I)
 MOST_CAUSES, MOST_LINES, MOST_LOOPS = 3, 12, 4  # told on a screen
 Profile = Mapping[str, Any]
@@ -39,9 +42,15 @@ def timing(profile: Profile) -> str:
     note = ""
     if noise > DISTURBED:
         note = f"\nother processes disturbed it: ± {100 * noise:.0f} % is too much to judge; measure on an idle machine"
-    elif noise > BUSY:
-        note = f"\nother processes may have disturbed it: half of the calls took {span(low, high)}"
+    elif noise > BUSY or ms[0] < LEAST * profile["call_ms"]:
+        calls = f"half of the calls took {span(low, high)}, one {duration(ms[0] / 1e3)}"
+        note = f"\nother processes may have disturbed it: {calls}"
     cold = f"; with cold caches {duration(profile['cold_ms'] / 1e3)}" if profile.get("cold_ms") else ""
+    if profile.get("away", 0.0) > AWAY:
+        others = f"other processes had its cores for {percent(profile['away'])} of the time"
+        note = (
+            f"\n{others}, which lengthens this" if profile["threads"] > 1 else f"\n{others}, which is taken out{note}"
+        )
     anew = "; its arguments are restored for every call, as it writes into them" if profile["writes"] else ""
     return (
         f"warm call: {duration(profile['call_ms'] / 1e3)} (median of {profile['calls']:,}, ± {100 * noise:.0f} %; "
@@ -52,6 +61,16 @@ def timing(profile: Profile) -> str:
 def span(low: float, high: float) -> str:
     """Write a range of milliseconds."""
     return f"{duration(low / 1e3)} to {duration(high / 1e3)}"
+
+
+def counters_line(profile: Profile) -> str:
+    """Return what the processor's own counters say of a call."""
+    counters = profile["counters"]
+    if not counters:
+        return f"no hardware counters here ({profile['no_counters']}): branches and caches are simulated"
+    rate = counters["instructions"] / max(1, counters["cycles"])
+    misses = ", ".join(f"{counters[name]:,} {name}" for name in ("branch misses", "cache misses"))
+    return f"hardware counters: {rate:.2f} instructions a cycle, {misses} a call"
 
 
 def speed(profile: Profile) -> str:
@@ -76,18 +95,31 @@ def compile_text(profile: Profile) -> str:
 
 def function_text(profile: Profile) -> str:
     """Return a function's profile as text: what to do about it first, then where its time goes."""
-    text = [function_title(profile), timing(profile), *cause_lines(profile)]
-    if profile["tried"]:
-        text += ["", tried_text(profile["tried"], profile["call_ms"] / 1e3)]
-    if profile["lines"]:
-        text += ["", line_table(profile)]
-    text += [sampling_line(profile)]
-    if profile["loops"]:
-        text += ["", *(loop_line(loop, profile) for loop in profile["loops"][:MOST_LOOPS] if loop["share"] > 0.05)]
+    return "\n".join([function_title(profile), *(text for text, _ in function_parts(profile))])
+
+
+def function_parts(profile: Profile) -> list[tuple[str, bool]]:
+    """Return what follows a function's title, and of each part whether it is a table, whose lines are not to wrap."""
     code = profile["code"]
     because = f": {code['reason']}" if code["reason"] else ""
-    text += [f"speed: {speed(profile)}", f"compiled: {code['verdict']}{because}"]
-    return "\n".join([*text, compile_text(profile)])
+    parts = [("\n".join([timing(profile), *cause_lines(profile)]), False)]
+    if profile["tried"]:
+        parts.append(("\n" + tried_text(profile["tried"], profile["call_ms"] / 1e3), True))
+    if profile["lines"]:
+        parts.append(("\n" + line_table(profile), True))
+    text = [sampling_line(profile)]
+    if profile["loops"]:
+        text += ["", *(loop_line(loop, profile) for loop in profile["loops"][:MOST_LOOPS] if loop["share"] > 0.05)]
+    text += [
+        f"speed: {speed(profile)}",
+        f"compiled: {code['verdict']}{because}",
+        counters_line(profile),
+        compile_text(profile),
+    ]
+    parts.append(("\n".join(text), False))
+    if profile.get("scaling"):
+        parts.append(("\n" + threads_text(profile["scaling"]), True))
+    return parts
 
 
 def cause_lines(profile: Profile) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.text import percent
-from lenumba.engine.profile.function_report import compiled_text, function_text, function_title
+from lenumba.engine.common.text import duration, percent
+from lenumba.engine.profile.function_report import compiled_text, function_parts, function_title
 from lenumba.engine.profile.report import HEAD, compile_table, machine_table, row_cells, sums, title
 from lenumba.engine.report.page import document, escape
 
@@ -20,9 +20,9 @@ OTHERS = {"": "#e2e2de", "kernel": "#a8a8a4"}  # waiting and Python; kernels too
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2em auto; max-width: 1040px;
        padding: 0 1em }
-h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin-top: 2em }
+h1 { font-size: 1.4em; overflow-wrap: anywhere } h2 { font-size: 1.1em; margin-top: 2em }
 pre, td { font-variant-numeric: tabular-nums } pre { font-size: 12px; white-space: pre-wrap }
-.wide { overflow-x: auto } .wide pre { white-space: pre }
+.wide { overflow-x: auto } .wide pre { white-space: pre } .wide svg { min-width: 640px }
 table { border-collapse: collapse; width: 100%; font-size: 11.5px }
 th, td { padding: 2px 4px; text-align: right; white-space: nowrap; vertical-align: top;
          border-bottom: 1px solid #e4e4e0 }
@@ -45,11 +45,11 @@ def profile_html(profile: Profile) -> str:
         f"<h1>{escape(title(profile))}</h1><pre>{escape(sums(profile))}</pre>",
         f"<h2>The step</h2>{stacked_bar(rows, colours)}",
         f"<h2>Roofline of one core</h2><p>Kernels with multiply-adds; a circle's area is its share of the time.</p>"
-        f"{roofline(profile, colours)}",
-        f"<h2>Threads: some batches of an epoch</h2>{timeline(profile, colours)}",
-        f'<h2>Kernels</h2><div class="wide">{row_table(rows)}</div>',
-        f'<h2>Machine</h2><div class="wide"><pre>{escape(machine_table(profile["machine"]))}</pre></div>',
-        f'<h2>Compilation</h2><div class="wide"><pre>{escape(compile_table(profile))}</pre></div>',
+        f"{wide(roofline(profile, colours))}",
+        f"<h2>Threads: some batches of an epoch</h2>{wide(timeline(profile, colours))}",
+        f"<h2>Kernels</h2>{wide(row_table(rows))}",
+        f"<h2>Machine</h2>{wide(pre(machine_table(profile['machine'])))}",
+        f"<h2>Compilation</h2>{wide(pre(compile_table(profile)))}",
     ]
     return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
 
@@ -66,18 +66,28 @@ def function_html(profile: Profile) -> str:
     points = {loop["name"]: COLOURS[k % len(COLOURS)] for k, loop in enumerate(loops)}
     parts = [
         f"<h1>{escape(function_title(profile))}</h1>",
-        f"<pre>{escape(function_text(profile))}</pre>",
+        *(wide(pre(text)) if table else pre(text) for text, table in function_parts(profile)),
         f"<h2>Where the time goes, by line</h2>{stacked_bar(rows, colours)}",
     ]
     if loops:
         parts.append(
             "<h2>Roofline of one core</h2><p>Loops with floating-point operations; a circle's area is its share of the "
-            f"time. Bytes are those that the loop reads and writes.</p>{roofline(seen, points)}"
+            f"time. Bytes are those that the loop reads and writes.</p>{wide(roofline(seen, points))}"
         )
     if profile["trace"]:
-        parts.append(f"<h2>Threads: the line each was in</h2>{timeline(seen, tracks)}")
-    parts.append(f'<h2>Compiled</h2><div class="wide"><pre>{escape(compiled_text(profile))}</pre></div>')
+        parts.append(f"<h2>Threads: the line each was in</h2>{wide(timeline(seen, tracks))}")
+    parts.append(f"<h2>Compiled</h2>{wide(pre(compiled_text(profile)))}")
     return document(f"Profile of {profile['name']}", STYLE, "\n".join(parts))
+
+
+def pre(text: str) -> str:
+    """Return text as it stands."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def wide(content: str) -> str:
+    """Return what is scrolled on small screens, not shrunk or wrapped."""
+    return f'<div class="wide">{content}</div>'
 
 
 def loop_point(loop: Profile) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def stacked_bar(rows: Sequence[Profile], colours: Mapping[str, str]) -> str:
     x, boxes, legend = 0.0, [], []
     for row in rows:
         width, colour = WIDTH * row["share"], colours[row["name"]]
-        tip = f"{row['name']}: {row['ms']:.2f} ms, {percent(row['share'], 1)}"
+        tip = f"{row['name']} · {row['ms']:.3g} ms, {percent(row['share'], 1)}"
         boxes.append(box(x, 0, width, 40, colour, tip))
         if row["share"] >= LEAST_SHARE:
             legend.append(f'<span><i style="background:{colour}"></i>{escape(tip)}</span>')
@@ -202,7 +212,8 @@ def timeline(profile: Profile, colours: Mapping[str, str]) -> str:
                 colour = colours[event["name"]]
                 parts.append(box(left + (begin - start) * scale, 30 * k, (end - begin) * scale, 26, colour, tip))
     height = 30 * len(threads) + 20
-    parts.append(label(left, height - 4, f"{start:.0f} µs") + label(WIDTH, height - 4, f"{start + span:.0f} µs", "end"))
+    parts.append(label(left, height - 4, duration(1e-6 * start)))
+    parts.append(label(WIDTH, height - 4, duration(1e-6 * (start + span)), "end"))
     return svg(height, "".join(parts))
 
 

@@ -41,7 +41,8 @@ class Context:
     """What is known beside the loop: the function's options, LLVM's remarks by line, its arguments, its threads.
 
     `working` is the share of the call that the thread with most work works, `beside` that of what Numba does around it,
-    `system` that of the system's work, and `new_pages` how many pages of memory that gives to a call.
+    `system` that of the system's work; `new_pages` are the pages of memory that it gives to a call; `away` is the share
+    of the time that other processes had the cores.
     """
 
     machine: Mapping[str, Any]
@@ -58,6 +59,7 @@ class Context:
     beside: float = 0.0
     new_pages: float = 0.0
     system: float = 0.0
+    away: float = 0.0
 
     def said(self, line: int, last: int, *words: str) -> bool:
         """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""

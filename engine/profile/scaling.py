@@ -1,14 +1,15 @@
 """A function's time against the size of its arguments, and against the number of threads."""
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.text import duration, percent, table
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.machine import cache_sizes
@@ -75,6 +76,26 @@ def sizes_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(["size", "a call", "each", "arrays", "fit in", "grows by power"], lines)
 
 
+@contextlib.contextmanager
+def using_threads(threads: int | None) -> Iterator[None]:
+    """Let Numba use so many threads meanwhile."""
+    from lenumba.kernels.measure.user_function import use_threads
+
+    before = use_threads(threads)
+    try:
+        yield
+    finally:
+        use_threads(before)
+
+
+def check_threads(threads: int) -> None:
+    """Raise DataError where Numba has fewer threads."""
+    from lenumba.kernels.measure.user_function import most_threads
+
+    if threads > (most := most_threads()):
+        raise DataError(f"--threads: expected at most {most}, as Numba has, found {threads}; set NUMBA_NUM_THREADS")
+
+
 def measure_threads(subject: Subject, threads: Sequence[int]) -> list[dict[str, Any]]:
     """Time a function with several numbers of threads, and see what each of them does.
 
@@ -85,7 +106,6 @@ def measure_threads(subject: Subject, threads: Sequence[int]) -> list[dict[str, 
         works most does not, ``barrier`` for how much of it they wait, on average, for that one. The last three are
         None where the function does not run in parallel, or nothing can be sampled.
     """
-    from lenumba.engine.profile.function import using_threads
     from lenumba.kernels.measure.user_function import looked_into, threads_of
 
     calls = Calls(subject.function, subject.values, subject.make)

@@ -1,6 +1,5 @@
 """Two functions timed in turns in this process: how many times as fast the other is, and how far the results differ."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from lenumba.engine.common.statistics import median_interval
 from lenumba.engine.profile.calls import copied
+from lenumba.engine.profile.stopwatch import Stopwatch
 
 ROUNDS, TURN = 15, 0.02  # turns of each side, and least seconds of one
 LEVEL = 0.95  # of the interval
@@ -46,7 +46,7 @@ def compare_in_turns(one: Side, other: Side) -> dict[str, Any]:
     for function, arguments in (one, other):
         values = arguments()
         outcomes.append((copied(function(*values)), copied(values)))
-    ratios = []
+    ratios, watch = [], Stopwatch()
     for number in range(ROUNDS):
         took = [0.0, 0.0]
         for side in (0, 1) if number % 2 else (1, 0):
@@ -54,9 +54,9 @@ def compare_in_turns(one: Side, other: Side) -> dict[str, Any]:
             spent, count = 0.0, 0
             while spent < TURN or not count:
                 values = arguments()
-                start = time.perf_counter()
+                watch.start()
                 function(*values)
-                spent, count = spent + time.perf_counter() - start, count + 1
+                spent, count = spent + watch.stop(), count + 1
             took[side] = spent / count
         ratios.append(took[0] / took[1])
     for _, arguments in (one, other):

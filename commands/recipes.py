@@ -13,8 +13,10 @@ BEST = "best.safetensors"  # of a run folder
 @click.command()
 @click.argument("config", required=False)
 @click.argument("overrides", nargs=-1)
+@click.option("--svg", type=PATH, help="Draw the architecture into this file, maps as stacks, instead.")
+@click.option("--theme", type=click.Choice(["auto", "light", "dark"]), default="auto", help="Of --svg  [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def summary(config: str | None, overrides: tuple[str, ...], svg: Path | None, theme: str, as_json: bool) -> None:
     """Show a network: shapes, parameters, multiply-adds and memory, layer by layer; of lenet without CONFIG.
 
     CONFIG may also be a run folder.
@@ -29,6 +31,14 @@ def summary(config: str | None, overrides: tuple[str, ...], as_json: bool) -> No
         from lenumba.engine.runs.checkpoint import Checkpoint
 
         shape = Checkpoint.read(trained).image_shape
+    if svg is not None:
+        from lenumba.engine.common.files import write_text
+        from lenumba.engine.report.architecture import architecture_svg
+        from lenumba.engine.training.build import check_network
+
+        write_text(svg, architecture_svg(check_network(loaded, shape), loaded.name, theme))
+        click.echo(svg)
+        return
     result = summarize(loaded, shape)
     click.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else summary_table(result))
 

@@ -21,9 +21,9 @@ OWN_CACHE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--networks", type=int, default=4, help="how many random networks to compile and check")
+    parser.addoption("--networks", type=int, default=2, help="how many random networks to compile and check")
     parser.addoption("--first-network", type=int, default=0, help="the first one's seed")
-    parser.addoption("--campaign", action="store_true", help="run tests/campaigns at full length, not their short form")
+    parser.addoption("--campaign", action="store_true", help="run long tests, and tests/campaigns at full length")
     parser.addoption("--campaign-minutes", type=float, default=float("inf"), help="how long each campaign may go on")
     parser.addoption("--soak-minutes", type=float, default=30, help="how long the soak of a full campaign lasts")
 
@@ -38,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(signal.SIGHUP, lambda *_: None)
     if CACHE not in os.environ:
         os.environ[CACHE] = config.stash.setdefault(OWN_CACHE, tempfile.mkdtemp(prefix="lenumba-tests-"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if (mark := item.get_closest_marker("long")) and not config.getoption("--campaign"):
+            item.add_marker(pytest.mark.skip(reason=f"{mark.args[0]}; with --campaign"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

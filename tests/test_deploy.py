@@ -88,10 +88,9 @@ def test_whole_numbers_are_those_of_tensorflow_lite(mlperf_tiny, name, request):
     assert np.array_equal(last, cases["q_output_ref"].reshape(-1, last.shape[1])[: len(last)])
 
 
+@pytest.mark.long("compiles for long")
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_path, name, request):
-    if name in ("vww", "kws-ref") and not request.config.getoption("--campaign"):
-        pytest.skip("compiles for long; with --campaign")
+def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_path, name):
     network, _, _ = read_tflite(mlperf_tiny, name)
     first = np.load(mlperf_tiny / f"{name}-cases.npz")["q_input"].reshape(-1, *network.graph.shape)[:4]
     images = (first.astype(np.int16) + 128).astype(np.uint8)
@@ -100,10 +99,9 @@ def test_c_file_gives_the_bits_of_tensorflow_lite_s_network(mlperf_tiny, tmp_pat
     assert found.tobytes() == int8.probabilities(network, images).tobytes()
 
 
+@pytest.mark.long("compiles for long")
 @pytest.mark.parametrize("name", sorted(recipe_names()))
-def test_recipe_s_c_files_compile_without_a_warning(tmp_path, name, request):
-    if name not in ("edges", "tiny15") and not request.config.getoption("--campaign"):
-        pytest.skip("compiles for long; with --campaign")
+def test_recipe_s_c_files_compile_without_a_warning(tmp_path, name):
     loaded = load_config(name)
     shape = loaded.config.network.signal_shape or {"lenet5": (28, 28, 1)}.get(name) or (28, 28, 1)
     network = build_network(loaded, shape)
@@ -227,9 +225,8 @@ def test_a_folder_with_files_is_not_overwritten(refused, run, place):
     assert "the folder is not empty" in refused(2, "export", "latest", "--format", "c", "--out", "out")
 
 
-def test_c_files_answer_all_of_mnist_as_the_network_does(lenumba, mnist_root, tmp_path, request):
-    if not request.config.getoption("--campaign"):
-        pytest.skip("trains and answers 20 000 images; with --campaign")
+@pytest.mark.long("trains and answers 20 000 images")
+def test_c_files_answer_all_of_mnist_as_the_network_does(lenumba, mnist_root, tmp_path):
     assert lenumba("train", "lenet", f"data.root={mnist_root}", "train.epochs=2").exit_code == 0
     model = load("latest")
     images, graph = model.test_data().test_images, lower_run(model.trained)

@@ -46,7 +46,12 @@ BUFFERS = f"network.layers=[{{type: average_pool, size: 2, stride: 1}}, {{type: 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured with Linux's /proc")
 @pytest.mark.parametrize(
-    "config", [["tiny.yaml", LARGE], ["quickstart", "train.threads=48"], BLOCKS], ids=["large", "lenet", "norm"]
+    "config",
+    [
+        pytest.param(["tiny.yaml", LARGE], id="large"),
+        pytest.param(["quickstart", "train.threads=48"], id="lenet"),
+        pytest.param(BLOCKS, id="norm", marks=pytest.mark.long("compiles for long")),
+    ],
 )
 def test_estimate_is_near_the_measured_peak(place, config):
     command = [sys.executable, "-c", MEASURE, *config, "train.epochs=1"]

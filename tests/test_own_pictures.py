@@ -17,26 +17,36 @@ import lenumba
 
 PAGE = Path(lenumba.__file__).parent / "docs" / "own-pictures.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHORTER = {  # what only the figures of long trainings need
+    "epochs: 16": "epochs: 2",
+    "train.epochs=16": "train.epochs=2",
+    "train.epochs=6": "train.epochs=1",
+}
 REFUSED = "lenumba train --resume runs/tuned data.root=december"  # on purpose: its line says what to do
 
 
-def blocks(kind: str) -> list[str]:
-    return [text for name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if name == kind]
+def blocks(kind: str, changes: dict[str, str] | None = None) -> list[str]:
+    page = PAGE.read_text(encoding="utf-8")
+    for before, after in (changes or {}).items():
+        assert before in page
+        page = page.replace(before, after)
+    return [text for name, text in BLOCK.findall(page) if name == kind]
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory) -> dict[str, Result]:
-    """Run the page's commands in an empty folder; return what came of each."""
+def story(tmp_path_factory, request) -> dict[str, Result]:
+    """Run the page's commands in an empty folder, in short trainings but for campaigns; return what came of each."""
+    changes = {} if request.config.getoption("--campaign") else SHORTER
     pytest.importorskip("optuna")
     pytest.importorskip("onnxruntime")
     from lenumba.cli import main
 
     before, place, done = Path.cwd(), tmp_path_factory.mktemp("own"), {}
     (place / "make_pictures.py").write_text(*blocks("python"))
-    (place / "parts.yaml").write_text(*blocks("yaml"))
+    (place / "parts.yaml").write_text(*blocks("yaml", changes))
     os.chdir(place)
     try:
-        for line in "".join(blocks("")).splitlines():
+        for line in "".join(blocks("", changes)).splitlines():
             program, *arguments = shlex.split(line, comments=True)
             if program == "python":
                 runpy.run_path(*arguments)
@@ -57,6 +67,7 @@ def macro_f1(run: str) -> float:
     return found["macro_f1"]
 
 
+@pytest.mark.long("takes whole trainings")
 def test_weighted_classes_are_found_and_unweighted_are_not(story):
     plain, weighted = macro_f1("runs/plain"), macro_f1("runs/weighted")
     assert plain < 0.75
@@ -97,6 +108,7 @@ def test_next_months_pictures_are_trained_on_as_the_line_says(story):
     assert record["init_from"]["drawn"] == []
 
 
+@pytest.mark.long("takes whole trainings")
 def test_the_audit_finds_the_planted_labels(story):
     planted = set(Path("planted.txt").read_text().split())
     with Path("audits/parts/audit.csv").open(newline="") as file:
@@ -106,6 +118,7 @@ def test_the_audit_finds_the_planted_labels(story):
     assert len(planted & set(ranking[:40])) >= 20
 
 
+@pytest.mark.long("takes whole trainings")
 def test_the_page_quotes_what_is_printed(story):
     """Lines of the tables of data, which no machine changes."""
     printed = "\n".join(result.stdout for result in story.values())

@@ -52,9 +52,8 @@ def in_published_order(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows.reshape(10, 1000, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
 
 
-def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny, request):
-    if not request.config.getoption("--campaign"):
-        pytest.skip("compiles for long; with --campaign")
+@pytest.mark.long("compiles for long")
+def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny):
     cases = np.load(mlperf_tiny / "vww-cases.npz")
     write_pictures(place / "pictures", ("non-person", "person"), cases["x"][:3])
     file, data = mlperf_tiny / "vww.safetensors", ("data.root=pictures", "data.validation=0")
@@ -63,9 +62,8 @@ def test_mobilenet_answers_as_published(lenumba, place, mlperf_tiny, request):
     np.testing.assert_allclose(load("vww").predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
 
 
-def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny, request):
-    if not request.config.getoption("--campaign"):
-        pytest.skip("compiles for long; with --campaign")
+@pytest.mark.long("compiles for long")
+def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny):
     cases = np.load(mlperf_tiny / "kws-cases.npz")
     labels, names = np.arange(12), np.array([f"word {number}" for number in range(12)])
     np.savez(
@@ -77,6 +75,7 @@ def test_ds_cnn_answers_as_published(lenumba, place, mlperf_tiny, request):
     np.testing.assert_allclose(load("kws").predict_proba(cases["x"]), cases["keras_probs"], atol=1e-4)
 
 
+@pytest.mark.long("compiles for long")
 def test_the_autoencoder_reconstructs_as_published_and_scores_anomalies_alike(lenumba, mlperf_tiny):
     cases = np.load(mlperf_tiny / "ad-cases.npz")
     samples, strange = cases["x"], cases["source"]  # windows of a recording, then noise

@@ -19,6 +19,9 @@ THREADS = 2  # the table is written with one: the number of threads is to change
 PROCESSES = 2  # most of the time is compilation, which one process does on one core
 
 
+LONG = ("recipe lenet5",)
+
+
 def work_out(pool: ProcessPoolExecutor, names: list[str], threads: int) -> dict[str, Future[Bits]]:
     return {name: pool.submit(compute, name, threads) for name in names}
 
@@ -30,13 +33,16 @@ def processes() -> ProcessPoolExecutor:
 @pytest.fixture(scope="module")
 def found(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Bits]]]:
     """What the cases that were asked for give, worked out in processes of their own."""
-    asked = {getattr(item, "callspec", None) and item.callspec.params.get("name") for item in request.session.items}
+    items = [item for item in request.session.items if not item.get_closest_marker("skip")]
+    asked = {getattr(item, "callspec", None) and item.callspec.params.get("name") for item in items}
     with processes() as pool:
         yield work_out(pool, [name for name in CASES if name in asked], THREADS)
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long("compiles for long")] * (name in LONG)) for name in CASES]
+)
 def test_bits_are_those_of_the_table(name, found):
     if name == "study":
         pytest.importorskip("optuna", reason="studies need Optuna")

@@ -44,9 +44,8 @@ def test_scikit_learn_accepts_it():
     assert {"check_class_weight_classifiers", "check_sample_weights_shape", "check_sample_weights_list"} <= passed
 
 
-def test_scikit_learn_accepts_the_regressor(request):
-    if not request.config.getoption("--campaign"):
-        pytest.skip("compiles for long; with --campaign")
+@pytest.mark.long("compiles for long")
+def test_scikit_learn_accepts_the_regressor():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(LeNetRegressor(), on_skip=None, expected_failed_checks=EXPECTED, on_fail="raise")

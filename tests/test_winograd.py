@@ -36,7 +36,7 @@ LAST = [{"type": "flatten"}, {"type": "dense", "units": 3, "activation": "softma
 NETWORKS = {
     "3×3": ([conv(16, 3, 1, activation="relu"), conv(18, 3, 2, bias=False, activation="tanh"), *LAST], (13, 8, 3)),
     "5×5": (
-        [conv(9, 5, activation="relu6"), conv(6, 5, "same"), conv(16, 5, orientation="convolution"), *LAST],
+        [conv(9, 5, activation="relu6"), conv(16, 5, "same", orientation="convolution"), *LAST],
         (15, 13, 6),
     ),
     "7×7, 3×5, 1×3": ([conv(8, 7, [3, 1]), conv(10, [3, 5]), conv(24, [1, 3]), *LAST], (9, 14, 4)),

@@ -81,7 +81,7 @@ def check(network, program, seed: int, guards, batches) -> list[str]:
 
 def test_fast_kernels_stay_within_their_parts(campaign):
     """Seeds of tests/drawn_networks.py: odd ones are for small batches, whose images are taken one by one."""
-    seeds = range(1000, 1120) if campaign.full else (1007, 1014)  # a convolution each, and few kernels to compile
+    seeds = range(1000, 1120) if campaign.full else (1007,)  # a convolution, and few kernels to compile
     faults = {}
     for seed in seeds:
         with guarded() as guards:

@@ -106,7 +106,7 @@ def test_vector_width_never_changes_a_bit_of_a_drawn_configuration(tmp_path, cam
 
     if not llvm.get_host_cpu_features().get("avx512f"):
         pytest.skip("this CPU has no AVX-512 to compare with")
-    count, clipping = campaign.size(2, 60), 0
+    count, clipping = campaign.size(1, 60), 0
     for number in range(count):
         drawn = draw_every_option(np.random.default_rng((29, number)))
         if number < 2:

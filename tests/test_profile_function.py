@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.text import duration
+from lenumba.engine.profile import stopwatch
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.function_report import timing
+from lenumba.engine.profile.several import several_text
 from lenumba.kernels.measure.assembly import annotate, judge
 from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.remarks import caught, reason_of, split_remarks
@@ -240,10 +243,12 @@ def test_a_profile_may_be_asked_for_in_python(samples, place, monkeypatch):
         (2, "expected numbers from 1 to 1024", ["--threads", "0,2"]),
         (2, "--sizes: expected a name and numbers", ["--sizes", "n=1,x"]),
         (2, "--sizes: expected n in --args", ["--sizes", "n=10"]),
+        (2, "--try: expected only with one function", ["SAME", "--try"]),
     ],
 )
 def test_options_that_do_not_fit_a_function_are_refused(refused, samples, code, told, options):
     arguments = [] if "--args" in options else ["--args", "np.ones(9)"]
+    options = [f"{samples}:total" if option == "SAME" else option for option in options]
     line = refused(code, "profile", f"{samples}:total", "--seconds", "0", *arguments, *options)
     assert any(part in line for part in told.split("|"))
 
@@ -266,6 +271,32 @@ def test_flags_are_tried_and_their_results_compared(lenumba, samples):
     assert {"fastmath=True", "error_model='numpy'", "parallel=True"} <= by_name.keys()
     assert 0 < by_name["fastmath=True"]["difference"] < 1e-9
     assert by_name["error_model='numpy'"]["difference"] == 0
+
+
+def test_several_functions_stand_side_by_side(lenumba, samples):
+    names = [f"{samples}:total", f"{samples}:scaled"]
+    options = ["--args", "np.ones(500)", "--seconds", "0.1"]
+    found = json.loads(lenumba("profile", *names, *options, "--json").stdout)["functions"]
+    assert [one["name"] for one in found] == names
+    assert [one["flops"] for one in found] == [500, 1000]
+    against = found[1]["against_first"]
+    assert against["difference"] == 1  # twice the sum
+    assert against["low"] <= against["factor"] <= against["high"]
+    text = several_text({"functions": found})
+    assert len(text.splitlines()) == 4
+    assert "differ by 1 of the largest" in text
+
+
+def test_the_time_that_other_processes_take_is_taken_out(monkeypatch):
+    """Linux tells how long a thread waited for a core: half of what passes here, as far as the stopwatch knows."""
+    begin = time.perf_counter()
+    monkeypatch.setattr(stopwatch, "waited", lambda: (time.perf_counter() - begin) / 2)
+    calls = Calls(lambda: time.sleep(0.01), ())
+    assert min(calls.times(0.0)) < 0.01  # though each of them slept for so long
+    assert calls.away == pytest.approx(0.5, rel=0.1)
+    monkeypatch.undo()
+    before = stopwatch.waited()
+    assert stopwatch.waited() >= before >= 0
 
 
 SLOWER = """\

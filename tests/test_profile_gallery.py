@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import gallery
+import gallery_two
 import numpy as np
 import pytest
 
@@ -87,6 +88,7 @@ def by_hand(n: int = 640) -> list[tuple]:
     x, y, z = gallery.numbers(n), gallery.numbers(n), np.zeros(n)
     a, b = gallery.numbers(30, 64), np.zeros((30, 64))
     c, d, e = (gallery.numbers(32, 32, kind=np.float32) for _ in range(3))
+    volume = gallery.numbers(24, 16, 8, kind=np.float32)
     return [
         (gallery.polynomial, (x, z), 24 * n, 16 * n),
         (gallery.stencil_by_row, (a, b), 4 * 28 * 62, 5 * 8 * 28 * 62),
@@ -100,6 +102,8 @@ def by_hand(n: int = 640) -> list[tuple]:
         (gallery.logistic, (0.3, 3.7, n), 3 * n, 0),
         (gallery.row_sums, (a, np.zeros(64)), 30 * 64, 24 * 30 * 64),
         (gallery.doubled, (x[::2], z[::2]), 2 * n // 2, 16 * n // 2),
+        (gallery_two.drift, (np.ones(n, gallery_two.BODY), 0.01), 2 * n, 24 * n),
+        (gallery_two.faded_volume, (volume, np.zeros_like(volume), gallery_two.HALF), 24 * 16 * 8, 8 * 24 * 16 * 8),
         (gallery.looked_up, (x, np.arange(n)[::-1].copy(), z), n, 24 * n),
     ]
 

@@ -17,6 +17,7 @@ LEAST_FACTOR = 1.35  # what promises less is not told
 LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
 AROUND = 0.6  # of a call, in what is done before and behind it
+LAUNCH = 1e-5  # seconds: a prange that takes no longer is hardly worth its threads
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
@@ -33,7 +34,7 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
     """Return the causes of a function's time, the one first whose mending helps the whole call most."""
     causes: list[Cause] = []
     if context.samples < LEAST_SAMPLES:
-        return list(whole_causes(facts, context)) if context.working < WORKING else causes
+        return [cause for cause in whole_causes(facts, context) if cause.name == "parallel overhead"]
     for fact in facts:
         if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
@@ -93,6 +94,13 @@ def memory_made_anew(facts: Sequence[LoopFacts], context: Context) -> Iterator[C
     yield Cause("allocation", *facts[0].place, context.system, factor, words, advice, loop_factor=factor)
 
 
+def round_trip(facts: Sequence[LoopFacts], context: Context) -> float:
+    """Return the seconds from the start of a prange to the next one's; 0 where none was counted."""
+    starts = sum(count for fact in facts for name, count in fact.called.items() if name == "numba_parallel_for")
+    seconds = sum(fact.cycles for fact in facts) / context.machine["clock_ghz"] / 1e9
+    return seconds / starts if starts else 0.0
+
+
 def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]:
     """Yield the causes that lie between threads."""
     if not facts or len(context.threads) < 2 or not sum(context.threads):
@@ -112,7 +120,7 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         advice = "give each thread a variable of its own, or places 64 bytes apart"
         factor = min(60.0, max(3.0, uneven, first.cycles / max(1.0, Judge(first, context).now)))
         yield Cause("false sharing", file, line, first.share, factor, words, advice, loop_factor=factor, measured=True)
-    elif context.working < WORKING * (1 - context.away):
+    elif context.working < WORKING * (1 - context.away) or 0 < round_trip(facts, context) < LAUNCH:
         words = (
             f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
         )

@@ -120,6 +120,8 @@ def access_of(place: Place, record: Sequence[int]) -> Access:
     """Return what the tracer's record of an access says."""
     one = place.one
     text = one.text.split(" ", 1)[1] if one.op in ("load", "store") else one.text.split("call ", 1)[-1]
+    if text.startswith("void "):
+        text = text.partition("(")[2]  # what is stored is the first argument
     kind = text.removeprefix("volatile ").removeprefix("atomic ").split(",")[0].split(" %")[0]
     if one.op == "store":
         kind = kind.split(" ")[0] if not kind.startswith("<") else kind.split(">")[0] + ">"

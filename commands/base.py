@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import click
 
 from lenumba.engine.common.errors import DataError, LenumbaError, one_line
 from lenumba.engine.common.files import is_file
-from lenumba.engine.common.interrupts import leaving
+from lenumba.engine.common.interrupts import farewells, leaving, vanish
+from lenumba.engine.ranks.launch import is_follower, launched
 
 
 class UserPath(click.Path):
@@ -51,6 +53,8 @@ class Numbers(click.ParamType):
         return tuple(map(int, parts))
 
 
+TOGETHER = ("train", "compare", "tune", "profile")  # commands that several processes of a job share
+LEAD_SECONDS = 2.0
 PATH, SHARE, NUMBERS = UserPath(), Share(), Numbers()
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 
@@ -66,24 +70,35 @@ class Commands(click.Group):
         """Run the command line."""
         prepare_streams()
         try:
-            with leaving():
+            with leaving(silent=is_follower()):
                 super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
             code = 0
         except LenumbaError as error:
-            for line in str(error).splitlines():
+            for line in told_lines(error):
                 tell(f"error: {line}")
             code = error.exit_code
         except click.ClickException as error:
             code = error.exit_code
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
-            else:
+            elif not is_follower():
                 context = getattr(error, "ctx", None)
                 hint = f" (see '{context.command_path} --help')" if context else ""
                 tell(f"error: {' '.join(error.format_message().split())}{hint}")
         finally:
             settle_output()
+        if farewells and 0 < code < 128:
+            vanish(code)  # MPI would wait for the other ranks, who end without it
+        for farewell in farewells:
+            farewell(code)
         sys.exit(code)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; of a job's processes, one alone does what is none for several."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if is_follower() and name not in TOGETHER:
+            ctx.exit()
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what click would answer in words of its own becomes an error of ours first."""
@@ -102,6 +117,21 @@ class Commands(click.Group):
         except OSError as failure:
             where = failure.filename or ("standard output" if is_printing(failure) else "")
             raise DataError(f"{where}{': ' * bool(where)}{failure.strerror or failure}") from None
+
+
+def told_lines(error: LenumbaError) -> list[str]:
+    """Return the lines to print of an error; of a rank that others lead, only where the leading one has no such error.
+
+    That one ends the job, and this process with it.
+    """
+    lines = str(error).splitlines()
+    if not is_follower():
+        return lines
+    if not farewells or error.exit_code >= 128:
+        return []
+    time.sleep(LEAD_SECONDS)
+    rank = getattr(launched(), "rank", "?")
+    return [f"rank {rank}: {line}" for line in lines]
 
 
 def is_importing(failure: BaseException) -> bool:

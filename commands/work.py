@@ -43,8 +43,10 @@ def train(
     from lenumba.engine.common.targets import WORDS
     from lenumba.engine.config.config import load_config
     from lenumba.engine.data.survey import verdict_lines
+    from lenumba.engine.ranks.team import current
     from lenumba.engine.runs.ending import ending_line
     from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.runs.follow import follow_run
     from lenumba.engine.runs.run import resume_run, start_run
 
     name, changes = split_arguments(config, overrides)
@@ -57,14 +59,17 @@ def train(
             raise click.UsageError("--seeds and --resume exclude each other: give --out the folder to go on with")
         run_seeds(name or "quickstart", changes, seeds, out, quiet=quiet, as_json=as_json)
         return
+    if not (team := current()).leads:
+        follow_run(team)
+        return
     with TrainingDisplay(click.echo, silent=quiet or as_json) as display:
         if resume is not None:
             if out is not None:
                 raise click.UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
-            result = resume_run(find_run(resume), changes, display.hooks)
+            result = resume_run(find_run(resume), changes, display.hooks, team=team)
         else:
             loaded = load_config("quickstart" if name is None else name, changes)
-            result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks)
+            result = start_run(loaded, out=out, overrides=changes, hooks=display.hooks, team=team)
     if as_json:
         click.echo(json.dumps({"path": str(result.path), **result.summary}, indent=2, ensure_ascii=False))
     elif not quiet:

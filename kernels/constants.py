@@ -18,4 +18,7 @@ CLOSED = -1  # what JOINED is while nobody may join
 HYPER_COLUMNS = 16
 MAX_NORM, AVERAGE_SHARE = 14, 15
 
+# What the machines of a job exchange in the course of a batch, where there are several.
+SUMS, GRADIENTS, SQUARES, WEIGHTS = 0, 1, 2, 3
+
 WAIT, UPDATE = 0, 1  # slots of a profiled program's clock; the next ones are those of a block, in order

@@ -14,6 +14,7 @@ import numpy as np
 from lenumba.engine.network import network as network_module
 from lenumba.engine.network.layout import Layout, whole_vectors
 from lenumba.engine.network.network import Network
+from lenumba.engine.training import answering as answering_module
 from lenumba.engine.training import executor as executor_module
 from lenumba.engine.training.buffers import address
 from lenumba.kernels.constants import LANES
@@ -81,7 +82,7 @@ class Guards:
         self.buffers: list[tuple[str, np.ndarray, int, int]] = []
 
     def aligned(self, size: int, dtype: type = np.float32) -> np.ndarray:
-        """Stand in for `engine.executor.aligned`: zeros [size] at a boundary of 128 bytes."""
+        """Stand in for `engine.training.buffers.aligned`: zeros [size] at a boundary of 128 bytes."""
         return self.guarded(np.zeros(size, dtype), f"{np.dtype(dtype).name}[{size}]")
 
     def guarded(self, array: np.ndarray, name: str, behind: int = 0) -> np.ndarray:
@@ -110,11 +111,12 @@ def guarded(shorter: int = 0) -> Iterator[Guards]:
     old = network_module.Layout, network_module.parameter_offsets, executor_module.aligned
     kind = type("GuardedLayout", (GuardedLayout,), {"shorter": shorter})
     network_module.Layout, network_module.parameter_offsets = kind, guarded_offsets
-    executor_module.aligned = guards.aligned
+    executor_module.aligned = answering_module.aligned = guards.aligned
     try:
         yield guards
     finally:
         network_module.Layout, network_module.parameter_offsets, executor_module.aligned = old
+        answering_module.aligned = executor_module.aligned
 
 
 def parameter_parts(network: Network) -> list[Part]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.models.export import open_session, torch_tensors
 from lenumba.engine.models.model import load
+from lenumba.engine.training.judging import read_logits
 from lenumba.kernels.constants import LANES
 
 SOFTMAX = {"type": "dense", "units": 5, "activation": "softmax"}
@@ -68,7 +69,7 @@ def test_onnx_computes_what_the_compiled_network_does(name):
     executor = make_executor(network, network.compile(still), theta)
     images, _ = random_batch(network, 37)
     planes = np.concatenate([images.ravel(), np.zeros(LANES, np.uint8)])[: images.size].reshape(images.shape)
-    logits, outputs = executor.logits(planes)
+    logits, outputs = read_logits(executor, planes)
     normalization = Normalization(np.linspace(0.1, 0.3, 2), np.linspace(0.3, 0.4, 2))  # make_executor's
     tensors = torch_tensors(network, network.views(theta))
     data = onnx_model(network, tensors, normalization, ["a"] * 5, "0").SerializeToString()
@@ -186,7 +187,7 @@ def test_onnx_agrees_on_all_of_mnist(lenumba, place, mnist_root):
     from lenumba.engine.training.buffers import planar
 
     planes = planar(load_dataset("mnist", mnist_root).test_images)
-    logits, outputs = load("net").executor.logits(planes)
+    logits, outputs = read_logits(load("net").executor, planes)
     found = open_session(Path("net.onnx").read_bytes())(planes.astype(np.float32))
     assert np.abs(found[0] - logits).max() < 1e-4, np.abs(found[0] - logits).max()
     assert np.array_equal(found[1].argmax(1), outputs.argmax(1))

@@ -92,7 +92,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place, spawn, wait_for_epoc
 
 def test_interruption_in_the_very_first_epoch(place, monkeypatch):
     # So that the watcher sees even a short epoch.
-    monkeypatch.setattr("lenumba.engine.training.executor.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("lenumba.engine.training.workers.POLL_SECONDS", 0.001)
 
     asked = []
 
@@ -383,7 +383,7 @@ def test_training_in_another_thread_leaves_signals_alone(place):
 
 
 def test_exception_from_a_watcher_ends_the_workers_and_comes_through(place, monkeypatch):
-    monkeypatch.setattr("lenumba.engine.training.executor.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("lenumba.engine.training.workers.POLL_SECONDS", 0.001)
 
     def watch(*_):
         raise RuntimeError("mine")

@@ -22,7 +22,9 @@ from peer import torch_network
 from rounding import UNIT, Rounding
 
 from lenumba.engine.explain import plain
+from lenumba.engine.training import answering as answering_module
 from lenumba.engine.training import executor as executor_module
+from lenumba.engine.training.judging import read_logits
 
 
 def mixed_network():
@@ -150,14 +152,15 @@ def test_nothing_outside_the_buffers_is_read_or_written(compiled, monkeypatch):
 
     original = executor_module.aligned
     monkeypatch.setattr(executor_module, "aligned", guarded)
+    monkeypatch.setattr(answering_module, "aligned", guarded)
     found = run_program(make_executor(network, program, theta, threads=2), images, labels)
     assert found.loss == expected.loss
     assert np.array_equal(found.outputs, expected.outputs)
     for name, gradient in found.gradients.items():
         assert np.array_equal(gradient, expected.gradients[name]), name
-    # theta, state, decay, control, scale, shift, two works; order, results and outputs that wait for short evaluations;
-    # gradients and results of training; order, results and outputs for more than 16 images
-    assert len(buffers) == 16
+    # theta, state, decay, control, totals, results, company, scale, shift, two works, gradients; order, results and
+    # outputs that wait for short evaluations, and those for more than 16 images
+    assert len(buffers) == 18
     for before, behind, fresh in buffers:
         assert before.tobytes() == fresh[: len(before)].tobytes()
         assert behind.tobytes() == fresh[-len(behind) :].tobytes()
@@ -203,7 +206,7 @@ def test_mean_of_a_large_map_is_as_exact_as_sums_of_parts_are(batch_size):
     images = np.stack([np.full((1, side, side), level, np.uint8) for level in range(3, 250, 13)])
     mean = normalized(executor, images).mean(axis=(2, 3))
     views = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
-    logits = executor.logits(images)[0]
+    logits = read_logits(executor, images)[0]
     # A part adds `side` pixels, and as many parts are added: each sum is off by at most u of what it has so far.
     error = 2 * side * UNIT * np.abs(mean) @ np.abs(views["dense1.kernel"].T)
     assert np.all(np.abs(logits - (mean @ views["dense1.kernel"].T + views["dense1.bias"])) <= error + 4 * UNIT)

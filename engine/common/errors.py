@@ -53,10 +53,15 @@ class InterruptedRunError(LenumbaError):
     """
 
     def __init__(self, folder: object, epochs: int, signal: int, resume: str = "") -> None:
-        resume = resume or f"lenumba train --resume {shlex.quote(str(folder))}"
+        resume = resume or resuming(folder)
         super().__init__(f"interrupted after {epochs} epoch{'s' * (epochs != 1)}; go on with: {resume}")
         self.folder, self.epochs, self.signal = folder, epochs, signal
         self.exit_code = 128 + signal
+
+
+def resuming(folder: object) -> str:
+    """Return the command that goes on with a run."""
+    return f"lenumba train --resume {shlex.quote(str(folder))}"
 
 
 def one_line(error: BaseException) -> str:

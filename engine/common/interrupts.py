@@ -25,29 +25,40 @@ def handled() -> Iterator[int]:
                 yield number
 
 
-def leave(stderr: int, number: int, frame: FrameType | None = None) -> None:
-    """Handle a signal by ending the process at once, with one line on stderr and nothing half-written left behind."""
+#: Called with the exit code before the process ends at once.
+farewells: list[Callable[[int], None]] = []
+
+
+def vanish(code: int) -> None:
+    """End the process at once, with nothing half-written left behind."""
     for path in list(unfinished):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+    for farewell in farewells:
+        farewell(code)
+    os._exit(code)
+
+
+def leave(stderr: int, number: int, frame: FrameType | None = None) -> None:
+    """Handle a signal by ending the process at once, with one line on stderr; -1: with none."""
     with contextlib.suppress(OSError):
         os.write(stderr, b"\n" * os.isatty(stderr) + b"error: interrupted\n")  # below a bar
-    os._exit(128 + number)
+    vanish(128 + number)
 
 
 @contextlib.contextmanager
-def leaving() -> Iterator[None]:
-    """Let a signal end the process at once, as long as the context lasts."""
-    stderr = 2
+def leaving(*, silent: bool = False) -> Iterator[None]:
+    """Let a signal end the process at once, as long as the context lasts; without a word where that is `silent`."""
+    stderr = -1 if silent else 2
     with contextlib.suppress(OSError):
-        stderr = os.dup(2)  # descriptor 2 itself leads to a file while LLVM's remarks are caught
+        stderr = -1 if silent else os.dup(2)  # descriptor 2 itself leads to a file while LLVM's remarks are caught
     previous = {number: signal.signal(number, functools.partial(leave, stderr)) for number in handled()}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        if stderr != 2:
+        if stderr > 2:
             os.close(stderr)
 
 

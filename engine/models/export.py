@@ -20,6 +20,7 @@ from lenumba.engine.network.network import Network
 from lenumba.engine.runs.tensor_file import checksum
 from lenumba.engine.runs.trained import Trained, read_trained
 from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.judging import read_logits
 
 FORMATS = ("onnx", "safetensors", "npz")
 INSTALL = "install it with: pip install 'lenumba[export]'"
@@ -200,7 +201,7 @@ def check_agreement(model: Model, data: bytes, reference_only: bool) -> Agreemen
     if reference_only:
         images = images[:100]  # it is slow
     planes = planar(images)
-    logits, outputs = model.executor.logits(planes)
+    logits, outputs = read_logits(model.executor, planes)
     found = open_session(data, reference_only)(planes.astype(np.float32))
     return Agreement(
         "onnx.reference, as onnxruntime is not installed" if reference_only else "onnxruntime",

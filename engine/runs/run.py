@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError
+from lenumba.engine.common.errors import ConfigError, DataError, DivergedError, InterruptedRunError, resuming
 from lenumba.engine.common.files import append, write_json, write_text
 from lenumba.engine.common.host import peak_rss_mb
 from lenumba.engine.common.html import curves_html, heading_html
@@ -21,6 +21,7 @@ from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.sections import IN_MEMORY
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides, training_on
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save
 from lenumba.engine.runs.facts import RunRecord, describe_run
@@ -40,6 +41,7 @@ from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
+from lenumba.engine.training.together import agreed, spread
 from lenumba.engine.training.trainer import Trainer
 
 KEPT = ("started", "imported", "extended")  # of run.json, when a run goes on
@@ -88,6 +90,7 @@ def start_run(
     overrides: Sequence[str] = (),
     hooks: Hooks | None = None,
     dataset: Dataset | None = None,
+    team: Alone = ALONE,
 ) -> RunResult:
     """Train a configuration in a new run folder.
 
@@ -99,6 +102,8 @@ def start_run(
         How the configuration was changed on the command line, for the record.
     dataset
         The data, where they are in memory and not what the configuration names.
+    team
+        The ranks that train together; this one leads, the others call :func:`lenumba.engine.runs.follow.follow_run`.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def start_run(
     check_writable(out)
     loaded = absolute_source(loaded)
     source = read_source(loaded)
-    trainer = make_trainer(loaded, hooks, given=dataset)
+    trainer = make_trainer(team.told(loaded), hooks, given=dataset, team=team)
     take_over(trainer, source)
     with Graceful(trainer.stop) as interruption, new_folder(out, loaded.name) as (folder, locks):
         check_new(folder)  # again: another process may have been quicker while this one compiled
@@ -128,7 +133,11 @@ def start_run(
 
 
 def resume_run(
-    folder: Path, overrides: Sequence[str] = (), hooks: Hooks | None = None, dataset: Dataset | None = None
+    folder: Path,
+    overrides: Sequence[str] = (),
+    hooks: Hooks | None = None,
+    dataset: Dataset | None = None,
+    team: Alone = ALONE,
 ) -> RunResult:
     """Go on with an interrupted run, or train a finished one longer (override ``train.epochs``, ``train.patience``).
 
@@ -150,7 +159,7 @@ def resume_run(
     with locked(folder) as locks:
         last = Checkpoint.read(folder / LAST)
         last.check(loaded)
-        trainer = make_trainer(loaded, hooks, last, dataset)
+        trainer = make_trainer(team.told(loaded), hooks, last, dataset, team)
         last.restore(trainer)
         keep_history(folder, trainer.progress.epoch)
         before = note_extension(last, loaded)
@@ -197,7 +206,11 @@ def reason_to_end(trainer: Trainer) -> tuple[str, str]:
 
 
 def make_trainer(
-    loaded: LoadedConfig, hooks: Hooks, last: Checkpoint | None = None, given: Dataset | None = None
+    loaded: LoadedConfig,
+    hooks: Hooks,
+    last: Checkpoint | None = None,
+    given: Dataset | None = None,
+    team: Alone = ALONE,
 ) -> Trainer:
     """Check the configuration, read the data and compile the network, in this order.
 
@@ -205,14 +218,14 @@ def make_trainer(
     """
     check_stated(loaded)
     try:
-        dataset = load_data(loaded, hooks.download_bar, given)
+        dataset = team.share(lambda: load_data(loaded, hooks.download_bar, given))
     except DataError as error:
         if last is None or loaded.origins.get("data.root") != "override data.root":
             raise
         raise DataError(f"{error}{training_on(last.path.parent, loaded)}") from None
     if last is not None:
         last.check_data(dataset, loaded)
-    trainer = Trainer(loaded, dataset, hooks.compile)
+    trainer = Trainer(loaded, dataset, hooks.compile, team=team)
     if last is not None:
         last.check_drawn(trainer)
     return trainer
@@ -221,6 +234,8 @@ def make_trainer(
 def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Graceful) -> RunResult:
     """Train to the last epoch, keeping the folder up to date, then read the test set once."""
     folder = record.folder
+    spread(trainer)
+    trainer.team.resumes_with(resuming(folder))
     record.write("running")
     if hooks.start:
         hooks.start(trainer, folder)
@@ -232,10 +247,10 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
     except DivergedError as error:
         record.write("diverged", wall_s=record.seconds)
         raise DivergedError(f"{error}; the last finite checkpoint is {folder / LAST}") from None
-    found = {} if interruption.signal is not None else results_and_recall(trainer)
-    if interruption.signal is not None:  # it may have come during the test, which is repeated then
+    found = {} if agreed(trainer, interruption.signal) else results_and_recall(trainer)
+    if signal := agreed(trainer, interruption.signal):  # it may have come during the test, which is repeated then
         record.write("interrupted", wall_s=record.seconds)
-        raise InterruptedRunError(folder, trainer.progress.epoch, interruption.signal)
+        raise InterruptedRunError(folder, trainer.progress.epoch, signal)
     stopped = trainer.progress.epoch < trainer.config.train.epochs
     history = read_history(folder)
     summary = record.write(

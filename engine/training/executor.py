@@ -1,19 +1,18 @@
 """Runs a network's compiled program: aligned buffers, worker threads, the stop flag and progress."""
 
-import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
 from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
+from lenumba.engine.ranks.team import ALONE, Alone, Team
 from lenumba.engine.training.answering import COUNT, Company, Request, mean_loss
 from lenumba.engine.training.buffers import address, aligned
+from lenumba.engine.training.exchange import Exchange
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
 from lenumba.kernels.constants import (
@@ -29,7 +28,6 @@ from lenumba.kernels.constants import (
 )
 from lenumba.kernels.program.arguments import PACKED, Run
 
-POLL_SECONDS = 0.05
 PARAMETERS_PER_WORKER = 1 << 16
 SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 100 µs: a thread that wakes for it would come too late
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
@@ -51,6 +49,8 @@ class Executor:
         How long a thread that was woken for an evaluation waits for the next one, awake; 0: it sleeps at once.
     spare
         Floats behind each worker's memory, for a program that keeps more there than the network's layout has.
+    team
+        The ranks that train and evaluate together, each of which is to call both alike; alone by default.
 
     Attributes
     ----------
@@ -71,16 +71,23 @@ class Executor:
         smoothing: float = 0.0,
         spin_seconds: float = SPIN_SECONDS,
         spare: int = 0,
+        team: Alone = ALONE,
     ) -> None:
+        self.team = team
         self.network, self.program, self.optimizer, self.threads = network, program, optimizer, threads
-        self.theta = aligned(network.size)
-        self.state = aligned(optimizer.states * network.size)
+        self.theta = self._shared(network.size)
+        self.state = self._shared(optimizer.states * network.size)
         self.judged = self.state[-network.size :] if optimizer.average else self.theta
         self.decay = aligned(network.size // LANES)
         self.decay[:] = network.decay_mask()
         self.max_shards = network.max_shards
         self.gradients = aligned(0)
         self.control = aligned(CONTROL_SIZE, np.int64)
+        # What those who train together meet with; evaluations are each rank's own.
+        self.meeting = self._shared(CONTROL_SIZE, np.int64) if team.local_size > 1 else self.control
+        self.totals = self._shared(2, np.float64)
+        squares = network.size // LANES if optimizer.max_norm else 0
+        self.results = self._shared(8 * self.max_shards + squares, np.float64)
         self.company = Company()
         self.done = 0
         self.scale = aligned(network.input_shape[0])
@@ -93,28 +100,38 @@ class Executor:
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
         fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay, "company": self.company.places}
         addresses = {name: address(array) for name, array in fixed.items()}
+        self.exchange = None
+        if isinstance(team, Team) and team.machines > 1 and team.local_rank == 0:
+            self.exchange = Exchange(team, network, optimizer)
         self.template = Run(*[0] * len(Run._fields))._replace(
-            **addresses, max_shards=self.max_shards, smoothing=smoothing, patience=int(1e9 * spin_seconds)
-        )
+            **addresses, max_shards=self.max_shards, smoothing=smoothing, patience=int(1e9 * spin_seconds),
+            machine=team.machine, machines=team.machines, exchange=self.exchange.address if self.exchange else 0,
+        )  # fmt: skip
         self.workers = Workers(program)
         self.provide(threads)
         self.evaluating = threading.Lock()
 
     def provide(self, count: int) -> None:
         """Have memory for `count` workers, or for as many blocks of a batch where these wait for one another."""
-        size = self.network.layout.size + self.spare
-        self.memory = []  # before there is new memory
-        if self.network.sees_batch:
-            memory = aligned(count * size)
-            self.memory = [memory[k * size : (k + 1) * size] for k in range(count)]
-        else:
-            self.memory = [aligned(size) for _ in range(count)]
-        for work in self.memory:
-            self.network.layout.fill(work[: self.network.layout.size])
+        size, layout = self.network.layout.size + self.spare, self.network.layout
+        self.memory, self.provided = [], count  # before there is new memory
+        waits, together = self.network.sees_batch, self.team.local_size > 1
+        self.blocks = self._shared(count * size if waits else 0)
+        blocks = [self.blocks[k * size : (k + 1) * size] for k in range(count if waits else 0)]
+        # Blocks are common to all ranks of a machine; what a worker keeps beside them is its own.
+        self.memory = blocks if waits and not together else [aligned(size) for _ in range(self.threads)]
+        for work in [*blocks, *self.memory] if together else self.memory:
+            layout.fill(work[: layout.size])
         self.works = [address(work) for work in self.memory]
-        self.template = self.template._replace(blocks=self.works[0], stride=size)
+        self.template = self.template._replace(blocks=address(self.blocks) if waits else self.works[0], stride=size)
         self.company.serving = []  # they have the memory that was
         self.request = self._request(LANES)
+
+    def _shared(self, size: int, dtype: type = np.float32) -> np.ndarray:
+        """Return aligned zeros [size] that the ranks of this machine have in common."""
+        if isinstance(self.team, Team) and self.team.local_size > 1:
+            return self.team.zeros(size, dtype)
+        return aligned(size, dtype)
 
     def normalize(self, normalization: Normalization) -> None:
         """From now on do this with pixels."""
@@ -127,7 +144,7 @@ class Executor:
 
     def stop(self) -> None:
         """Ask the running call, or else the next one, to end after its batch. Safe from a signal handler."""
-        self.control[STOP] = 1
+        self.control[STOP] = self.meeting[STOP] = 1
 
     def train(
         self,
@@ -174,24 +191,41 @@ class Executor:
         last_batch = batches if last_batch is None else last_batch
         shards = min(-(-batch_size // self.network.unit), self.max_shards)
         blocks = -(-batch_size // self.network.unit)
-        if self.network.sees_batch and len(self.memory) < blocks:
+        if self.network.sees_batch and self.provided < blocks:
             self.provide(blocks)
         if len(self.gradients) < shards * self.network.size:
-            self.gradients = aligned(shards * self.network.size)
+            self.gradients = self._shared(shards * self.network.size)
         assert hyper.shape == (batches, HYPER_COLUMNS)
-        squares = self.network.size // LANES if self.optimizer.max_norm else 0
-        results = aligned(8 * self.max_shards + squares, np.float64)
-        self.control[PROGRESS] = first_batch
         if self.network.weighted and weights is None:
             weights = np.ones(len(labels), np.float32)
+        team, control, sums = self.team, self.meeting, self.totals
+        if team.local_rank == 0:
+            control[PROGRESS], sums[:] = first_batch, totals
+        if self.exchange:
+            self.exchange.begin(
+                len(order), batch_size, self.template.stride, control=control, gradients=self.gradients,
+                results=self.results, squares=self.results[8 * self.max_shards :], theta=self.theta, blocks=self.blocks,
+            )  # fmt: skip
+        team.meet()
+        # More workers than shards only share the update, which pays for large networks.
+        useful = max(-(-shards // team.machines), self.network.size // PARAMETERS_PER_WORKER)
+        all_workers = min(self.threads * team.local_size, useful)
+        first, last = (-(-all_workers * k // team.local_size) for k in (team.local_rank, team.local_rank + 1))
         self._run(
-            # More workers than shards only share the update, which pays for large networks.
-            min(self.threads, max(shards, self.network.size // PARAMETERS_PER_WORKER)),
-            lambda: watch(int(self.control[PROGRESS]), totals[0], totals[1]) if watch else None,
+            range(first, last), all_workers,
+            lambda: watch(int(control[PROGRESS]), sums[0], sums[1]) if watch else None,
             purpose=TRAIN, images=images, labels=labels, order=order, count=len(order), first_batch=first_batch,
-            last_batch=last_batch, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=results,
-            totals=totals, key=key, outputs=0 if weights is None else weights,
+            last_batch=last_batch, batch_size=batch_size, hyper=hyper, gradients=self.gradients, results=self.results,
+            totals=sums, key=key, outputs=0 if weights is None else weights, control=control,
         )  # fmt: skip
+        team.meet()
+        if self.exchange:
+            self.exchange.gather_state(self.state)
+        totals[:] = sums
+        if control is not self.control:
+            self.done = int(control[PROGRESS])
+            team.meet()
+            control[:] = 0
         return self.done, totals
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> tuple[float, np.ndarray]:
@@ -218,11 +252,16 @@ class Executor:
                 return self._answer(images, labels, order, min(self.threads, blocks) - 1, work)
             results = aligned(2 * blocks, np.float64)
             outputs = aligned(count * self.network.outputs).reshape(count, self.network.outputs)
+            ends = [self.team.part(blocks, rank)[1] for rank in range(self.team.size)]
+            first, last = self.team.part(blocks)
+            here, workers = slice(first * unit, min(last * unit, count)), min(self.threads, last - first)
             self._run(
-                min(self.threads, blocks), lambda: None,
-                purpose=EVALUATE, images=images, labels=labels, order=order, count=count, results=results,
-                outputs=outputs, theta=self.evaluated,
+                range(workers), workers, lambda: None,
+                purpose=EVALUATE, images=images, labels=labels, order=order[here], count=len(order[here]),
+                results=results[2 * first :], outputs=outputs[here], theta=self.evaluated,
             )  # fmt: skip
+            self.team.gather(results.reshape(blocks, 2), ends)
+            self.team.gather(outputs, [min(end * unit, count) for end in ends])
             return mean_loss(results, count), outputs
 
     def _answer(
@@ -259,58 +298,22 @@ class Executor:
         row = self.arguments(worker, worker + 1, {"purpose": SERVE})
         return Job([address(row)], (row, self.company.places, self.memory))
 
-    def logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
-
-        Slower than :meth:`evaluate`: the first is read from a worker's memory after every block.
-        """
-        start, width, unit = self.network.layout.tensors[-1].interior.offset, self.network.outputs, self.network.unit
-        labels, logits, outputs = self.network.no_labels(len(images)), [], []
-        for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
-            outputs.append(self.evaluate(images, labels, order)[1])
-            block = self.memory[0][start : start + width * unit].reshape(width, unit)
-            logits.append(block.T[: len(order)].copy())
-        return np.concatenate(logits), np.concatenate(outputs)
-
     def arguments(self, worker: int, workers: int, values: dict[str, int | float | np.ndarray]) -> np.ndarray:
         """Return the program's arguments for one worker: int64 [fields of `Run`], as its entry takes them."""
         given: dict[str, Any] = {
             name: address(value) if isinstance(value, np.ndarray) else value for name, value in values.items()
         }
-        run = self.template._replace(worker=worker, workers=workers, work=self.works[worker], **given)
+        work = self.works[worker % len(self.works)]
+        run = self.template._replace(worker=worker, workers=workers, work=work, **given)
         return np.frombuffer(bytearray(PACKED.pack(*run)), np.int64)
 
-    def _run(self, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
-        """Call the program once for each worker and wait, letting signals through.
-
-        Whatever happens in the main thread, no worker runs afterwards: the buffers are about to be freed.
-        """
-        rows = [self.arguments(worker, workers, values) for worker in range(workers)]
-        jobs = [Job([address(row)], row) for row in rows]
+    def _run(self, numbers: range, workers: int, watch: Callable[[], None], **values: int | float | np.ndarray) -> None:
+        """Call the program for each of this process's workers, of `workers` in all, and wait (see Workers.run)."""
+        rows = [self.arguments(number, workers, values) for number in numbers]
         self.company.places[SENT_AWAY] = 1
         try:
-            self.workers.start(workers)
-        except RuntimeError as error:
-            raise DataError(
-                f"threads: expected {workers}, found no more to be had ({error}); lower train.threads"
-            ) from None
-        try:
-            self.workers.give(jobs)
-            due = time.monotonic() + POLL_SECONDS
-            for job in jobs:
-                while not job.wait(POLL_SECONDS / 5):
-                    if time.monotonic() >= due:
-                        watch()
-                        due = time.monotonic() + POLL_SECONDS
-        except BaseException:
-            self.stop()
-            self.workers.give(jobs)  # those that have begun would wait for the others at the barrier for ever
-            raise
+            self.workers.run([Job([address(row)], row) for row in rows], watch, self.stop)
         finally:
-            for job in jobs:
-                while not job.done:
-                    with contextlib.suppress(KeyboardInterrupt):  # impatience ends nothing any sooner
-                        job.wait(1.0)
-            self.done = int(self.control[PROGRESS])
+            self.done = int(self.meeting[PROGRESS])
             self.control[:] = 0  # not before a call: a stop that came just then would be lost
             self.company.places[SENT_AWAY] = 0

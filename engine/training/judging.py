@@ -1,5 +1,7 @@
 """What a network's outputs are compared with, and what they are worth, whatever its target is."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,3 +136,33 @@ def reconstruction_errors(executor: Executor, images: np.ndarray, outputs: np.nd
     scale, shift = (each.reshape(1, -1, 1, 1) for each in (executor.scale, executor.shift))
     seen = (images * scale + shift).reshape(len(images), -1)
     return ((outputs.astype(np.float64) - seen) ** 2).mean(axis=1)
+
+
+@contextlib.contextmanager
+def holding(executor: Executor, theta: np.ndarray) -> Iterator[None]:
+    """Have other parameters, float32 [network.size], for evaluations in the context."""
+    last = executor.theta.copy()
+    executor.team.meet()  # as the ranks of a machine have the parameters in common
+    executor.theta[:] = theta
+    executor.team.meet()
+    try:
+        yield
+    finally:
+        executor.team.meet()
+        executor.theta[:] = last
+        executor.team.meet()
+
+
+def read_logits(executor: Executor, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the loss takes and what it makes of it, float32 [N, outputs] each, for uint8 [N, C, H, W].
+
+    Slower than :meth:`Executor.evaluate`: the first is read from a worker's memory after every block.
+    """
+    network = executor.network
+    start, width, unit = network.layout.tensors[-1].interior.offset, network.outputs, network.unit
+    labels, found, outputs = network.no_labels(len(images)), [], []
+    for order in np.split(np.arange(len(images)), range(unit, len(images), unit)):
+        outputs.append(executor.evaluate(images, labels, order)[1])
+        block = executor.memory[0][start : start + width * unit].reshape(width, unit)
+        found.append(block.T[: len(order)].copy())
+    return np.concatenate(found), np.concatenate(outputs)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.common.errors import DivergedError
-from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Unmissed
 from lenumba.engine.common.measures import Measured
 from lenumba.engine.common.metrics import Judged
@@ -21,10 +20,11 @@ from lenumba.engine.data.selection import division_notes, pixel_statistics
 from lenumba.engine.network.layers.dropout import epoch_key
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.network.schedules import learning_rates
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.build import check_training, network_notes
 from lenumba.engine.training.executor import Executor
-from lenumba.engine.training.judging import Judge
+from lenumba.engine.training.judging import Judge, holding
 from lenumba.engine.training.memory import check_memory
 from lenumba.kernels.compile.native import Native
 
@@ -49,6 +49,8 @@ class Trainer:
         ``planar(dataset.train_images)``, for trainers of one data set to share; None: a copy of this one's own.
     weights
         float32 [N], above 0: what the loss of each training image counts; None: as `loss.class_weight` says.
+    team
+        The ranks that train together, each with a trainer of its own; alone by default.
 
     Attributes
     ----------
@@ -86,7 +88,9 @@ class Trainer:
         indices: np.ndarray | None = None,
         planes: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        team: Alone = ALONE,
     ) -> None:
+        self.team = team
         self.loaded, self.config = loaded, loaded.config
         self.dataset = dataset
         data, train = self.config.data, self.config.train
@@ -105,14 +109,14 @@ class Trainer:
         self.notes += self.judge.notes(dataset.name, dataset.class_names)
         self.normalization = pixel_statistics(loaded, dataset, self.train_indices)
         self.optimizer = make_optimizer(self.config.optimizer)
-        threads = train.threads or available_threads()
+        threads = train.threads or team.threads()
         check_memory(self.network, self.optimizer, dataset, threads, data.batch_size, len(self.val_indices))
         start = time.perf_counter()
         with Unmissed():
             program = self.network.compile(self.optimizer, on_compile)
         self.compile_seconds, self.cached = time.perf_counter() - start, program.cached
-        self.restart(self.make_executor(program, threads))
-        self.images = planar(dataset.train_images) if planes is None else planes
+        self.restart(self.make_executor(program, threads, team=team))
+        self.images = team.share(lambda: planar(dataset.train_images)) if planes is None else planes
         self.init_from: dict[str, Any] | None = None
         self.stopped = False
 
@@ -131,8 +135,8 @@ class Trainer:
         """Batches in an epoch; the last one may be smaller."""
         return -(-len(self.train_indices) // self.config.data.batch_size)
 
-    def make_executor(self, program: Native, threads: int, spare: int = 0) -> Executor:
-        """Return an executor of the trainer's network, with a program for its optimiser (`spare`: see Executor)."""
+    def make_executor(self, program: Native, threads: int, spare: int = 0, team: Alone = ALONE) -> Executor:
+        """Return an executor of the trainer's network, with a program for its optimiser (the rest: see there)."""
         return Executor(
             self.network,
             program,
@@ -141,6 +145,7 @@ class Trainer:
             threads=threads,
             smoothing=self.config.loss.label_smoothing,
             spare=spare,
+            team=team,
         )
 
     def restart(self, executor: Executor) -> None:
@@ -159,6 +164,11 @@ class Trainer:
         """End :meth:`epochs` after the running batch; what is done so far stays in `progress` and the executor."""
         self.stopped = True
         self.executor.stop()
+
+    def ends(self) -> bool:
+        """Return whether :meth:`stop` was called, on any rank."""
+        self.stopped = bool(self.team.largest(self.stopped))
+        return self.stopped
 
     def epoch_order(self, epoch: int) -> np.ndarray:
         """Return int64 [train images], this epoch's order (epochs count from 0): a function of seed and epoch."""
@@ -194,7 +204,7 @@ class Trainer:
         planned = planned or self.config.train.epochs
         patience = self.config.train.patience if until is None else None
         until, progress = until or (planned, 0), self.progress
-        while (progress.epoch, progress.batch) < until and not self.stopped:
+        while (progress.epoch, progress.batch) < until and not self.ends():
             if progress.stalled(patience):
                 return
             part = until[1] if progress.epoch == until[0] else None
@@ -214,14 +224,8 @@ class Trainer:
         """Train on the rest of the current epoch, or up to `part` batches of it; False where some are left."""
         progress, steps, size = self.progress, self.steps_per_epoch, self.config.data.batch_size
         first = progress.epoch * steps
-        rates = learning_rates(
-            self.config.schedule,
-            self.config.optimizer.learning_rate,
-            first,
-            first + steps,
-            steps,
-            planned,
-        )
+        rate = self.config.optimizer.learning_rate
+        rates = learning_rates(self.config.schedule, rate, first, first + steps, steps, planned)
         self.learning_rate = float(rates[-1])
 
         def report(batches: int, loss_sum: float, correct: float) -> None:
@@ -254,7 +258,7 @@ class Trainer:
         """Validate and count the epoch; None if :meth:`stop` came in between (the validation is repeated then)."""
         progress, count = self.progress, len(self.train_indices)
         found = self.validate() if len(self.val_indices) else None
-        if self.stopped:
+        if self.ends():
             return None
         if found is not None and not np.isfinite(found.loss):
             raise DivergedError(
@@ -310,10 +314,6 @@ class Trainer:
         Images and indices are as :meth:`Executor.evaluate` takes them, `truth` as a :class:`Dataset` has it. Where the
         target is a class, the result is a Judged.
         """
-        last = self.executor.theta.copy()
-        self.executor.theta[:] = theta
-        try:
+        with holding(self.executor, theta):
             loss, outputs = self.judge.answers(self.executor, images, truth, indices)
-        finally:
-            self.executor.theta[:] = last
         return self.judge.measure(loss, outputs, truth[indices], self.dataset.class_names)

@@ -1,11 +1,17 @@
 """Threads that wait for a program's calls: waking one takes a quarter of the time of starting one."""
 
+import contextlib
 import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from lenumba.engine.common.errors import DataError
+
+POLL_SECONDS = 0.05
 
 
 class Job:
@@ -64,6 +70,36 @@ class Workers:
         """Give each job to a thread of its own. To give one twice, after an interruption, does no harm."""
         for job, waiting in zip(jobs, self.queues, strict=False):
             waiting.put(job)
+
+    def run(self, jobs: Sequence[Job], watch: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Do each job in a thread of its own and wait, letting signals through.
+
+        `watch` is called about 20 times a second, `stop` is to end the jobs. Whatever happens in the main thread, none
+        is running afterwards: what they work on is about to be freed.
+        """
+        try:
+            self.start(len(jobs))
+        except RuntimeError as error:
+            raise DataError(
+                f"threads: expected {len(jobs)}, found no more to be had ({error}); lower train.threads"
+            ) from None
+        try:
+            self.give(jobs)
+            due = time.monotonic() + POLL_SECONDS
+            for job in jobs:
+                while not job.wait(POLL_SECONDS / 5):
+                    if time.monotonic() >= due:
+                        watch()
+                        due = time.monotonic() + POLL_SECONDS
+        except BaseException:
+            stop()
+            self.give(jobs)  # those that have begun would wait for the others at the barrier for ever
+            raise
+        finally:
+            for job in jobs:
+                while not job.done:
+                    with contextlib.suppress(KeyboardInterrupt):  # impatience ends nothing any sooner
+                        job.wait(1.0)
 
 
 def work(function: Callable[..., Any], jobs: queue.SimpleQueue) -> None:

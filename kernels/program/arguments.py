@@ -22,7 +22,11 @@ class Run(NamedTuple):
     purpose
         TRAIN on batches first_batch … last_batch − 1 of the epoch, EVALUATE all `count` images, or SERVE those who do.
     worker, workers
-        This thread's number, and how many there are.
+        This thread's number among those of its machine, and how many these are.
+    machine, machines, exchange
+        This machine's number, how many train together, and a function's address: ``exchange(stage, batch, segment)``
+        of int64 returns whether any machine is to stop. Each takes a run of a batch's shards and updates a part of
+        the parameters.
     control
         int64 [CONTROL_SIZE]: what threads meet with (see `kernels.constants`).
     images, labels, order
@@ -57,6 +61,9 @@ class Run(NamedTuple):
     purpose: Whole
     worker: Whole
     workers: Whole
+    machine: Whole
+    machines: Whole
+    exchange: Whole
     control: Wholes
     images: Annotated[int, "u8*"]
     labels: Wholes

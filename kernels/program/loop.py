@@ -7,6 +7,9 @@ result does not depend on which worker took which shard. A block is UNIT images:
 A batch norm needs sums over the whole batch. There the program falls into *segments*: every worker takes blocks
 through one, meets the others when all blocks have come so far, and goes on with the next. Each block then has memory of
 its own, which stays until the batch is over; where there is one segment alone, a worker's memory serves all its blocks.
+
+Where several machines train together, each takes a run of the shards and updates a part of the parameters. What they
+have in common after each step, :func:`exchange` brings from one to the other: sums and order are those of one machine.
 """
 
 from lenumba.kernels.compile.jit import kernel
@@ -14,14 +17,18 @@ from lenumba.kernels.constants import (
     ARRIVED,
     CLAIMED,
     CLAIMED_NEXT,
+    GRADIENTS,
     HALT,
     HYPER_COLUMNS,
     LANES,
     PHASE,
     PROGRESS,
+    SQUARES,
     STOP,
+    SUMS,
     UPDATE,
     WAIT,
+    WEIGHTS,
 )
 from lenumba.kernels.vector.parallel import (
     FLUSH_DENORMALS,
@@ -29,10 +36,26 @@ from lenumba.kernels.vector.parallel import (
     atomic_load,
     atomic_store,
     barrier,
+    call_back,
     get_float_mode,
     set_float_mode,
 )
 from lenumba.kernels.vector.simd import at
+
+
+@kernel
+def exchange(run, stage, batch, segment):
+    """Let the machines exchange what they have, once all workers of this one are here; do nothing where it is alone.
+
+    Return to the first worker whether any machine is to stop.
+    """
+    told = 0
+    if run.machines > 1:
+        barrier(run.control, ARRIVED, PHASE, run.workers)
+        if run.worker == 0:
+            told = call_back(run.exchange, stage, batch, segment)
+        barrier(run.control, ARRIVED, PHASE, run.workers)
+    return told
 
 
 @kernel
@@ -51,38 +74,47 @@ def train_loop(
     set_float_mode(mode | FLUSH_DENORMALS)
     control, gradients, results, totals = run.control, run.gradients, run.results, run.totals
     vectors = GRADIENT_SIZE // LANES
-    slice_from, slice_to = vectors * run.worker // run.workers, vectors * (run.worker + 1) // run.workers
+    low, high = vectors * run.machine // run.machines, vectors * (run.machine + 1) // run.machines
+    slice_from = low + (high - low) * run.worker // run.workers
+    slice_to = low + (high - low) * (run.worker + 1) // run.workers
     claimed, cleared = CLAIMED, CLAIMED_NEXT
     for batch in range(run.first_batch, run.last_batch):
         start = batch * run.batch_size
         images_here = min(run.batch_size, run.count - start)
         blocks = (images_here + UNIT - 1) // UNIT
         shards = min(blocks, run.max_shards)
+        first_shard = (shards * run.machine + run.machines - 1) // run.machines
+        last_shard = (shards * (run.machine + 1) + run.machines - 1) // run.machines
         for segment in range(SEGMENTS):
-            shard = atomic_add(control, claimed, 1)
-            while shard < shards:
+            shard = first_shard + atomic_add(control, claimed, 1)
+            while shard < last_shard:
                 for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
                     train_block(
                         run, at(run.blocks, block * run.stride) if SEGMENTS > 1 else run.work, segment,
                         block, images_here, start + block * UNIT, min(UNIT, images_here - block * UNIT),
                         at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
                     )  # fmt: skip
-                shard = atomic_add(control, claimed, 1)
+                shard = first_shard + atomic_add(control, claimed, 1)
             barrier(control, ARRIVED, PHASE, run.workers)
             if lap is not None:
                 lap(run.work, CLOCK, WAIT)
             if run.worker == 0:
                 atomic_store(control, claimed, 0)
             claimed, cleared = cleared, claimed
+            if segment < SEGMENTS - 1:
+                exchange(run, SUMS, batch, segment + 1)
+        stops = exchange(run, GRADIENTS, batch, 0)
         row, summands, squares = at(run.hyper, batch * HYPER_COLUMNS), shards, at(results, 8 * run.max_shards)
         if add_shards is not None:
             add_shards(gradients, squares, shards, vectors, slice_from, slice_to)
             barrier(control, ARRIVED, PHASE, run.workers)
+            exchange(run, SQUARES, batch, 0)
             clip_gradient(gradients, squares, row, vectors, slice_from, slice_to)
             summands = 1
         update(run.theta, run.state, gradients, run.decay, row, summands, vectors, slice_from, slice_to)
         if lap is not None:
             lap(run.work, CLOCK, UPDATE)
+        exchange(run, WEIGHTS, batch, 0)
         if run.worker == 0:
             for shard in range(shards):
                 totals[0] += results[8 * shard]
@@ -91,7 +123,9 @@ def train_loop(
                 results[8 * shard + 1] = 0.0
             atomic_store(control, PROGRESS, batch + 1)
             finite = totals[0] - totals[0] == 0.0
-            atomic_store(control, HALT, 1 if atomic_load(control, STOP) != 0 or not finite else 0)
+            if run.machines == 1:
+                stops = atomic_load(control, STOP)
+            atomic_store(control, HALT, 1 if stops != 0 or not finite else 0)
         barrier(control, ARRIVED, PHASE, run.workers)
         if atomic_load(control, HALT) != 0:
             break

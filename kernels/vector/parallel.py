@@ -124,6 +124,18 @@ def set_float_mode(context, mode):
     return types.void(types.int64), codegen
 
 
+@intrinsic
+def call_back(context, address, stage, batch, segment):
+    """Call the function of three int64 that lies at an address, and return its int64."""
+
+    def codegen(context, builder, sig, args):
+        address, *numbers = args
+        kind = ir.FunctionType(INT64, [INT64] * len(numbers))
+        return builder.call(builder.inttoptr(address, kind.as_pointer()), numbers)
+
+    return types.int64(*[types.int64] * 4), codegen
+
+
 @kernel
 def barrier(control, ARRIVED, PHASE, workers):
     """Wait until `workers` threads are here. int64 numbers ARRIVED and PHASE of `control` belong to the barrier."""

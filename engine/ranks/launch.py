@@ -1,0 +1,37 @@
+"""Which launcher started this process, told by its environment: nothing is imported to find out."""
+
+import os
+from dataclasses import dataclass
+
+# By launcher: the variables of a process's number (rank), and of how many there are.
+LAUNCHERS = {
+    "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    "MPICH": ("PMI_RANK", "PMI_SIZE"),
+    "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of srun alone: a batch script has no step
+}
+ASKED = "LENUMBA_MPI"  # set by --mpi, for launchers that are not in the table
+INSTALL = "install it with: pip install 'lenumba[mpi]'"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher has told: this process's number, and how many there are (0: only MPI itself knows)."""
+
+    launcher: str
+    rank: int
+    size: int
+
+
+def launched() -> Launch | None:
+    """Return how this process was started; None where it is alone."""
+    for launcher, (rank, size) in LAUNCHERS.items():
+        numbers = [os.environ.get(name, "") for name in (rank, size)]
+        if all(number.isdecimal() for number in numbers) and int(numbers[1]) > 1:
+            return Launch(launcher, int(numbers[0]), int(numbers[1]))
+    return Launch("--mpi", 0, 0) if os.environ.get(ASKED) else None
+
+
+def is_follower() -> bool:
+    """Return whether another process of the job speaks for this one."""
+    found = launched()
+    return found is not None and found.rank > 0

@@ -1,0 +1,190 @@
+"""The processes (ranks) of a job that work together, seen from one of them."""
+
+import functools
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.host import available_threads
+from lenumba.engine.common.interrupts import farewells, vanish
+from lenumba.engine.ranks.launch import INSTALL, launched
+from lenumba.engine.ranks.shared import map_shared
+
+T = TypeVar("T")
+#: So many ranks share their memory as if they were a machine of their own; without it, those that can.
+TOGETHER = "LENUMBA_RANKS_PER_MACHINE"
+APART = 128  # bytes between shared arrays: what packs pixels reads a little further than they go
+
+
+class Alone:
+    """A process on its own: what a :class:`Team` does for several, done for one.
+
+    Attributes
+    ----------
+    rank, size
+        This process's number, and how many there are. Rank 0 leads: it alone reads and writes run folders.
+    machine, machines
+        The machine's number, and how many there are. The ranks of a machine share memory.
+    local_rank, local_size
+        This process's number among those of its machine.
+    """
+
+    rank, size = 0, 1
+    machine, machines = 0, 1
+    local_rank, local_size = 0, 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def threads(self) -> int:
+        """Return how many threads this process should have: its share of the cores."""
+        return available_threads()
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
+    def meet(self) -> None:
+        """Wait for the ranks of this machine."""
+
+    def largest(self, number: int) -> int:
+        """Return the largest of the ranks' numbers."""
+        return number
+
+    def told(self, value: T) -> T:
+        """Return rank 0's value."""
+        return value
+
+    def every(self, value: T) -> list[T]:
+        """Return all ranks' values, in their order."""
+        return [value]
+
+    def resumes_with(self, command: str) -> None:
+        """Let the line about a rank that died say what goes on with the work."""
+
+    def share(self, make: Callable[[], T]) -> T:
+        """Return what the machine's first rank makes; its arrays, which nobody may change, lie in shared memory."""
+        return make()
+
+    def part(self, count: int, rank: int | None = None) -> tuple[int, int]:
+        """Return from which to which of `count` things are a rank's, this one's by default."""
+        rank = self.rank if rank is None else rank
+        return count * rank // self.size, count * (rank + 1) // self.size
+
+    def gather(self, array: np.ndarray, ends: Sequence[int]) -> None:
+        """Fill an array [ends[-1], …] everywhere, of which each rank has the rows up to its end."""
+
+
+ALONE = Alone()
+
+
+class Team(Alone):
+    """All ranks of an MPI communicator. Every method but `part` and `threads` is to be called by all of them."""
+
+    def __init__(self, comm: Any) -> None:
+        from mpi4py import MPI
+
+        from lenumba.engine.ranks.watch import Watched, start_watch
+
+        self.comm, self.mpi = comm, MPI
+        self.rank, self.size = comm.rank, comm.size
+        together = os.environ.get(TOGETHER, "")
+        if together.isdecimal() and int(together):
+            self.node = comm.Split(self.rank // int(together), self.rank)
+        else:
+            self.node = comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank)
+        self.local_rank, self.local_size = self.node.rank, self.node.size
+        #: The first ranks of all machines; None on the others.
+        self.firsts = comm.Split(0 if self.local_rank == 0 else MPI.UNDEFINED, self.rank)
+        place = (self.firsts.rank, self.firsts.size) if self.local_rank == 0 else None
+        self.machine, self.machines = self.node.bcast(place)
+        self.cores = self._cores()
+        self.watched = Watched(self.told(start_watch(self.size) if self.leads else ("", 0, "")), self.rank, vanish)
+        farewells.append(self.watched.leave)
+
+    def _cores(self) -> int:
+        """Return this rank's share of the cores that the ranks of its machine may use."""
+        if not hasattr(os, "sched_getaffinity"):
+            return max(1, available_threads() // self.local_size)
+        here: set[tuple[str, int]] = set()
+        for host, cores in self.comm.allgather((self.mpi.Get_processor_name(), os.sched_getaffinity(0))):
+            here |= {(host, core) for core in cores}
+        host = self.mpi.Get_processor_name()
+        ranks = self.comm.allgather(host).count(host)
+        return max(1, sum(name == host for name, _ in here) // ranks)
+
+    def threads(self) -> int:  # noqa: D102
+        return self.cores
+
+    def barrier(self) -> None:  # noqa: D102
+        self.comm.Barrier()
+
+    def meet(self) -> None:  # noqa: D102
+        self.node.Barrier()
+
+    def largest(self, number: int) -> int:  # noqa: D102
+        return self.comm.allreduce(number, self.mpi.MAX)
+
+    def told(self, value: T) -> T:  # noqa: D102
+        return self.comm.bcast(value)
+
+    def every(self, value: T) -> list[T]:  # noqa: D102
+        return self.comm.allgather(value)
+
+    def zeros(self, size: int, dtype: type = np.float32) -> np.ndarray:
+        """Return zeros [size], aligned, in memory that the ranks of this machine share."""
+        return map_shared(self.node, size * np.dtype(dtype).itemsize).view(dtype)
+
+    def resumes_with(self, command: str) -> None:  # noqa: D102
+        self.watched.tell_how_to_resume(command)
+
+    def share(self, make: Callable[[], T]) -> T:  # noqa: D102
+        if self.local_size == 1:
+            return make()
+        buffers: list[pickle.PickleBuffer] = []
+        head = pickle.dumps(make(), 5, buffer_callback=buffers.append) if self.local_rank == 0 else b""
+        head, sizes = self.node.bcast((head, [buffer.raw().nbytes for buffer in buffers]))
+        starts = np.cumsum([0] + [-(-size // APART) * APART + APART for size in sizes])
+        memory = map_shared(self.node, int(starts[-1]))
+        places = [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        for place, buffer in zip(places, buffers, strict=False):
+            place[:] = np.frombuffer(buffer.raw(), np.uint8)
+        self.meet()
+        return pickle.loads(head, buffers=[place.data.toreadonly() for place in places])
+
+    def gather(self, array: np.ndarray, ends: Sequence[int]) -> None:  # noqa: D102
+        row = array[:1].nbytes
+        counts = [row * (end - start) for start, end in zip([0, *ends], ends, strict=False)]
+        starts = [row * start for start in [0, *ends[:-1]]]
+        self.comm.Allgatherv(self.mpi.IN_PLACE, [array, counts, starts, self.mpi.BYTE])
+
+
+@functools.cache
+def current() -> Alone:
+    """Return the team that this process was started in; where it was started alone, :data:`ALONE`.
+
+    Raises
+    ------
+    DataError
+        Where a launcher started several processes, but MPI is not installed.
+    """
+    launch = launched()
+    if launch is None:
+        return ALONE
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # without a library of MPI, mpi4py raises the latter
+        asked = "--mpi asks" if launch.size == 0 else f"{launch.launcher} started {launch.size} processes, which asks"
+        missing = "mpi4py" if isinstance(error, ImportError) else "a library of MPI"
+        raise DataError(f"{asked} for MPI: expected {missing}, found none; {INSTALL}") from None
+    if MPI.COMM_WORLD.size == 1 and launch.size > 1:
+        raise DataError(
+            f"{launch.launcher} started {launch.size} processes, but each is alone in the MPI of mpi4py "
+            f"({MPI.Get_library_version().split(',')[0].strip()[:40]}); use the mpirun of the same MPI"
+        )
+    return ALONE if MPI.COMM_WORLD.size == 1 else Team(MPI.COMM_WORLD)

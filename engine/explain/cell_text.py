@@ -53,7 +53,7 @@ def cell_text(cell: Cell, width: int = 80) -> str:
     elif any(window.taken is not None for window in cell.windows):
         lines.append(f"  y = the maximum = {plain(cell.value)}")
     else:
-        lines.append(f"  {'y' if cell.windows else 'x'} = {plain(cell.value)}")
+        lines.append(f"  {own_text(cell)}{'y' if cell.windows else 'x'} = {plain(cell.value)}")
     if cell.equation:
         lines.append(f"  it depends on the image's {box_text(cell.field)}")
     if cell.delta is not None:
@@ -61,6 +61,14 @@ def cell_text(cell: Cell, width: int = 80) -> str:
         for window in cell.windows:
             lines += gradient_lines(window, parameter, cell.delta, width)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def own_text(cell: Cell) -> str:
+    """Return what a layer that works value by value has for a channel."""
+    if cell.layer is None:
+        return ""
+    own = {symbol(cell.layer, name): value for name, value in cell.layer.parameters.items() if value.ndim == 1}
+    return "".join(f"{name} = {plain(value[cell.place[0]])}   " for name, value in own.items())
 
 
 def weights_called(layer: Layer | None) -> str:

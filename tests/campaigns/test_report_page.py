@@ -181,7 +181,7 @@ def test_steps_go_back_through_the_layers_and_lower_the_loss(found, page_file, o
     for unit in reversed(units):
         page.click("#step")
         assert f"come back to {unit.name}." in page.inner_text("#story")
-    assert page.locator(".back:visible").count() == len(units)
+    assert page.locator(".back:visible").count() == len(units) + 1  # the image has a gradient, too
     page.click("#step")
     before, after = map(float, re.search(r"from ([\d.]+) to ([\d.]+),", page.inner_text("#story")).groups())
     assert before == pytest.approx(loss)
@@ -189,6 +189,48 @@ def test_steps_go_back_through_the_layers_and_lower_the_loss(found, page_file, o
     page.click("#reset")
     page.click("#step")
     assert float(re.search(r"loss is (\d+\.\d+)", page.inner_text("#story"))[1]) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_chosen_value_opens_its_cell_and_leads_back_to_the_image(screen, page_file, open_page, tmp_path):
+    page = open_page(page_file, screen)
+    picture = page.locator("#layers article", has_text="conv2").first.locator("canvas").first
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.2 * box["height"])
+    title = page.inner_text(".cell h4")
+    assert re.match(r"conv2/\d,\d,\d = −?\d", title)
+    page.locator("article:has(.cell)").screenshot(path=tmp_path / f"cell-{screen}.png")
+    page.click(".cell [data-key=ArrowRight]")
+    assert page.inner_text(".cell h4") != title
+    for name in ("pool1", "conv1_relu", "conv1", "image"):
+        page.click(".cell .matrix button >> nth=0")
+        assert page.inner_text(".cell h4").startswith(f"{name}/")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+    page.keyboard.press("Escape")
+    assert not page.is_visible(".cell")
+
+
+def test_keys_alone_open_follow_and_close_a_cell(page_file, open_page):
+    page = open_page(page_file)
+    page.focus("#reset")
+    for _ in range(3):  # the image, conv1's output, its kernels
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('figure').querySelector('.told').textContent").startswith(
+        "conv1.kernel"
+    )
+    page.keyboard.press("Shift+Tab")
+    for key in ("ArrowDown", "PageDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    assert page.inner_text(".cell h4").startswith("conv1/1,1,1 = ")
+    while page.evaluate("document.activeElement.closest('.matrix') === null"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.inner_text(".cell h4").startswith("image/0,2,1 = ")
+    page.keyboard.press("Escape")
+    assert not page.is_visible(".cell")
 
 
 def test_colour_images_are_chosen_not_drawn(colour, open_page):

@@ -75,8 +75,9 @@ const room = () => Math.min(720, innerWidth - 64);
 // How many maps fit side by side at a readable size; the values of a flat layer stand like letters in a text.
 function arrangement([count, height, width]) {
   const flat = height === 1 && width === 1, size = innerWidth < 640 ? 112 : 140;
-  const gap = flat ? 0 : 1, scale = flat ? clamp(room() / count, 12, 24) : clamp(size / width, 2, 16);
-  return { across: clamp(room() / (scale * (width + gap)), 1, count), scale, gap };
+  const lone = Math.min((room() - 18) / width, 2 * size / height); // one map, or a signal's rows
+  const gap = flat ? 0 : 1, scale = flat ? clamp((room() - 26) / count, 12, 24) : clamp(count === 1 ? lone : size / width, 2, 16);
+  return { across: clamp((room() - 26) / (scale * (width + gap)), 1, count), scale, gap };
 }
 
 // Maps of one row stand below one another, as rows of one map.
@@ -87,7 +88,8 @@ function kernelArrangement([maps, inputs, height, width]) {
   if (height === undefined) return { shape: [1, maps, inputs], scale: Math.min(24, 480 / inputs) };
   if (height === 1) return { shape: [1, maps, inputs * width], scale: clamp(Math.min(480 / (inputs * width), 320 / maps), 2, 16) };
   if (inputs === 1) return { shape: [maps, height, width], across: Math.min(maps, 8), scale: clamp(48 / width, 4, 16) };
-  return { shape: [maps * inputs, height, width], across: inputs, scale: 5 };
+  const fitting = clamp(room() / (inputs * (width + 1)), 5, 16);
+  return { shape: [maps * inputs, height, width], across: inputs, scale: clamp(24 / width, 5, fitting) };
 }
 
 // Adds an element to a parent: text for its content, and attributes.

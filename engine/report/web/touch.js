@@ -171,10 +171,18 @@ function writeCell(cell, name, layer) {
   const sums = cell.windows.find((window) => window.products);
   if (sums) add(panel, "p", { class: "sum" }, sumText(sums, cell));
   else if (cell.windows.some((window) => window.taken)) add(panel, "p", { class: "sum" }, `The maximum is ${short(cell.value)}.`);
+  if (layer && !sums && Object.keys(layer.tensors).length) add(panel, "p", { class: "sum" }, ownText(layer, cell.place[0]));
   if (layer) add(panel, "p", {}, `It depends on the image's ${boxText(cell.field)}.`);
   const where = cell.windows.length ? ` Times ${sums ? "each weight" : "∂y/∂x"}, it goes to ∂L/∂${cell.windows.map((window) => window.source).join(" and ∂L/∂")}.` : "";
   add(panel, "p", {}, `If it is “${names[Number(at("label").value)]}”, the gradient ∂L/∂(this value) is δ = ${short(cell.delta)}.${where}`);
   if (!moved) add(panel, "p", { class: "hint" }, "In a terminal: ").append(commandOf(cell));
+}
+
+// What a layer that works value by value has for a channel.
+function ownText({ parameters }, channel) {
+  const letters = { weight: "γ", bias: "β", running_mean: "μ", running_var: "v" };
+  const own = Object.entries(parameters).filter(([, values]) => channel < values.length);
+  return own.map(([name, values]) => `${letters[name] ?? name} = ${short(values[channel])}`).join(", ");
 }
 
 function commandOf(cell) {
@@ -197,7 +205,7 @@ function writeWindow(parent, window, cell, layer) {
   const [channels, rows, columns] = extents(window.box), follow = (k) => followCell(window.tensor, k);
   const letter = layer.kind === "conv" ? "K" : layer.kind === "dense" ? "W" : "share";
   const parts = [["x", window.values], [letter, window.weights], [`x·${letter}`, window.products]];
-  parts.push([window.weights ? `δ·${letter}` : "δ·∂y/∂x", window.passed]);
+  if (window.passed?.some((value) => value)) parts.push([window.weights ? `δ·${letter}` : "δ·∂y/∂x", window.passed]);
   const found = parts.filter(([, values]) => values);
   if (rows * columns === 1) return writeList(parent, window, found, follow);
   const size = rows * columns, first = window.box[0][0];

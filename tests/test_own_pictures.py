@@ -3,20 +3,17 @@
 import csv
 import json
 import os
-import re
-import runpy
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from pages import blocks, run_line, run_page
 from PIL import Image
 
 import lenumba
 
-PAGE = Path(lenumba.__file__).parent / "docs" / "own-pictures.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORTER = {  # what only the figures of long trainings need
     "epochs: 16": "epochs: 2",
     "train.epochs=16": "train.epochs=2",
@@ -25,44 +22,22 @@ SHORTER = {  # what only the figures of long trainings need
 REFUSED = "lenumba train --resume runs/tuned data.root=december"  # on purpose: its line says what to do
 
 
-def blocks(kind: str, changes: dict[str, str] | None = None) -> list[str]:
-    page = PAGE.read_text(encoding="utf-8")
-    for before, after in (changes or {}).items():
-        assert before in page
-        page = page.replace(before, after)
-    return [text for name, text in BLOCK.findall(page) if name == kind]
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, request) -> dict[str, Result]:
     """Run the page's commands in an empty folder, in short trainings but for campaigns; return what came of each."""
     changes = {} if request.config.getoption("--campaign") else SHORTER
     pytest.importorskip("optuna")
     pytest.importorskip("onnxruntime")
-    from lenumba.cli import main
-
-    before, place, done = Path.cwd(), tmp_path_factory.mktemp("own"), {}
-    (place / "make_pictures.py").write_text(*blocks("python"))
-    (place / "parts.yaml").write_text(*blocks("yaml", changes))
-    os.chdir(place)
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("own"))
     try:
-        for line in "".join(blocks("", changes)).splitlines():
-            program, *arguments = shlex.split(line, comments=True)
-            if program == "python":
-                runpy.run_path(*arguments)
-            else:
-                done[shlex.join([program, *arguments])] = result = CliRunner().invoke(main, arguments)
-                assert result.exit_code == (3 if line.startswith(REFUSED) else 0), f"{line}\n{result.output}"
-        yield done
+        yield run_page("own-pictures.md", {REFUSED: 3}, changes)
     finally:
         os.chdir(before)
 
 
 def macro_f1(run: str) -> float:
-    from lenumba.cli import main
-
-    result = CliRunner().invoke(main, ["evaluate", run, "data.root=december", "--json"])
-    found = json.loads(result.stdout)
+    found = json.loads(run_line(f"lenumba evaluate {run} data.root=december --json").stdout)
     assert found["images"] == 600
     return found["macro_f1"]
 
@@ -99,7 +74,7 @@ def test_the_onnx_file_gives_the_same_classes(story):
 
 
 def test_next_months_pictures_are_trained_on_as_the_line_says(story):
-    told = shlex.split(story[shlex.join(shlex.split(REFUSED))].stderr.rpartition("with both: ")[2])
+    told = shlex.split(story[REFUSED].stderr.rpartition("with both: ")[2])
     used = next(shlex.split(line) for line in story if "init_from" in line)
     assert [told[0:3], told[-1]] == [used[0:3], used[4]]
     assert told[3] == f"data.root=[{Path('november').absolute()}, december]"
@@ -122,5 +97,5 @@ def test_the_audit_finds_the_planted_labels(story):
 def test_the_page_quotes_what_is_printed(story):
     """Lines of the tables of data, which no machine changes."""
     printed = "\n".join(result.stdout for result in story.values())
-    table = "".join(blocks("text")).splitlines()
+    table = "".join(blocks("own-pictures.md", "text")).splitlines()
     assert [line for line in table if line not in printed] == []

@@ -1,37 +1,16 @@
 """docs/signals.md: its script, recipe and commands, run as they stand there."""
 
 import csv
-import re
-import runpy
-import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-
-import lenumba
-
-PAGE = Path(lenumba.__file__).parent / "docs" / "signals.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from pages import run_page
 
 
 def test_the_pages_commands_do_what_it_says(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    from lenumba.cli import main
-
     monkeypatch.chdir(tmp_path)
-    blocks = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
-    Path("make_bearings.py").write_text(blocks["python"])
-    Path("bearings.yaml").write_text(blocks["yaml"])
-    said = {}
-    for line in blocks[""].splitlines():
-        program, *arguments = shlex.split(line, comments=True)
-        if program == "python":
-            runpy.run_path(*arguments)
-        else:
-            result = CliRunner().invoke(main, arguments)
-            assert result.exit_code == 0, f"{line}\n{result.output}"
-            said[arguments[0]] = result.output
+    said = {line.split()[1]: result.output for line, result in run_page("signals.md").items()}
     assert "a header, 600 rows of 65 columns, labels in column 65 ('class')" in said["train"]
     with Path("answers.csv").open(newline="") as file:
         answers = list(csv.DictReader(file))

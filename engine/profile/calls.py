@@ -12,7 +12,7 @@ from lenumba.engine.profile.stopwatch import Stopwatch, all_waited
 CALLS = (5, 10_000)  # least and most of them
 LONG = 3.0  # least number of calls for a function that takes longer than all the time that there is
 TIMED = 2e-5  # seconds between two readings of the clock: shorter calls are timed several at once
-COLD, COLDEST = 15, 256 << 20  # most cold calls; most bytes to fill the caches with
+COLD, COLDEST = (3, 15), 256 << 20  # least and most cold calls; most bytes to fill the caches with
 PLAIN = (int, float, complex, str, bytes, bool, np.generic, type(None), np.dtype, type, range)
 
 
@@ -124,7 +124,7 @@ class Calls:
         other = np.ones(min(COLDEST, 2 * max(cache_sizes().values())) // 8)
         times: list[float] = []
         began, watch = time.perf_counter(), Stopwatch()
-        while len(times) < CALLS[0] or (len(times) < COLD and time.perf_counter() - began < seconds):
+        while len(times) < COLD[0] or (len(times) < COLD[1] and time.perf_counter() - began < seconds):
             values = self.renew()
             np.negative(other, out=other)
             watch.start()

@@ -69,7 +69,6 @@ class LoopFacts:
     versions: list[Version]
     idle: list[Version]
     share: float = 0.0
-    outside: float = 0.0
     cycles: float = 0.0
     operations: dict[str, float] = field(default_factory=dict)
     called: dict[str, float] = field(default_factory=dict)
@@ -82,7 +81,6 @@ class LoopFacts:
     costs: dict[str, float] = field(default_factory=dict)
     wrong: float = 0.0
     chain: str = ""
-    depth: int = 1
     unrolled: int = 1
     blocks: "list[Block]" = field(default_factory=list)
 
@@ -116,29 +114,32 @@ def find_facts(found: "Observation", machine: Mapping[str, Any], seconds: float)
     ghz = machine["clock_ghz"] * (sum(found.threads) / max(found.threads) if any(found.threads) else 1.0)
     facts = []
     for function in found.functions:
-        groups: dict[tuple[str, int], list[Loop | None]] = {}
-        for loop in function.loops:
-            places = [one.source for one in loop.instructions if one.source]
-            inherited = [one.source for name in loop.blocks for one in function.blocks[name].instructions if one.source]
-            place = min(places or inherited or [("", 0)])
-            groups.setdefault(place, []).append(loop)
-        inside = {name for loop in function.loops for name in loop.blocks}
-        places = [
-            one.source
-            for name, block in function.blocks.items()
-            if name not in inside
-            for one in block.instructions
-            if one.source
-        ]
-        groups.setdefault(min(places or [("", 0)]), []).append(None)
-        for place, loops in groups.items():
+        for place, loops in loops_by_place(function).items():
             if fact := gather(found, function, place, loops, total):
                 fact.share *= 1 - found.beside
-                fact.outside *= 1 - found.beside
                 fact.cycles = fact.share * seconds * ghz * 1e9
                 cost(fact, found, machine)
                 facts.append(fact)
     return sorted(facts, key=lambda fact: -fact.share)
+
+
+def loops_by_place(function: "Function") -> "dict[tuple[str, int], list[Loop | None]]":
+    """Return compiled loops by the first line of the loop that they are versions of; None is what lies in none."""
+    groups: dict[tuple[str, int], list[Loop | None]] = {}
+    for loop in [*function.loops, None]:
+        own = [one.source for block in blocks_of(function, loop) for one in block.instructions if one.source]
+        whole = loop.blocks if loop else ()
+        inherited = [one.source for name in whole for one in function.blocks[name].instructions if one.source]
+        groups.setdefault(min(own or inherited or [("", 0)]), []).append(loop)
+    return groups
+
+
+def blocks_of(function: "Function", loop: "Loop | None") -> "list[Block]":
+    """Return the blocks that are in a loop and in none inside it, or in none at all."""
+    if loop:
+        return loop.own
+    inside = {name for each in function.loops for name in each.blocks}
+    return [block for name, block in function.blocks.items() if name not in inside]
 
 
 def gather(
@@ -146,18 +147,14 @@ def gather(
 ) -> LoopFacts | None:
     """Return a loop's versions, samples and operations; None where none of it ran."""
     versions, blocks = [], []
-    outside = 0.0
-    inside = {name for loop in function.loops for name in loop.blocks}
     for loop in loops:
-        own = loop.own if loop else [block for name, block in function.blocks.items() if name not in inside]
+        own = blocks_of(function, loop)
         header = loop.header if loop else next(iter(function.blocks))
         rounds = found.count(function, header)
         starts = rounds
         if loop:
             starts = max(1, round(rounds - sum(edge(found, function, name, header) for name in loop.blocks)))
-        hits = [found.samples.get(one.at, (0, 0)) for block in own for one in block.instructions]
-        samples = sum(map(sum, hits))
-        outside += sum(hit[1] for hit in hits)
+        samples = sum(sum(found.samples.get(one.at, (0, 0))) for block in own for one in block.instructions)
         width = max((one.width for block in own for one in block.instructions if one.op in WORKING), default=1)
         versions.append(Version(loop, rounds, starts, samples, width))
         blocks += own
@@ -165,13 +162,19 @@ def gather(
     if not ran:
         return None
     fact = LoopFacts(place, function, ran, [v for v in versions if not v.rounds and not v.samples])
-    fact.share, fact.outside = sum(v.samples for v in ran) / total, outside / total
-    fact.depth = max((loop.depth for loop in loops if loop), default=0)
+    fact.share = sum(v.samples for v in ran) / total
     fact.blocks = [block for block in blocks if found.count(function, block.name)]
     names = {block.name for block in fact.blocks}
     fact.accesses = [
         a for a in found.accesses if a.place.function is function and a.place.block.name in names and a.count
     ]
+    count_operations(fact, found, total)
+    return fact
+
+
+def count_operations(fact: LoopFacts, found: "Observation", total: float) -> None:
+    """Fill in what a loop's blocks do: operations, calls, numbers that are subnormal, branches guessed wrong."""
+    function = fact.function
     kinds: dict[int, float] = {}
     for block in fact.blocks:
         count = found.count(function, block.name)
@@ -192,7 +195,6 @@ def gather(
         last = block.instructions[-1]
         fact.wrong += count * found.wrong.get(last.at, 0.0)
     fact.bits = max(kinds, key=lambda bits: kinds[bits]) if kinds else 64
-    return fact
 
 
 def edge(found: "Observation", function: "Function", name: str, to: str) -> float:

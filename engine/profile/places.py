@@ -25,7 +25,6 @@ class Array:
     low: int
     high: int
     strides: tuple[int, ...]
-    contiguous: bool
 
 
 @dataclass
@@ -67,8 +66,7 @@ def arrays_of(names: Sequence[str], values: Sequence[Any]) -> list[Array]:
     for name, value in zip(names, values, strict=False):
         if isinstance(value, np.ndarray) and value.size:
             low, high = np.lib.array_utils.byte_bounds(value)
-            contiguous = bool(value.flags.c_contiguous or value.flags.f_contiguous)
-            found.append(Array(name, low, high, value.strides, contiguous))
+            found.append(Array(name, low, high, value.strides))
     return found
 
 

@@ -157,15 +157,12 @@ class Samples:
         A number for each thread.
     times
         Of a counter.
-    lost
-        How many found no room.
     """
 
     counters: np.ndarray
     sites: np.ndarray
     threads: np.ndarray
     times: np.ndarray
-    lost: int = 0
 
     @property
     def inside(self) -> np.ndarray:
@@ -286,4 +283,4 @@ class Sampler:
         steps = np.diff(found[order, 2], prepend=found[order[:1], 2]) > 1 << 17
         threads = np.zeros(count, np.int64)
         threads[order] = np.cumsum(steps)
-        return Samples(found[:, 0], found[:, 1], threads, found[:, 3], max(0, int(self.state[3]) - CAPACITY))
+        return Samples(found[:, 0], found[:, 1], threads, found[:, 3])

@@ -10,6 +10,7 @@ import pytest
 
 import lenumba as package
 from lenumba.engine.profile.calls import Calls
+from lenumba.engine.profile.subject import find_subject
 from lenumba.kernels.measure.sampling import why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sampling works here")
@@ -48,6 +49,34 @@ def mended_factor(entry: gallery.Planted, found: dict) -> float | None:
         return None
     mended = Calls(entry.mended, (entry.make_mended or entry.make)())
     return found["call_ms"] / 1e3 / median(mended.times(0.5))
+
+
+TWO_LINES = """
+from numba import njit
+
+
+@njit
+def work(n, m):
+    v = 0.3
+    for _ in range(n):
+        v = 3.7 * v * (1.0 - v)
+    for _ in range(m):
+        v = 1.0 / (v + 1.0)
+    return v
+"""
+
+
+def test_lines_take_the_share_that_they_take_alone(campaign, tmp_path):
+    file = tmp_path / "two_lines.py"
+    file.write_text(TWO_LINES)
+    work = find_subject(f"{file}:work", "1, 1").function
+    for n, m in [(60_000, 10_000), (20_000, 40_000), (10_000, 90_000)][: campaign.size(0, 3)]:
+        first, second = (median(Calls(work, values).times(0.5)) for values in ((n, 0), (0, m)))
+        lines = package.profile(work, n, m, seconds=2.0)["lines"]
+        found = sum(line["share"] for line in lines if line["line"] in (8, 9))
+        campaign.note(f"lines: share {found:.3f}, alone {first / (first + second):.3f}")
+        assert found == pytest.approx(first / (first + second), abs=0.05)
+        assert sum(line["share"] for line in lines) == pytest.approx(1, abs=0.05)
 
 
 SLOW = """

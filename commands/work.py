@@ -9,6 +9,7 @@ import click
 
 from lenumba.commands.base import NUMBERS, PATH, SHARE, split_arguments, tell_notes
 from lenumba.engine.common.files import is_file
+from lenumba.engine.ranks.launch import is_follower
 
 SEEDS = 5  # trainings of each configuration that is compared
 
@@ -94,11 +95,15 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
     from lenumba.commands.display import ComparisonDisplay
     from lenumba.commands.tables import seeds_table
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.ranks.team import current
     from lenumba.engine.runs.seeds import train_seeds
 
+    team = current()
+    quiet = quiet or not team.leads
     with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=quiet or as_json) as display:
-        found = train_seeds(load_config(name, changes), seeds, out=out, overrides=changes, hooks=display.hooks)
-    if as_json:
+        loaded = load_config(name, changes)
+        found = train_seeds(loaded, seeds, out=out, overrides=changes, hooks=display.hooks, team=team)
+    if as_json and team.leads:
         click.echo(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
         path = shlex.quote(str(found.path))
@@ -118,6 +123,7 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
     """
     from lenumba.commands.display import ComparisonDisplay
     from lenumba.engine.config.recipes import recipe_names
+    from lenumba.engine.ranks.team import current
     from lenumba.engine.runs.compare import compare
     from lenumba.engine.runs.comparison_table import comparison_table
     from lenumba.engine.runs.folders import is_run
@@ -133,11 +139,14 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
     if runs:
         if len(runs) > 2 or seeds is not None or out is not None:
             raise click.UsageError("two runs are compared without --seeds and --out: there is nothing to train")
-        compare_trained(runs[0], runs[1], changes, as_json=as_json)
+        if not is_follower():
+            compare_trained(runs[0], runs[1], changes, as_json=as_json)
         return
-    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json) as display:
-        found = compare(names, changes, seeds or SEEDS, display.hooks, out)
-    click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
+    team = current()
+    with ComparisonDisplay(lambda line: click.echo(line, err=True), silent=as_json or not team.leads) as display:
+        found = compare(names, changes, seeds or SEEDS, display.hooks, out, team)
+    if team.leads:
+        click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
     if out is not None and (path := draw_comparison(out)) and not as_json:
         click.echo(f"{path}  loss and accuracy over the epochs")
 
@@ -202,16 +211,31 @@ def tune(
     best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
     """
     from lenumba.commands.tuning_command import show_status, tune_command
+    from lenumba.engine.common.interrupts import Graceful
+    from lenumba.engine.ranks.team import current
 
     recipe, changes = split_arguments(config, overrides)
     if status:
-        click.echo(show_status(name or recipe, storage, as_json=as_json))
+        if not is_follower():
+            click.echo(show_status(name or recipe, storage, as_json=as_json))
         return
     if recipe is None and not resume:
         raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
     changes += [] if threads is None else [f"train.threads={threads}"]
     options = {"trials": trials, "jobs": jobs, "storage": storage, "retry_failed": retry_failed}
-    tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
+    if not (team := current()).leads:
+        with Graceful(lambda: None):  # the leading rank ends what its workers do
+            team.wait()
+        return
+    if team.size > 1:
+        options["jobs"] = max(jobs, team.local_size)
+        if team.machines > 1:
+            idle = f"{team.local_size} of {team.size} ranks work, those of the first machine"
+            tell_notes([f"{idle}; --storage lets every machine have a job of its own in one study"])
+    try:
+        tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
+    finally:
+        team.wait()
 
 
 @click.command()

@@ -193,3 +193,32 @@ def test_a_process_alone_imports_nothing_of_it(config, alone):
     arguments = ["train", "--resume", str(alone), "-q"]
     result = subprocess.run([sys.executable, "-c", text, *arguments], capture_output=True, text=True)
     assert result.stdout.strip() == ""
+
+
+def test_seeds_are_shared_out_and_give_what_one_process_gives(config, alone, tmp_path):
+    """Also those that another number of ranks has begun."""
+    out = tmp_path / "seeds"
+    arguments = ("train", config, "--seeds", 3, "--threads", 1, "--out", out)
+    result = run(2, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("run folders") == 1
+    assert weights(out / "seed-0") == weights(alone)
+    assert figures(out / "seed-0") == figures(alone)
+    told = json.loads((out / "seeds.json").read_text())
+    assert [line["seed"] for line in told["runs"]] == [0, 1, 2]
+    shutil.rmtree(out / "seed-1")
+    assert run(0, *arguments, "-q").returncode == 0
+    again = json.loads((out / "seeds.json").read_text())
+    assert [line["test_accuracy"] for line in again["runs"]] == [line["test_accuracy"] for line in told["runs"]]
+
+
+def test_a_signal_to_one_rank_ends_those_that_train_on_their_own(config, alone, tmp_path):
+    out = tmp_path / "seeds"
+    arguments = ("train", config, "train.epochs=150", "--seeds", 4, "--threads", 1, "--out", out)
+    job = start(2, *arguments)
+    wait_for(lambda: any(begun(out / f"seed-{k}") for k in range(4)))
+    os.kill(processes(out)[1], signal.SIGTERM)
+    said, _ = job.communicate(timeout=SECONDS)
+    assert job.returncode == 143, said
+    assert said.count("error:") == 1
+    assert not processes(out)

@@ -52,9 +52,10 @@ class InterruptedRunError(LenumbaError):
         The run folder, ready to be resumed.
     """
 
-    def __init__(self, folder: object, epochs: int, signal: int, resume: str = "") -> None:
+    def __init__(self, folder: object, epochs: int | None, signal: int, resume: str = "") -> None:
         resume = resume or resuming(folder)
-        super().__init__(f"interrupted after {epochs} epoch{'s' * (epochs != 1)}; go on with: {resume}")
+        after = "" if epochs is None else f" after {epochs} epoch{'s' * (epochs != 1)}"
+        super().__init__(f"interrupted{after}; go on with: {resume}")
         self.folder, self.epochs, self.signal = folder, epochs, signal
         self.exit_code = 128 + signal
 

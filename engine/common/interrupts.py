@@ -27,6 +27,8 @@ def handled() -> Iterator[int]:
 
 #: Called with the exit code before the process ends at once.
 farewells: list[Callable[[int], None]] = []
+#: The signals that came while there was something to end.
+received: list[int] = []
 
 
 def vanish(code: int) -> None:
@@ -91,6 +93,7 @@ class Graceful:
         if self.signal is not None:
             self._pass_on(number, frame)
         self.signal = number
+        received.append(number)
         self.stop()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

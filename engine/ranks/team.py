@@ -1,22 +1,25 @@
 """The processes (ranks) of a job that work together, seen from one of them."""
 
 import functools
+import logging
 import os
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.errors import DataError, InterruptedRunError
 from lenumba.engine.common.host import available_threads
-from lenumba.engine.common.interrupts import farewells, vanish
+from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
 from lenumba.engine.ranks.launch import INSTALL, launched
 from lenumba.engine.ranks.shared import map_shared
 
 T = TypeVar("T")
 #: So many ranks share their memory as if they were a machine of their own; without it, those that can.
 TOGETHER = "LENUMBA_RANKS_PER_MACHINE"
+POLL_SECONDS = 0.02
 APART = 128  # bytes between shared arrays: what packs pixels reads a little further than they go
 
 
@@ -33,6 +36,9 @@ class Alone:
         This process's number among those of its machine.
     """
 
+    def __init__(self, cores: int | None = None) -> None:
+        self.cores = cores
+
     rank, size = 0, 1
     machine, machines = 0, 1
     local_rank, local_size = 0, 1
@@ -44,10 +50,18 @@ class Alone:
 
     def threads(self) -> int:
         """Return how many threads this process should have: its share of the cores."""
-        return available_threads()
+        return self.cores or available_threads()
+
+    @property
+    def own(self) -> "Alone":
+        """A rank as one that trains on its own, with its share of the cores."""
+        return self
 
     def barrier(self) -> None:
         """Wait for all ranks."""
+
+    def wait(self) -> None:
+        """Wait for all ranks for long: without using a core, and letting signals through."""
 
     def meet(self) -> None:
         """Wait for the ranks of this machine."""
@@ -63,6 +77,13 @@ class Alone:
     def every(self, value: T) -> list[T]:
         """Return all ranks' values, in their order."""
         return [value]
+
+    def share_out(self, count: int, work: Callable[[int], T], resume: str = "") -> list[T]:
+        """Return what `work` makes of 0, 1, … count − 1, each done by a rank that is free.
+
+        `resume` is the command that goes on after a signal. A signal to one rank ends all.
+        """
+        return [work(number) for number in range(count)]
 
     def resumes_with(self, command: str) -> None:
         """Let the line about a rank that died say what goes on with the work."""
@@ -91,7 +112,8 @@ class Team(Alone):
 
         from lenumba.engine.ranks.watch import Watched, start_watch
 
-        self.comm, self.mpi = comm, MPI
+        super().__init__()
+        self.comm, self.mpi, self.shared_out = comm, MPI, 0
         self.rank, self.size = comm.rank, comm.size
         together = os.environ.get(TOGETHER, "")
         if together.isdecimal() and int(together):
@@ -101,10 +123,13 @@ class Team(Alone):
         self.local_rank, self.local_size = self.node.rank, self.node.size
         #: The first ranks of all machines; None on the others.
         self.firsts = comm.Split(0 if self.local_rank == 0 else MPI.UNDEFINED, self.rank)
-        place = (self.firsts.rank, self.firsts.size) if self.local_rank == 0 else None
-        self.machine, self.machines = self.node.bcast(place)
+        numbers = (self.firsts.rank, self.firsts.size) if self.local_rank == 0 else None
+        self.machine, self.machines = self.node.bcast(numbers)
         self.cores = self._cores()
-        self.watched = Watched(self.told(start_watch(self.size) if self.leads else ("", 0, "")), self.rank, vanish)
+        place = self.told(start_watch(self.size) if self.leads else ("", 0, ""))
+        self.watched = Watched(place, self.rank, vanish, received)
+        if not self.leads:  # what is no error is told once
+            logging.getLogger("lenumba").setLevel(logging.ERROR)
         farewells.append(self.watched.leave)
 
     def _cores(self) -> int:
@@ -118,8 +143,9 @@ class Team(Alone):
         ranks = self.comm.allgather(host).count(host)
         return max(1, sum(name == host for name, _ in here) // ranks)
 
-    def threads(self) -> int:  # noqa: D102
-        return self.cores
+    @property
+    def own(self) -> Alone:  # noqa: D102
+        return Alone(self.cores)
 
     def barrier(self) -> None:  # noqa: D102
         self.comm.Barrier()
@@ -139,6 +165,27 @@ class Team(Alone):
     def zeros(self, size: int, dtype: type = np.float32) -> np.ndarray:
         """Return zeros [size], aligned, in memory that the ranks of this machine share."""
         return map_shared(self.node, size * np.dtype(dtype).itemsize).view(dtype)
+
+    def share_out(self, count: int, work: Callable[[int], T], resume: str = "") -> list[T]:  # noqa: D102
+        name, found, stopped = f"work-{self.shared_out}", {}, None
+        self.shared_out += 1
+        with self.watched.on_its_own(), Graceful(lambda: None) as interruption:
+            try:
+                while not interruption.signal and (number := self.watched.next_number(name)) < count:
+                    found[number] = work(number)
+            except InterruptedRunError as error:
+                stopped = error
+                self.watched.say(f"signal {error.signal}")
+            self.wait()
+        if signal := self.largest(interruption.signal or (stopped.signal if stopped else 0)):
+            raise stopped or InterruptedRunError("", None, signal, resume)
+        parts = self.every(found)
+        return [next(part[number] for part in parts if number in part) for number in range(count)]
+
+    def wait(self) -> None:  # noqa: D102
+        request = self.comm.Ibarrier()
+        while not request.Test():
+            time.sleep(POLL_SECONDS)
 
     def resumes_with(self, command: str) -> None:  # noqa: D102
         self.watched.tell_how_to_resume(command)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 KEEPALIVE = {"TCP_KEEPIDLE": 3, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3}  # seconds, seconds, trials: for lost machines
 PATIENCE, FAREWELL = 60.0, 5.0  # seconds for all ranks to come, and to go when they are told to
@@ -45,9 +45,13 @@ class Watched:
         What :func:`start_watch` returned.
     end
         Called in another thread, with an exit code, where the job is over: ends the process.
+    received
+        The signals that have come to this process.
     """
 
-    def __init__(self, place: tuple[str, int, str], rank: int, end: Callable[[int], None]) -> None:
+    def __init__(
+        self, place: tuple[str, int, str], rank: int, end: Callable[[int], None], received: Sequence[int] = ()
+    ) -> None:
         host, port, secret = place
         here = socket.gethostname()
         self.connection = socket.create_connection(("127.0.0.1" if host == here else host, port), PATIENCE)
@@ -56,7 +60,7 @@ class Watched:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, name):
                 self.connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        self.end, self.leaving = end, False
+        self.end, self.received, self.leaving, self.alone = end, received, False, False
         self.answers: list[str] = []
         self.answered = threading.Semaphore(0)
         self.say(f"hello {secret} {rank} {os.getpid()} {here}")
@@ -82,6 +86,15 @@ class Watched:
         self.answered.acquire()
         return int(self.answers.pop())
 
+    @contextlib.contextmanager
+    def on_its_own(self) -> Iterator[None]:
+        """Let a signal that ended another rank reach this one as well: here nobody else tells of it."""
+        self.alone = True
+        try:
+            yield
+        finally:
+            self.alone = False
+
     def _listen(self) -> None:
         code = 3
         with contextlib.suppress(OSError), self.connection.makefile(encoding="utf-8") as lines:
@@ -90,6 +103,10 @@ class Watched:
                 if word == "end":
                     code = int(number)
                     break
+                if word == "signal":
+                    if self.alone and not self.received:
+                        os.kill(os.getpid(), int(number))
+                    continue
                 self.answers.append(number)
                 self.answered.release()
         if not self.leaving:
@@ -148,6 +165,8 @@ class Watch:
             elif word == "next":
                 connection.sendall(f"number {self.counts[text]}\n".encode())
                 self.counts[text] += 1
+            elif word == "signal":
+                self.tell(f"signal {text}")
             elif word == "resume":
                 self.resume = text
             elif word == "bye":
@@ -165,11 +184,15 @@ class Watch:
             return self.end(3)
         return True
 
-    def end(self, code: int) -> bool:
-        """Let all ranks end, with an exit code; return False."""
+    def tell(self, line: str) -> None:
+        """Tell all ranks something."""
         for connection in self.rest:
             with contextlib.suppress(OSError):
-                connection.sendall(f"end {code}\n".encode())
+                connection.sendall(line.encode() + b"\n")
+
+    def end(self, code: int) -> bool:
+        """Let all ranks end, with an exit code; return False."""
+        self.tell(f"end {code}")
         deadline = time.monotonic() + FAREWELL
         for connection in self.rest:  # what is closed too early may take its last words with it
             with contextlib.suppress(OSError):

@@ -1,7 +1,9 @@
 """Configurations side by side: each trained with several seeds, in memory or in run folders, and measured alike."""
 
 import contextlib
+import functools
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,8 +17,10 @@ from lenumba.engine.common.statistics import holm, paired_p_value
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.network.network import Network
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.checkpoint import BEST, Checkpoint
-from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures
+from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, with_seed
 from lenumba.engine.runs.folders import LOCK, check_writable, new_folder
 from lenumba.engine.runs.seeds import check_seeds, follow_training, run_folder, seeded_configs, train_seed, watcher
 from lenumba.engine.runs.transfer import Source, absolute_source, read_source, take_over
@@ -97,6 +101,7 @@ def compare(
     seeds: int = 5,
     hooks: CompareHooks | None = None,
     out: Path | None = None,
+    team: Alone = ALONE,
 ) -> list[Comparison]:
     """Train each configuration with the seeds train.seed, train.seed + 1, … and measure them alike.
 
@@ -111,6 +116,8 @@ def compare(
     out
         A folder for the runs, ``<configuration>/seed-N``; that of an earlier call keeps what is finished and goes on.
         None: nothing is kept.
+    team
+        The ranks that share out the trainings, each of which calls this alike.
 
     Raises
     ------
@@ -133,9 +140,10 @@ def compare(
         item.only_classes("a comparison")
         if stated_shape(item.config) is not None:
             check_trainable(item, check_network(item))
-    places = check_kept(out, loaded, seeds)
+    places = check_kept(out, loaded, seeds, checks=team.leads)
+    team.barrier()
     datasets: dict[tuple[object, ...], Dataset] = {}  # each is loaded once
-    keys = []
+    keys, networks = [], []
     for item in loaded:
         data = item.config.data
         keys.append(
@@ -150,45 +158,56 @@ def compare(
             )
         )
         if keys[-1] not in datasets:
-            datasets[keys[-1]] = load_data(item, hooks.download_bar)
+            datasets[keys[-1]] = team.share(functools.partial(load_data, item, hooks.download_bar))
         dataset = datasets[keys[-1]]
-        check_trainable(item, check_network(item, dataset.image_shape, dataset.classes))
+        networks.append(check_trainable(item, check_network(item, dataset.image_shape, dataset.classes)))
     record = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     command = ["lenumba", "compare", *map(str, configs), *record, "--seeds", str(seeds), "--out", str(out)]
-    results, number, count = [], 0, seeds * len(loaded)
+    count = seeds * len(loaded)
     wished = {item.config.train.best_by for item in loaded}
     judged_by = wished.pop() if len(wished) == 1 else "accuracy"
+    resume = shlex.join(command if out is not None else command[:-2])
+    team.resumes_with(resume)
+
+    def train_one(number: int) -> SeedResult:
+        which, seed = divmod(number, seeds)
+        name, dataset, place = names[which], datasets[keys[which]], places[which]
+        seeded = with_seed(loaded[which], loaded[which].config.train.seed + seed)
+        try:
+            if place is None:
+                trainer, seconds = train_once(seeded, dataset, sources[which], name, hooks, (number, count), team.own)
+            else:
+                follow = follow_training(hooks, seeded, name, (number, count))
+                seconds = train_seed(seeded, place, record, follow, command, team.own).seconds
+                trainer = Trainer(seeded, dataset, hooks.compile, team=team.own)
+                best = Checkpoint.read(run_folder(place, seeded) / BEST)
+                best.fill(trainer.network, trainer.best_theta, "")
+        except DivergedError as error:
+            raise DivergedError(f"{name}, {error}") from None
+        found = measure(trainer, seconds, judged_by)
+        if hooks.done:
+            hooks.done(name, found, number + 1, count)
+        return found
+
     with contextlib.ExitStack() as stack:
-        if out is not None:
+        if out is not None and team.leads:
             stack.enter_context(new_folder(out, ""))
-        for name, item, source, key, place in zip(names, loaded, sources, keys, places, strict=True):
-            runs = []
-            for seeded in seeded_configs(item, seeds):
-                done = (number, count)
-                try:
-                    if place is None:
-                        trainer, seconds = train_once(seeded, datasets[key], source, name, hooks, done)
-                    else:
-                        follow = follow_training(hooks, seeded, name, done)
-                        seconds = train_seed(seeded, place, record, follow, command).seconds
-                        trainer = Trainer(seeded, datasets[key], hooks.compile)
-                        best = Checkpoint.read(run_folder(place, seeded) / BEST)
-                        best.fill(trainer.network, trainer.best_theta, "")
-                except DivergedError as error:
-                    raise DivergedError(f"{name}, {error}") from None
-                runs.append(measure(trainer, seconds, judged_by))
-                number += 1
-                if hooks.done:
-                    hooks.done(name, runs[-1], number, count)
-            results.append(comparison_of(name, trainer, runs, judged_by))
-        results = with_p_values(results)
-        if out is not None:
+        runs = team.share_out(count, train_one, resume)
+        results = with_p_values(
+            [
+                comparison_of(name, network, runs[k * seeds : (k + 1) * seeds], judged_by)
+                for k, (name, network) in enumerate(zip(names, networks, strict=True))
+            ]
+        )
+        if out is not None and team.leads:
             write_text(out / SUMMARY, json.dumps([item.as_dict() for item in results], indent=2) + "\n")
     return results
 
 
-def check_kept(out: Path | None, loaded: Sequence[LoadedConfig], seeds: int) -> Sequence[Path | None]:
-    """Return the folder of each configuration's seeds; raise ConfigError where `out` holds anything else."""
+def check_kept(
+    out: Path | None, loaded: Sequence[LoadedConfig], seeds: int, *, checks: bool = True
+) -> Sequence[Path | None]:
+    """Return the folder of each configuration's seeds; raise ConfigError if it `checks` and finds anything else."""
     if out is None:
         return [None] * len(loaded)
     names = [item.name for item in loaded]
@@ -196,6 +215,8 @@ def check_kept(out: Path | None, loaded: Sequence[LoadedConfig], seeds: int) -> 
         out / (name if names.count(name) == 1 else f"{name}-{names[: number + 1].count(name)}")
         for number, name in enumerate(names)
     ]
+    if not checks:
+        return places
     if not out.is_dir():
         check_writable(out)
         return places
@@ -216,9 +237,10 @@ def train_once(
     name: str,
     hooks: CompareHooks,
     place: tuple[int, int],
+    team: Alone = ALONE,
 ) -> tuple[Trainer, float]:
     """Train with one seed in memory; return also the seconds. `place` is (trainings done before, all trainings)."""
-    trainer = Trainer(loaded, dataset, hooks.compile)
+    trainer = Trainer(loaded, dataset, hooks.compile, team=team)
     take_over(trainer, source)
     try:
         return trainer, sum(record.seconds for record in trainer.epochs(watcher(hooks, trainer, name, place)))
@@ -274,7 +296,7 @@ def shift(images: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return moved
 
 
-def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult], judged_by: str) -> Comparison:
+def comparison_of(name: str, network: Network, runs: Sequence[SeedResult], judged_by: str) -> Comparison:
     """Put the seeds' figures together."""
 
     def figure(key: str) -> Figure:
@@ -282,8 +304,8 @@ def comparison_of(name: str, trainer: Trainer, runs: Sequence[SeedResult], judge
 
     return Comparison(
         name=name,
-        parameters=trainer.network.parameter_count,
-        multiply_adds=trainer.network.multiply_adds,
+        parameters=network.parameter_count,
+        multiply_adds=network.multiply_adds,
         seconds=figure("seconds"),
         train_accuracy=figure("train_accuracy"),
         test_accuracy=figure("test_accuracy"),

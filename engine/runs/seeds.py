@@ -1,15 +1,17 @@
 """One configuration trained with several seeds, each in a run folder of its own, side by side in one folder."""
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lenumba.engine.common.errors import ConfigError, DivergedError, InterruptedRunError
 from lenumba.engine.common.files import SUFFIX, write_json
 from lenumba.engine.common.targets import WORDS
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import deciding, differences
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint
 from lenumba.engine.runs.figures import CompareHooks, Figure, SeedFigures, TargetFigures, with_seed
@@ -75,6 +77,7 @@ def train_seeds(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     hooks: CompareHooks | None = None,
+    team: Alone = ALONE,
 ) -> SeedsResult | TargetSeeds:
     """Train with the seeds train.seed, train.seed + 1, …, or finish what an earlier call has begun in `out`.
 
@@ -87,6 +90,8 @@ def train_seeds(
         on; without it ``runs/<recipe>-NNN`` with the next free number.
     overrides
         How the configuration was changed on the command line, for the record.
+    team
+        The ranks that share out the seeds, each of which calls this alike.
 
     Raises
     ------
@@ -97,19 +102,28 @@ def train_seeds(
     """
     hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
     items = seeded_configs(loaded, seeds)
-    if out is not None and out.is_dir():
-        check_seeds(out, items)
-    else:
-        check_writable(out)
-    runs: list[Any] = []
-    with new_folder(out, loaded.name) as (folder, _):
-        for number, item in enumerate(items):
+    with contextlib.ExitStack() as stack:
+        given = out
+        if team.leads:
+            if out is not None and out.is_dir():
+                check_seeds(out, items)
+            else:
+                check_writable(out)
+            given, _ = stack.enter_context(new_folder(out, loaded.name))
+        folder = cast(Path, team.told(given))
+        config = loaded.source if Path(loaded.source).is_file() else loaded.name
+        command = ["lenumba", "train", config, *overrides, "--seeds", str(seeds), "--out", str(folder)]
+        team.resumes_with(shlex.join(command))
+
+        def train_one(number: int) -> Any:
+            item = items[number]
             follow = follow_training(hooks, item, item.name, (number, seeds))
-            config = item.source if Path(item.source).is_file() else item.name
-            command = ["lenumba", "train", config, *overrides, "--seeds", str(seeds), "--out", str(folder)]
-            runs.append(train_seed(item, folder, overrides, follow, command))
+            found = train_seed(item, folder, overrides, follow, command, team.own)
             if hooks.done:
-                hooks.done(item.name, runs[-1], number + 1, seeds)
+                hooks.done(item.name, found, number + 1, seeds)
+            return found
+
+        runs: list[Any] = team.share_out(seeds, train_one, shlex.join(command))
         seconds = Figure.of([run.seconds for run in runs])
         result: SeedsResult | TargetSeeds
         if loaded.config.data.target == "class":
@@ -117,7 +131,8 @@ def train_seeds(
         else:
             figures = {name: Figure.of([run.figures[name] for run in runs]) for name in runs[0].figures}
             result = TargetSeeds(folder, figures, seconds, tuple(runs))
-        write_json(folder / SUMMARY, result.as_dict())
+        if team.leads:
+            write_json(folder / SUMMARY, result.as_dict())
     return result
 
 
@@ -133,7 +148,12 @@ def run_folder(folder: Path, item: LoadedConfig) -> Path:
 
 
 def train_seed(
-    item: LoadedConfig, folder: Path, overrides: Sequence[str], hooks: Hooks, command: Sequence[str]
+    item: LoadedConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    hooks: Hooks,
+    command: Sequence[str],
+    team: Alone = ALONE,
 ) -> SeedFigures | TargetFigures:
     """Train one seed from where it stands: not begun, begun, or finished; `command` goes on after an interruption."""
     path = run_folder(folder, item)
@@ -145,9 +165,9 @@ def train_seed(
     else:
         try:
             if (path / "config.yaml").is_file():
-                result = resume_run(path, hooks=hooks)
+                result = resume_run(path, hooks=hooks, team=team)
             else:
-                result = start_run(item, out=path, overrides=overrides, hooks=hooks)
+                result = start_run(item, out=path, overrides=overrides, hooks=hooks, team=team)
             record = result.summary
             if result.signal is not None:
                 raise InterruptedRunError(path, record["epochs"], result.signal)

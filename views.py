@@ -75,47 +75,64 @@ def summary(network: Any = "quickstart", overrides: Mapping[str, Any] | None = N
 @speaks_python
 def explain(
     network: Any = "tiny15",
-    image: str | Path | int | None = None,
+    image: Any = None,
     overrides: Mapping[str, Any] | None = None,
     *,
     layer: str | None = None,
+    cell: str | None = None,
     label: str | int | None = None,
     checkpoint: str = "best",
+    layers: Any = None,
+    delta: Any = None,
 ) -> "Walkthrough":
     """Take one image through a network and back: equations, shapes and numbers, layer by layer.
 
     Parameters
     ----------
     network
-        A configuration's name or path, for a network before its training; a run's folder or name; or what
-        :func:`lenumba.train` or :func:`lenumba.load` returned.
+        A configuration's name or path, for a network before its training; a run's folder or name; what
+        :func:`lenumba.train` or :func:`lenumba.load` returned; or a worked example's name or path.
     image
-        A picture's path, or an index into the test set; None: the first test image.
+        A picture's path, or an index into the test set; None: the first test image. Or a matrix, or a list of them,
+        one for each channel, whose values are taken as they are.
     overrides
         Dotted keys and values that replace those of the configuration.
     layer
         A layer's name: its numbers alone, and all of them.
+    cell
+        A single value, such as ``"conv1/0,2,3"`` (layer/channel,row,column): its window, products and sum, and where
+        its gradient goes.
     label
         The image's class; a picture's is else what the network takes it for.
     checkpoint
         ``"best"`` (by validation) or ``"last"``.
+    layers
+        A worked example's layers with given weights, as recipes write them, in place of a network.
+    delta
+        A worked example's gradient at its end, matrices.
 
     Raises
     ------
     lenumba.engine.common.errors.LenumbaError
-        Where there is no such network, image or layer.
+        Where there is no such network, image, layer or cell.
     """
-    from lenumba.engine.common.errors import ConfigError
-    from lenumba.engine.explain.explain import explain
-    from lenumba.engine.explain.subject import find_sample, find_subject
+    from lenumba.engine.explain.walk import walk_through
     from lenumba.engine.report.shown import Walkthrough
 
-    subject = find_subject(named(network), as_changes(overrides), checkpoint)
-    names = [unit.name for unit in subject.network.units]
-    if layer not in (None, *names):
-        raise ConfigError(f"layer: expected one of {', '.join(names)}, found {layer!r}")
-    given = None if image is None else str(image), None if label is None else str(label)
-    return Walkthrough(explain(subject, find_sample(subject, *given)), layer)
+    name = None if layers is not None else named(network)
+    image, delta = (as_lists(given) for given in (image, delta))
+    walk = walk_through(
+        name, image, as_changes(overrides), layers=layers, delta=delta, layer=layer, cell=cell,
+        label=None if label is None else str(label), checkpoint=checkpoint,
+    )  # fmt: skip
+    return Walkthrough(walk)
+
+
+def as_lists(given: Any) -> Any:
+    """Return matrices as lists, and other images as the command line has them."""
+    if hasattr(given, "tolist") and getattr(given, "ndim", 0) > 1:
+        given = given.tolist()
+    return given if given is None or isinstance(given, list | tuple) else str(given)
 
 
 @speaks_python

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -55,87 +53,22 @@ def explain(
     Small tensors are printed whole, as in 'lenumba explain tiny15'; of large ones extremes, mean and first values.
     """
     from lenumba.engine.common.files import is_file
-    from lenumba.engine.explain.worked import find_worked
+    from lenumba.engine.explain.walk import walk_through
 
     if image is not None and "=" in image and not is_file(image):
         overrides, image = (image, *overrides), None
     if matrix is not None and image is not None:
         raise click.UsageError(f"unexpected argument {image!r} beside --image; give one of them")
-    worked = find_worked(config, layers, matrix or image, delta, overrides)
-    if worked is not None:
-        show_worked(worked, layer, cell, as_json=as_json)
-        return
-    if config is None:
-        raise click.UsageError("expected CONFIG, or --layers and --image")
-    if delta is not None:
-        raise click.UsageError("--delta belongs to --layers, or to a worked example: a network's loss tells its own")
-    show_network(config, matrix or image, overrides, layer, cell, label, checkpoint, as_json=as_json)
+    walk = walk_through(
+        config, matrix or image, overrides, layers=layers, delta=delta, layer=layer, cell=cell, label=label,
+        checkpoint=checkpoint, progress=not as_json, begins=tell_slow,
+    )  # fmt: skip
+    tell_notes(walk.notes)
+    text = json.dumps(walk.as_dict(), ensure_ascii=False) if as_json else None
+    click.echo(text or walk.text(shutil.get_terminal_size((80, 24)).columns))
 
 
-def show_worked(worked: Any, layer: str | None, cell: str | None, *, as_json: bool) -> None:
-    """Print a worked example, or one cell of it."""
-    from lenumba.engine.explain.cell_text import worked_text
-
-    check_layer(layer, [item.unit.name for item in worked.layers])
-    tell_notes(worked.notes)
-    if cell is not None:
-        show_cell(cell, layer, worked.layers, worked.image, worked.image_delta, as_json=as_json)
-    elif as_json:
-        click.echo(json.dumps(worked.as_dict(layer), ensure_ascii=False))
-    else:
-        click.echo(worked_text(worked, columns(), layer))
-
-
-def show_network(
-    config: str,
-    image: str | None,
-    overrides: Sequence[str],
-    layer: str | None,
-    cell: str | None,
-    label: str | None,
-    checkpoint: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Print an image's way through a network, or one cell of it."""
-    from lenumba.engine.explain.explain import explain
-    from lenumba.engine.explain.explain_text import explanation_text
-    from lenumba.engine.explain.subject import find_sample, find_subject
-
-    subject = find_subject(config, list(overrides), checkpoint, progress=not as_json)
-    check_layer(layer, [unit.name for unit in subject.network.units])
-    sample = find_sample(subject, image, label, progress=not as_json)
-    if subject.network.multiply_adds > SLOW:
-        click.echo(f"{subject.network.multiply_adds:,} multiply-adds in plain loops: some seconds …", err=True)
-    explanation = explain(subject, sample)
-    if cell is not None:
-        first = explanation.layers[0].x
-        show_cell(cell, layer, explanation.layers, first, explanation.image_delta, as_json=as_json)
-    elif as_json:
-        click.echo(json.dumps(explanation.as_dict(layer), ensure_ascii=False))
-    else:
-        click.echo(explanation_text(explanation, columns(), layer))
-
-
-def show_cell(
-    text: str, layer: str | None, layers: Sequence[Any], image: Any, image_delta: Any, *, as_json: bool
-) -> None:
-    """Print how one value came about."""
-    from lenumba.engine.explain.cell_text import cell_text
-    from lenumba.engine.explain.cells import find_cell
-
-    cell = find_cell(text, layer, layers, image, image_delta)
-    click.echo(json.dumps(cell.as_dict(), ensure_ascii=False) if as_json else cell_text(cell, columns()))
-
-
-def check_layer(layer: str | None, names: Sequence[str]) -> None:
-    """Refuse a layer that is not there."""
-    from lenumba.engine.common.errors import ConfigError
-
-    if layer not in (None, *names):
-        raise ConfigError(f"--layer {layer}: expected one of {', '.join(names)}")
-
-
-def columns() -> int:
-    """Return the terminal's width."""
-    return shutil.get_terminal_size((80, 24)).columns
+def tell_slow(multiply_adds: int) -> None:
+    """Say that it takes a while."""
+    if multiply_adds > SLOW:
+        click.echo(f"{multiply_adds:,} multiply-adds in plain loops: some seconds …", err=True)

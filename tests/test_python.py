@@ -84,8 +84,22 @@ def test_an_explanation_is_the_commands(lenumba, run):
     assert told.as_dict()["layers"] == json.loads(said.stdout)["layers"]
     assert "FORWARD" in str(told)
     assert "FORWARD" in told._repr_html_()
-    with pytest.raises(ConfigError, match="layer: expected one of"):
+    with pytest.raises(ConfigError, match="layer=conv9: expected one of"):
         package.explain(run, layer="conv9")
+
+
+def test_worked_examples_and_cells_are_the_commands(lenumba):
+    arguments = ["explain", "correlation", "--cell", "conv1/0,0,0"]
+    cell = package.explain("correlation", cell="conv1/0,0,0")
+    assert str(cell) == lenumba(*arguments, env={"COLUMNS": "110"}).stdout.rstrip("\n")
+    assert cell.as_dict() == json.loads(lenumba(*arguments, "--json").stdout)
+    layers = [{"type": "conv", "kernel": [[1, 0], [0, 1]], "bias": False}]
+    for image in ([[1, 2], [3, 4]], np.array([[[1, 2], [3, 4]]])):
+        told = package.explain(layers=layers, image=image, delta=[[2]])
+        assert told.as_dict()["layers"][0]["y"] == [[[5]]]
+        assert told.as_dict()["image_delta"] == [[[2, 0], [0, 2]]]
+    exact = package.explain("tiny15", np.arange(36.0).reshape(6, 6), cell="image/0,5,5")
+    assert exact.as_dict()["value"] == 35
 
 
 def test_pictures_are_shown_and_saved(run, place):

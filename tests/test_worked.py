@@ -194,7 +194,7 @@ def test_nothing_outside_of_a_receptive_field_changes_a_cell_and_its_edges_do(de
         (2, ["correlation", "--cell", "conv1/0,4,0"], "to conv1/0,3,3"),
         (2, ["correlation", "--cell", "conv9/0,4,0"], "one of image, conv1"),
         (2, ["correlation", "--delta", "[[1]]"], "4×4"),
-        (2, ["tiny15", "--delta", "[[1]]"], "--delta belongs to"),
+        (2, ["tiny15", "--delta", "[[1]]"], "expected a worked example or --layers"),
         (3, ["--layers", "[flatten]", "--image", "none.csv"], "no file 'none.csv'"),
         (3, ["tiny15", "--image", "[[1]]"], "expected 6×6×1"),
     ],

@@ -35,8 +35,11 @@ def read_matrices(given: Any, where: str) -> np.ndarray:
     return as_matrices(given, where)
 
 
-def is_matrix(text: str) -> bool:
-    """Return whether a command line's image is a matrix: in line, or a file of text."""
+def is_matrix(given: Any) -> bool:
+    """Return whether an image is a matrix: lists, such in line, or a file of text."""
+    if not isinstance(given, str):
+        return True
+    text = given
     return text.lstrip().startswith("[") or text.lower().endswith(ENDINGS)
 
 

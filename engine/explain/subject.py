@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,8 +113,8 @@ def exact(views: Arrays) -> Arrays:
     return {name: np.array(view, np.float64) for name, view in views.items()}
 
 
-def find_sample(subject: Subject, image: str | None, label: str | None, progress: bool = False) -> Sample:
-    """Return an image: a picture's path, an index into the test set, or None for the first test image.
+def find_sample(subject: Subject, image: Any, label: str | None, progress: bool = False) -> Sample:
+    """Return an image: a picture's path, matrices, an index into the test set, or None for the first test image.
 
     Of signals, a file's path, perhaps with a row (:func:`lenumba.engine.data.signal_files.read_signal`).
 
@@ -126,10 +127,10 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
         subject.loaded.only_classes("--label")
     number = None if label is None else find_class(subject, label)
     shape = subject.network.image_shape
+    config = subject.loaded.config
+    if image is not None and is_matrix(image) and not config.network.signals:
+        return exact_sample(image, shape, number)
     if image is not None and not image.isdecimal():
-        config = subject.loaded.config
-        if is_matrix(image) and not config.network.signals:
-            return exact_sample(image, shape, number)
         if config.floats:
             return Sample(read_signal(image, shape, config.data.target_columns), image, number)
         return Sample(dataset_spec(config.data.name).prepare(image, shape), image, number)
@@ -143,7 +144,7 @@ def find_sample(subject: Subject, image: str | None, label: str | None, progress
     return Sample(dataset.test_images[index], f"test image {index} of {dataset.name}", number, truth)
 
 
-def exact_sample(given: str, shape: tuple[int, int, int], label: int | None) -> Sample:
+def exact_sample(given: Any, shape: tuple[int, int, int], label: int | None) -> Sample:
     """Return matrices, one for each channel, as an image whose values are taken as they are."""
     matrices = read_matrices(given, "image").transpose(1, 2, 0)
     if matrices.shape != shape:

@@ -66,9 +66,7 @@ class Worked:
         }
 
 
-def find_worked(
-    name: str | None, layers: str | None, image: str | None, delta: str | None, overrides: Sequence[str] = ()
-) -> Worked | None:
+def find_worked(name: str | None, layers: Any, image: Any, delta: Any, overrides: Sequence[str] = ()) -> Worked | None:
     """Return the worked example of a command line; None where it names a network.
 
     Parameters
@@ -76,7 +74,7 @@ def find_worked(
     name
         A shipped one's name, or a YAML file's path whose layers stand at the top.
     layers, image, delta
-        What takes the place of the example's, as YAML in line; matrices also as a file's path.
+        What takes the place of the example's, as YAML in line or plain values; matrices also as a file's path.
 
     Raises
     ------
@@ -93,7 +91,8 @@ def find_worked(
         return None
     if name is not None and layers is not None:
         raise ConfigError(f"--layers: expected no CONFIG beside it, found {name}; leave one of them out")
-    changes = {"layers": layers and load_value(layers, "--layers"), "image": image, "delta": delta}
+    given = load_value(layers, "--layers") if isinstance(layers, str) else layers
+    changes = {"layers": given, "image": image, "delta": delta}
     origins = {path: f"{source}:{line}" for path, line in lines.items()}
     for key, value in changes.items():
         if value is not None:

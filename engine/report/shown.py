@@ -10,8 +10,7 @@ from typing import Any
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.html import text_html
-from lenumba.engine.explain.explain import Explanation
-from lenumba.engine.explain.explain_text import explanation_text
+from lenumba.engine.explain.walk import Walk
 from lenumba.engine.report import plots
 from lenumba.engine.report.canvas import DPI, save
 from lenumba.engine.report.curves import draw_several, draw_training, find_curves
@@ -65,18 +64,17 @@ class Page:
 
 @dataclass(frozen=True)
 class Walkthrough:
-    """An explanation as text, of one layer alone where that is named; a notebook shows it."""
+    """An explanation as text, of one layer or value alone where that is named; a notebook shows it."""
 
-    explanation: Explanation = field(repr=False)
-    layer: str | None = None
+    walk: Walk = field(repr=False)
     width: int = 110
 
     def as_dict(self) -> dict[str, Any]:
         """Return every value of it, as plain lists and numbers."""
-        return self.explanation.as_dict(self.layer)
+        return self.walk.as_dict()
 
     def __str__(self) -> str:
-        return explanation_text(self.explanation, self.width, self.layer)
+        return "\n".join([*self.walk.notes, self.walk.text(self.width)])
 
     def _repr_html_(self) -> str:
         return text_html(str(self))

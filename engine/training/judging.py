@@ -118,7 +118,7 @@ class Judge:
 
 def normal_classes(dataset: Dataset) -> tuple[str, ...]:
     """Return the names of the classes that there are training samples of."""
-    present = np.unique(dataset.train_labels).tolist() if dataset.train_targets is None else []
+    present = [] if dataset.train_targets is not None else np.flatnonzero(np.bincount(dataset.train_labels)).tolist()
     return tuple(dataset.class_names[k] for k in present)
 
 

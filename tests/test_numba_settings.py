@@ -72,7 +72,7 @@ def test_the_users_own_functions_keep_the_settings(monkeypatch):
     monkeypatch.setenv("NUMBA_OPT", "1")
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
     before = cpu_target.target_context.codegen()
-    with own_options(*target.cpu_target()):
+    with own_options(*target.cpu_target(), ""):
         assert (int(config.OPT), config.BOUNDSCHECK) == (3, None)
         assert cpu_target.target_context.codegen() is not before
     assert (int(config.OPT), config.BOUNDSCHECK) == (1, 1)

@@ -15,7 +15,7 @@ try:
         warnings.simplefilter("ignore")  # of settings that it cannot read, with tracebacks: they do not apply here
         from numba import njit, types
         from numba.core import config as numba_config
-        from numba.core.codegen import JITCPUCodegen
+        from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
         from numba.core.compiler_lock import global_compiler_lock
         from numba.core.registry import cpu_target
 except Exception as error:  # a damaged .numba_config.yaml, or NumPy of a version that it does not know
@@ -64,8 +64,8 @@ def jitted(function: Callable, **options: Any) -> Callable:
 
 
 @contextlib.contextmanager
-def own_options(cpu: str, features: str) -> Iterator[None]:
-    """Compile meanwhile for this CPU and as Numba does by default, whatever its settings ask for.
+def own_options(cpu: str, features: str, entry: str) -> Iterator[None]:
+    """Compile `entry` meanwhile for this CPU and as Numba does by default, whatever its settings ask for.
 
     The settings (NUMBA_… in the environment, .numba_config.yaml) are for functions of the user's own: NUMBA_OPT=0
     changes the bits of results, and the cache's key knows nothing of any.
@@ -79,16 +79,49 @@ def own_options(cpu: str, features: str) -> Iterator[None]:
             config._env_reloader.process_environ({"NUMBA_NUM_THREADS": config.NUMBA_NUM_THREADS})
             config.CPU_NAME, config.CPU_FEATURES = cpu, features
             context._internal_codegen = own_codegen()
+            own_codegen().entry = entry
             yield
         finally:
             context._internal_codegen = codegen
             vars(config).update(settings)
 
 
+class Library(JITCodeLibrary):
+    """The code of a kernel and of all that it calls; optimised where it is the whole program's, and nowhere before.
+
+    Numba optimises what each kernel calls together with it, and so the innermost ones once for every level above them.
+    Once for all takes a quarter to a third less time, and gives the same bits at the same speed.
+    """
+
+    def _optimize_final_module(self) -> None:
+        if self._codegen.apart or self.name == self._codegen.entry:
+            super()._optimize_final_module()
+
+
+class Codegen(JITCPUCodegen):
+    """A code generator for programs whose outermost function is called `entry`.
+
+    Where all functions are to be seen `apart`, as a profile does, each is optimised by itself, too.
+    """
+
+    _library_class = Library
+    entry, apart = "", False
+
+
 @functools.cache
-def own_codegen() -> JITCPUCodegen:
+def own_codegen() -> Codegen:
     """Return a code generator for :func:`own_options`: Numba's first one keeps the settings that it was made with."""
-    return JITCPUCodegen("lenumba")
+    return Codegen("lenumba")
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Have the code of every function optimised by itself, too."""
+    own_codegen().apart = True
+    try:
+        yield
+    finally:
+        own_codegen().apart = False
 
 
 def compile_twin(function: Callable) -> Callable:

@@ -274,7 +274,7 @@ def compile_source(source: Source, path: Path, progress: Callable | None) -> tup
     exec(compile(source.text, str(path), "exec"), module.__dict__)
     tasks = [*getattr(module, "STEPS", []), (getattr(module, source.entry), source.signature)]
     report = progress or (lambda *_: None)
-    with own_options(*cpu_target()):
+    with own_options(*cpu_target(), source.entry):
         for done, (function, signature) in enumerate(tasks):
             report(function.__name__.replace("_", " "), done, len(tasks) + 1)
             overload = compile_kernel(function, signature)

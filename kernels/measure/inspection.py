@@ -70,7 +70,9 @@ def get_inspected(
     if hit and (report := read_report(path)):
         program = native.get_program(source, progress)
     else:
-        with recorded_passes() as passes:
+        from lenumba.kernels.compile.jit import apart
+
+        with recorded_passes() as passes, apart():
             program = native.get_program(source, progress)
             if program.cached:  # by an unfinished profile
                 native.compile_source(source, folder / "program.py", progress)

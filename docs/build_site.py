@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,15 @@ def executed(path: Path, place: Path) -> None:
     notebook = nbformat.read(path, 4)
     place.mkdir(parents=True)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [item for item in cell.outputs if WIDGET not in item.get("data", {})]
             for item in cell.outputs:
-                if "image/png" in item.get("data", {}):
-                    item.metadata["image/png"] = {"alt": f"what {cell.source.splitlines()[-1]} shows"}
+                data = item.get("data", {})
+                if "image/png" in data and "text/html" not in data:
+                    alt = escape(f"what {cell.source.splitlines()[-1]} shows")
+                    data["text/html"] = f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"]}">'
     nbformat.write(notebook, path)
 
 

@@ -49,6 +49,13 @@ def test_curves_are_named_by_the_settings_in_which_their_runs_differ(trained):
     assert texts(draw_several(curves))[:3] == [f"learning_rate={rate}" for rate in rates]
 
 
+def test_a_sections_name_is_what_the_section_is_called(trained):
+    folders = [trained("a"), trained("b")]
+    text = (folders[1] / "config.yaml").read_text()
+    (folders[1] / "config.yaml").write_text(text.replace("name: constant", "name: cosine"))
+    assert names_of([[folder] for folder in folders]) == ["schedule=constant", "schedule=cosine"]
+
+
 def test_runs_that_differ_in_nothing_are_named_by_their_folders(trained):
     assert names_of([[trained("a")], [trained("b")]]) == ["a", "b"]
 

@@ -82,6 +82,8 @@ def test_notebooks_show_pictures_and_curves(site):
         assert "data:image/png" in page
         assert "loss over the epochs" in page or "comparison" in page
         assert "Traceback" not in page
+        assert "No description" not in page
+        assert "jupyter-widgets" not in page  # they would be fetched from elsewhere
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

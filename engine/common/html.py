@@ -81,10 +81,9 @@ def chart_svg(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
         )
         parts.append(f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5" fill="{colour}"/>')
-        parts.append(
-            f'<text x="{WIDTH - 10 - 70 * (len(lines) - 1 - k)}" y="11" text-anchor="end" fill="{colour}">'
-            f"{escape(name)}{' ┄' * bool(dashes)}</text>"
-        )
+        right = WIDTH - 10 - 85 * (len(lines) - 1 - k)
+        parts.append(f'<text x="{right}" y="11" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<path d="M{right - 78} 8h22" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>')
     if best is not None and best in epochs:
         parts.append(
             f'<path d="M{x(best):.1f} 18V{HEIGHT - BOTTOM}" stroke="currentColor" stroke-dasharray="2 3" opacity=".6">'

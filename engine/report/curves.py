@@ -91,7 +91,7 @@ def names_of(groups: Sequence[Sequence[Path]]) -> list[str]:
     several = any(key.startswith("network") for key in keys)
     short = [] if several else [key for key in keys if all(len(written(config, key)) <= LONGEST for config in configs)]
     parts = [[recipe] if several else [] for recipe in recipes]
-    for key, label in zip(short, short_names(short), strict=True):
+    for key, label in zip(short, short_names([key.removesuffix(".name") for key in short]), strict=True):
         for part, config in zip(parts, configs, strict=True):
             part.append(f"{label}={written(config, key)}")
     names = [", ".join(part) for part in parts]

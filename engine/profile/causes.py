@@ -6,6 +6,8 @@ samples give. What a loop would take without it follows from what is left: the g
 
 import mmap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from lenumba.engine.profile import rules_memory as memory
 from lenumba.engine.profile import rules_work as work
@@ -21,12 +23,13 @@ LAUNCH = 1e-5  # seconds: a prange that takes no longer is hardly worth its thre
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
+EVERYWHERE = ("allocation", "Python objects", "math function", "bounds checks")
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
+WORK = (work.python_objects, work.allocation, work.math_function, work.recursion, work.generator)
 RULES = (
-    work.python_objects, work.allocation, work.math_function, work.recursion, work.generator, memory.checks,
-    memory.stride, memory.gather, memory.branch, work.division, work.chains, work.double_in_single, memory.aliasing,
-    work.subnormals, memory.short_loop,
+    *WORK, memory.checks, memory.stride, memory.gather, memory.branch, work.division, work.chains,
+    work.double_in_single, memory.aliasing, work.subnormals, memory.short_loop,
 )  # fmt: skip
 
 
@@ -39,13 +42,27 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
         if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
         looked = Judge(fact, context)
-        named = {cause.name: cause for rule in RULES for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR}
+        rules = RULES if fact.place[0] else WORK  # the rest is of no use for loops that Numba wrote
+        named = {cause.name: cause for rule in rules for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR}
         found = list(named.values())
         found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
         causes += found or [limit_of(looked)]
+    causes = together(causes)
     causes += [*memory_made_anew(facts, context), *whole_causes(facts, context)]
     # What goes wrong between threads is measured, and hides what else the loops could gain.
     return sorted(causes, key=lambda one: (one.limit, not one.measured, -one.share if one.limit else -one.factor))
+
+
+def together(causes: Sequence[Cause]) -> list[Cause]:
+    """Return the causes; those that one change mends everywhere, such as allocations, as one."""
+    found: dict[Any, Cause] = {}
+    for number, cause in enumerate(causes):
+        first = found.setdefault(cause.name if cause.name in EVERYWHERE else number, cause)
+        if first is not cause:
+            gained = sum(1 - 1 / one.factor for one in (first, cause))
+            main = max(first, cause, key=lambda one: one.factor)
+            found[cause.name] = replace(main, factor=1 / max(0.02, 1 - gained), share=first.share + cause.share)
+    return list(found.values())
 
 
 def limit_of(looked: Judge) -> Cause:

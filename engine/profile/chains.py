@@ -16,10 +16,8 @@ LATENCY = {"fadd": 3, "fsub": 3, "fmul": 3, "fdiv": 13, "frem": 40, "load": 5, "
 FREE = ("phi", "getelementptr", "bitcast", "inttoptr", "ptrtoint", "freeze", "zext", "trunc", "extractvalue",
         "insertvalue", "br", "ret", "alloca", "fence")  # fmt: skip
 QUICK = re.compile(r"llvm\.(?:[su](?:min|max)|abs|fabs|copysign|fsh[lr]|bswap)\.")
-MATH = re.compile(
-    r"llvm\.(?:sin|cos|tan|exp|exp2|log|log2|log10|pow|powi|asin|acos|atan|sinh|cosh|tanh)\.|^(?:numba_)?(?:sin|cos|tan|a?sinh?"
-    r"|a?cosh?|a?tanh?|atan2|exp2?|expm1|log2?|log10|log1p|pow|hypot|cbrt|erfc?|l?gamma|tgamma|fmod)f?$"
-)
+FUNCTIONS = r"a?(?:sin|cos|tan)h?|atan2|sincos|exp(?:2|10|m1)?|log(?:2|10|1p)?|powi?|hypot|cbrt|erfc?|[lt]?gamma|fmod"
+MATH = re.compile(rf"llvm\.(?:{FUNCTIONS})\.|^(?:numba_)?(?:{FUNCTIONS})f?$")
 
 
 def latency(one: "Instruction") -> float:

@@ -214,7 +214,8 @@ def edge(found: "Observation", function: "Function", name: str, to: str) -> floa
 
 def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> None:
     """Fill in what the parts of a loop would cost alone, in cycles of a call."""
-    compute = access = divide = 0.0
+    access = divide = 0.0
+    units = {"add": 0.0, "multiply": 0.0, "other": 0.0}
     for block in fact.blocks:
         count = found.count(fact.function, block.name)
         for one in block.instructions:
@@ -224,11 +225,14 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
             elif one.op in DIVISIONS:
                 divide += count * DIVISIONS[one.op] * max(1.0, one.width / 2)
             elif one.op in ARITHMETIC or one.fused:
-                compute += count * 0.5 * wide
+                units["add" if one.op in ("fadd", "fsub") else "multiply"] += count * 0.5 * wide
             elif one.op in ("load", "store"):
                 access += count * (0.5 if one.op == "load" else 1.0) * wide
             elif one.op not in FREE:
-                compute += count * 0.2 * max(1.0, one.width / 4)
+                units["other"] += count * 0.2 * max(1.0, one.width / 4)
+    compute = sum(units.values())
+    if compute > fact.cycles:  # then sums, products and the rest have units of their own here
+        compute = max(units.values())
     ghz = machine["clock_ghz"]
     fact.costs = {"compute": compute, "L1": access, "divide": divide, "branch": WRONG_BRANCH * fact.wrong}
     lines = [sum(a.misses[k] for a in fact.accesses) for k in range(3)]

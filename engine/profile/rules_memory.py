@@ -96,7 +96,8 @@ def overlap(looked: Judge) -> str:
 def checks(looked: Judge) -> Iterator[Cause]:
     """Yield checks in every round that may raise, and so stop vectors."""
     fact = looked.fact
-    if not looked.exits or fact.vectorised or not fact.accesses or fact.costs["divide"] > 0.35 * fact.cycles:
+    calls = any(not name.startswith("llvm.") for name in fact.called)
+    if not looked.exits or fact.vectorised or calls or not fact.accesses or fact.costs["divide"] > 0.35 * fact.cycles:
         return
     factor = max(1.5, looked.factor(looked.rest(looked.lanes)))
     words = f"{len(looked.exits)} check{'s' * (len(looked.exits) > 1)} in every round keep it from vectors"

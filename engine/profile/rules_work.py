@@ -92,7 +92,8 @@ def division(looked: Judge) -> Iterator[Cause]:
         advice = "multiply by the reciprocal, take it out of the loop, or use powers of two"
         # Remainders and quotients of whole numbers tell places and turns: what is left of such a loop stays scalar.
         lanes = looked.lanes if kinds.keys() <= {"fdiv", "sqrt"} else 1.0
-        yield looked.cause("division", looked.factor(looked.rest(lanes, ("divide",))), words, advice)
+        without = ("divide", "chain") if kinds.keys() & set(fact.chain.split(" → ")) else ("divide",)
+        yield looked.cause("division", looked.factor(looked.rest(lanes, without)), words, advice)
 
 
 def double_in_single(looked: Judge) -> Iterator[Cause]:
@@ -139,7 +140,8 @@ def chains(looked: Judge) -> Iterator[Cause]:
     elif kinds <= {"fadd", "fsub"}:
         if fact.trips > SHORT:
             each = cost / max(1, fact.unrolled * sum(version.rounds * version.width for version in fact.versions))
-            words = f"a sum in a fixed order: each round waits {each:.0f} cycles for the one before"
+            wait = f" {each:.0f} cycles" if each >= 2 else ""
+            words = f"a sum in a fixed order: each round waits{wait} for the one before"
             flags = {"fastmath": ["contract", "nsz", "reassoc"]}
             advice = "fastmath={'reassoc'} lets LLVM sum in lanes"
             yield looked.cause("reduction order", looked.factor(after), words, advice, flags=flags)

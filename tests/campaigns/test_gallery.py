@@ -5,6 +5,8 @@ import sys
 from statistics import median
 
 import gallery
+import gallery_four  # noqa: F401
+import gallery_three  # noqa: F401
 import gallery_two  # noqa: F401
 import pytest
 

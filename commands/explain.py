@@ -55,13 +55,16 @@ def explain(
     from lenumba.engine.common.files import is_file
     from lenumba.engine.explain.walk import walk_through
 
-    if image is not None and "=" in image and not is_file(image):
-        overrides, image = (image, *overrides), None
-    if matrix is not None and image is not None:
-        raise click.UsageError(f"unexpected argument {image!r} beside --image; give one of them")
+    given = [item for item in (config, image, *overrides) if item is not None]
+    changes = [item for item in given if "=" in item and not is_file(item)]
+    names = [item for item in given if item not in changes]
+    allowed = 2 - (matrix is not None) - (layers is not None)
+    if len(names) > allowed:
+        raise click.UsageError(f"unexpected argument {names[allowed]!r}; overrides look like train.seed=1")
+    name = None if layers is not None or not names else names.pop(0)
     walk = walk_through(
-        config, matrix or image, overrides, layers=layers, delta=delta, layer=layer, cell=cell, label=label,
-        checkpoint=checkpoint, progress=not as_json, begins=tell_slow,
+        name, matrix or (names[0] if names else None), changes, layers=layers, delta=delta, layer=layer, cell=cell,
+        label=label, checkpoint=checkpoint, progress=not as_json, begins=tell_slow,
     )  # fmt: skip
     tell_notes(walk.notes)
     text = json.dumps(walk.as_dict(), ensure_ascii=False) if as_json else None

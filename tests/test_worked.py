@@ -124,6 +124,14 @@ def test_matrices_come_from_csv_text_and_yaml_with_their_values_as_they_are(lenu
         assert values["layers"][0]["y"] == [[[-7.5], [1.5]]]
 
 
+def test_overrides_reach_into_the_layers_of_the_command_line(lenumba):
+    layers = ["--layers", "[{type: conv, kernel: [[1]], bias: false}]", "--image", "[[1, 2, 3]]", "layers.0.stride=2"]
+    assert json.loads(lenumba("explain", *layers, "--json").stdout)["layers"][0]["y"] == [[[1, 3]]]
+    assert json.loads(lenumba("explain", "max-pool", "delta=[[3]]", "--json").stdout)["image_delta"] == [
+        [[0, 0], [0, 3]]
+    ]
+
+
 def test_a_network_takes_a_matrix_without_a_hidden_division(lenumba, place):
     Path("matrix.csv").write_text("\n".join(",".join(map(str, row)) for row in IMAGE))
     for arguments in (["tiny15", "matrix.csv"], ["tiny15", "--image", str(IMAGE)]):
@@ -195,6 +203,9 @@ def test_nothing_outside_of_a_receptive_field_changes_a_cell_and_its_edges_do(de
         (2, ["correlation", "--cell", "conv9/0,4,0"], "one of image, conv1"),
         (2, ["correlation", "--delta", "[[1]]"], "4×4"),
         (2, ["tiny15", "--delta", "[[1]]"], "expected a worked example or --layers"),
+        (2, ["correlation", "--layers", "[flatten]", "--image", "[[1]]"], "unexpected argument 'correlation'"),
+        (2, ["correlation", "0", "--image", "[[1]]"], "unexpected argument '0'"),
+        (2, ["correlation", "--label", "3"], "without classes"),
         (3, ["--layers", "[flatten]", "--image", "none.csv"], "no file 'none.csv'"),
         (3, ["tiny15", "--image", "[[1]]"], "expected 6×6×1"),
     ],

@@ -74,6 +74,8 @@ def walk_through(
     """
     worked = find_worked(name, layers, image, delta, overrides)
     if worked is not None:
+        if label is not None:
+            raise ConfigError(f"--label: expected a network, found {worked.name}, a worked example without classes")
         check_layer(layer, [item.unit.name for item in worked.layers])
         found: Any = worked
         if cell is not None:

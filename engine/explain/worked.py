@@ -89,8 +89,6 @@ def find_worked(name: str | None, layers: Any, image: Any, delta: Any, overrides
         data, lines = load_yaml(Path(name) if is_file(name) else example_text(name), source)
     elif layers is None:
         return None
-    if name is not None and layers is not None:
-        raise ConfigError(f"--layers: expected no CONFIG beside it, found {name}; leave one of them out")
     given = load_value(layers, "--layers") if isinstance(layers, str) else layers
     changes = {"layers": given, "image": image, "delta": delta}
     origins = {path: f"{source}:{line}" for path, line in lines.items()}

@@ -13,7 +13,7 @@ import click
 from lenumba.engine.common.errors import DataError, LenumbaError, one_line
 from lenumba.engine.common.files import is_file
 from lenumba.engine.common.interrupts import farewells, leaving, vanish
-from lenumba.engine.ranks.launch import is_follower, launched
+from lenumba.engine.ranks.launch import ASKED, is_follower, launched
 
 
 class UserPath(click.Path):
@@ -55,6 +55,21 @@ class Numbers(click.ParamType):
 
 TOGETHER = ("train", "compare", "tune", "profile")  # commands that several processes of a job share
 LEAD_SECONDS = 2.0
+
+
+def ask_mpi(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Remember that MPI is to tell who else there is."""
+    if value:
+        os.environ[ASKED] = "1"
+
+
+with_mpi = click.option(
+    "--mpi",
+    is_flag=True,
+    expose_value=False,
+    callback=ask_mpi,
+    help="Ask MPI for other processes, where their launcher is not noticed; mpirun and srun are.",
+)
 PATH, SHARE, NUMBERS = UserPath(), Share(), Numbers()
 RUN_HELP = "RUN is a run folder, the name of one in ./runs, or 'latest'."
 

@@ -13,6 +13,9 @@ from lenumba.engine.profile import report as profile_report
 from lenumba.engine.profile import scaling
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.subject import find_subject, names_function
+from lenumba.engine.ranks.team import Alone
+
+RANK_SECONDS = 3.0  # to measure ranks
 
 
 def run_profile(
@@ -233,3 +236,19 @@ def listing(profile: Profile, name: str, end: str) -> str:
     head = [f"{row['name']}: {row['us_per_call']:.2f} µs a call, {row['code']['verdict']}"]
     head += [f"LLVM: {remark}" for remark in row["code"]["remarks"]]
     return "".join(f"{mark} {line}\n" for line in head) + (annotate(text) if end == ".s" else text)
+
+
+def run_profile_of_ranks(name: str | None, changes: Sequence[str], team: Alone, **options: Any) -> str:
+    """Profile a network's training on all ranks of a job, each of which calls this; return the text to print."""
+    if name is not None and names_function(name):
+        raise ConfigError(f"{name}: expected a recipe for several processes, found a function; leave mpirun away")
+    known = ("threads", "seconds", "as_json")
+    refuse({f"--{key}": value for key, value in options.items() if key not in known}, "without mpirun")
+    from lenumba.engine.config.config import load_config
+    from lenumba.engine.profile.ranks import profile_ranks, ranks_table
+
+    threads, seconds = options.get("threads"), options.get("seconds")
+    changes = [*changes, *([f"train.threads={threads[0]}"] if threads else [])]
+    loaded = load_config("lenet" if name is None else name, changes)
+    facts = profile_ranks(loaded, team, RANK_SECONDS if seconds is None else seconds)
+    return as_text(facts) if options.get("as_json") else ranks_table(facts)

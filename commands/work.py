@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import NUMBERS, PATH, SHARE, split_arguments, tell_notes
+from lenumba.commands.base import NUMBERS, PATH, SHARE, split_arguments, tell_notes, with_mpi
 from lenumba.engine.common.files import is_file
 from lenumba.engine.ranks.launch import is_follower
 
@@ -25,6 +25,7 @@ SEEDS = 5  # trainings of each configuration that is compared
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON, and nothing else.")
+@with_mpi
 def train(
     config: str | None,
     overrides: tuple[str, ...],
@@ -115,6 +116,7 @@ def run_seeds(name: str, changes: list[str], seeds: int, out: Path | None, *, qu
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Trainings of each configuration  [default: 5]")
 @click.option("--out", type=PATH, help="Keep the runs in this folder; the same command again goes on there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+@with_mpi
 def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_json: bool) -> None:
     """Train configurations with several seeds and compare: size, time, accuracy, also on shifted test images.
 
@@ -190,6 +192,7 @@ def compare_trained(first: str, second: str, overrides: list[str], *, as_json: b
 @click.option("--storage", metavar="URL", help="A database, such as postgresql://…, for several machines at once.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the study's summary as JSON, and nothing else.")
+@with_mpi
 def tune(
     config: str | None,
     overrides: tuple[str, ...],
@@ -262,6 +265,7 @@ def tune(
 @click.option("--asm", metavar="KERNEL", help="Print a kernel's assembly, with LLVM's remarks and each loop's verdict.")
 @click.option("--llvm", metavar="KERNEL", help="Print a kernel's LLVM code, with LLVM's remarks.")
 @click.option("--machine", is_flag=True, help="Measure the machine's peaks, and nothing else.")
+@with_mpi
 def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | None, **options: Any) -> None:
     """Show where the time of a training step goes, why, and how near each kernel comes to the machine's limits.
 
@@ -270,12 +274,18 @@ def profile(config: str | None, overrides: tuple[str, ...], batch_size: int | No
     FUNCTION_arguments() beside it makes them.
     """
     from lenumba.commands.display import StepBar
-    from lenumba.commands.profile_command import run_profile
+    from lenumba.commands.profile_command import run_profile, run_profile_of_ranks
     from lenumba.engine.profile.subject import names_function
+    from lenumba.engine.ranks.team import current
 
     own = config is not None and names_function(config)
     name, changes = (config, list(overrides)) if own else split_arguments(config, overrides)
     changes += [f"data.batch_size={batch_size}"] if batch_size else []
+    if (team := current()).size > 1:
+        text = run_profile_of_ranks(name, changes, team, **options)
+        if team.leads:
+            click.echo(text)
+        return
     with StepBar() as progress:
         text, fault = run_profile(name, changes, **options, progress=progress)
     click.echo(text)

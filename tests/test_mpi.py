@@ -118,6 +118,8 @@ def test_any_ranks_and_threads_give_the_bits_of_one_process(config, alone, tmp_p
     result = run(ranks, "train", config, "--threads", threads, "--out", out, apart=apart)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("run folder") == 1
+    assert result.stdout.count("ms, of which") == 1
+    assert json.loads((out / "run.json").read_text())["ranks"]["step_ms"] > 0
     assert weights(out) == weights(alone)
     assert figures(out) == figures(alone)
 
@@ -222,3 +224,11 @@ def test_a_signal_to_one_rank_ends_those_that_train_on_their_own(config, alone, 
     assert job.returncode == 143, said
     assert said.count("error:") == 1
     assert not processes(out)
+
+
+def test_a_profile_tells_each_rank_apart(config, alone):
+    result = run(2, "profile", config, "--threads", 1, "--seconds", "0.1", "--json", apart=1)
+    assert result.returncode == 0, result.stderr
+    ranks = json.loads(result.stdout)["ranks"]
+    assert [rank["rank"] for rank in ranks] == [0, 1]
+    assert all(min(rank[f"{name}_ms"] for name in ("computing", "communicating")) > 0 for rank in ranks)

@@ -22,8 +22,13 @@ class Launch:
     size: int
 
 
+known: list[Launch] = []  # what MPI has told, where the environment could not
+
+
 def launched() -> Launch | None:
     """Return how this process was started; None where it is alone."""
+    if known:
+        return known[0]
     for launcher, (rank, size) in LAUNCHERS.items():
         numbers = [os.environ.get(name, "") for name in (rank, size)]
         if all(number.isdecimal() for number in numbers) and int(numbers[1]) > 1:

@@ -1,9 +1,11 @@
 """The processes (ranks) of a job that work together, seen from one of them."""
 
+import atexit
 import functools
 import logging
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError, InterruptedRunError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
-from lenumba.engine.ranks.launch import INSTALL, launched
+from lenumba.engine.ranks.launch import INSTALL, Launch, known, launched
 from lenumba.engine.ranks.shared import map_shared
 
 T = TypeVar("T")
@@ -131,6 +133,11 @@ class Team(Alone):
         if not self.leads:  # what is no error is told once
             logging.getLogger("lenumba").setLevel(logging.ERROR)
         farewells.append(self.watched.leave)
+        atexit.register(self._leave)  # for programs that are not the command line
+
+    def _leave(self) -> None:
+        if not self.watched.leaving:
+            self.watched.leave(int(hasattr(sys, "last_value")))  # where an exception ended the program
 
     def _cores(self) -> int:
         """Return this rank's share of the cores that the ranks of its machine may use."""
@@ -234,4 +241,6 @@ def current() -> Alone:
             f"{launch.launcher} started {launch.size} processes, but each is alone in the MPI of mpi4py "
             f"({MPI.Get_library_version().split(',')[0].strip()[:40]}); use the mpirun of the same MPI"
         )
+    if launch.size == 0:
+        known.append(Launch("--mpi", MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size))
     return ALONE if MPI.COMM_WORLD.size == 1 else Team(MPI.COMM_WORLD)

@@ -5,6 +5,7 @@ from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.ranks.team import Alone
 from lenumba.engine.runs.hooks import Hooks
 from lenumba.engine.runs.run import make_trainer
+from lenumba.engine.training.foretelling import foretell
 from lenumba.engine.training.together import agreed, spread
 
 
@@ -21,6 +22,7 @@ def follow_run(team: Alone) -> None:
     trainer = make_trainer(team.told(None), Hooks(), team=team)  # type: ignore[arg-type]
     with Graceful(trainer.stop) as interruption:
         spread(trainer)
+        foretell(trainer)
         for _ in trainer.epochs():
             pass
         if not agreed(trainer, interruption.signal):

@@ -41,6 +41,7 @@ from lenumba.engine.runs.recording import recording
 from lenumba.engine.runs.records import read_run_json
 from lenumba.engine.runs.tensor_file import weights_sha256
 from lenumba.engine.runs.transfer import absolute_source, read_source, take_over
+from lenumba.engine.training.foretelling import foretell
 from lenumba.engine.training.together import agreed, spread
 from lenumba.engine.training.trainer import Trainer
 
@@ -236,7 +237,11 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
     folder = record.folder
     spread(trainer)
     trainer.team.resumes_with(resuming(folder))
+    if foretold := foretell(trainer):
+        record.facts["ranks"] = foretold.as_dict()
     record.write("running")
+    if foretold and hooks.note:
+        hooks.note(foretold.line)
     if hooks.start:
         hooks.start(trainer, folder)
     nothing, value = reason_to_end(trainer)

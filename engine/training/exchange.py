@@ -8,6 +8,7 @@ whatever the number of machines: shards of the gradient one way, the parameters 
 import ctypes
 import logging
 import os
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -33,6 +34,8 @@ class Exchange:
     ----------
     address
         Of the function that programs call: see :class:`lenumba.kernels.program.arguments.Run`.
+    seconds
+        How long all exchanges have taken so far.
     """
 
     def __init__(self, team: Team, network: Network, optimizer: Optimizer) -> None:
@@ -43,6 +46,7 @@ class Exchange:
         self.slices = [network.size // LANES * k // self.machines for k in range(self.machines + 1)]
         self.sums = sums_of(network, optimizer)
         self.statistics = np.concatenate([np.zeros(0, np.int64), *statistics_of(network)])
+        self.seconds = 0.0
         self.types: dict[tuple[int, ...], Any] = {}
 
     def begin(self, count: int, batch_size: int, stride: int, **arrays: np.ndarray) -> None:
@@ -55,11 +59,14 @@ class Exchange:
 
     def call(self, stage: int, batch: int, segment: int) -> int:
         """Exchange; where that fails, end the process: the others would wait for ever."""
+        start = time.perf_counter()
         try:
             return self.exchange(stage, batch, segment)
         except BaseException as error:
             log.error("rank %d: the exchange failed (%s)", self.comm.rank, one_line(error))
             os._exit(3)
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def exchange(self, stage: int, batch: int, segment: int) -> int:
         """Exchange what belongs to a stage; of GRADIENTS, return whether any machine is to stop."""

@@ -49,5 +49,5 @@ def is_worked(name: str) -> bool:
         return True
     if not (name.endswith((".yaml", ".yml")) and is_file(name)):
         return False
-    data, _ = load_yaml(Path(name), name)
+    data, _ = load_yaml(Path(name).expanduser(), name)
     return "layers" in data and "network" not in data

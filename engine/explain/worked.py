@@ -86,7 +86,7 @@ def find_worked(name: str | None, layers: Any, image: Any, delta: Any, overrides
     source = "layers.yaml"
     if name is not None and is_worked(name):
         source = name if is_file(name) else f"{name}.yaml"
-        data, lines = load_yaml(Path(name) if is_file(name) else example_text(name), source)
+        data, lines = load_yaml(Path(name).expanduser() if is_file(name) else example_text(name), source)
     elif layers is None:
         return None
     given = load_value(layers, "--layers") if isinstance(layers, str) else layers

@@ -132,6 +132,14 @@ def test_overrides_reach_into_the_layers_of_the_command_line(lenumba):
     ]
 
 
+def test_home_is_meant_by_a_tilde(lenumba, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    Path("worked.yaml").write_text("image: ~/matrix.csv\nlayers: [flatten]\n")
+    Path("matrix.csv").write_text("1,2\n")
+    assert "worked example" in lenumba("check", "~/worked.yaml").stdout
+    assert json.loads(lenumba("explain", "~/worked.yaml", "--json").stdout)["image"] == [[[1, 2]]]
+
+
 def test_a_network_takes_a_matrix_without_a_hidden_division(lenumba, place):
     Path("matrix.csv").write_text("\n".join(",".join(map(str, row)) for row in IMAGE))
     for arguments in (["tiny15", "matrix.csv"], ["tiny15", "--image", str(IMAGE)]):

@@ -17,6 +17,7 @@ from lenumba.engine.profile.loops import LoopFacts, find_facts
 from lenumba.engine.profile.machine import cache_sizes, clock_ghz, machine_facts
 from lenumba.engine.profile.places import arrays_of
 
+LIKELY, AGAIN = 0.7, 0.1  # of a call in its own code: with less, calls are timed again, for so many seconds
 QUICK = 0.1  # others lengthen most calls: limits are compared with a call as quick as the quickest tenth
 FAULTS = (
     RuntimeError,
@@ -75,7 +76,10 @@ def observe(
         found.method = f"not sampled: {one_line(error)}"
     if found.sampled and not observer.parallel:
         # Calls that are sampled go another way than by Numba's dispatcher: what matters is what its own code takes.
-        found.beside = min(0.99, max(0.0, 1 - (1 - found.beside) * median(found.sampled) / seconds))
+        inside = (1 - found.beside) * median(found.sampled)
+        # Others may have lengthened the calls before.
+        whole = seconds if inside > LIKELY * seconds else min(seconds, median(calls.times(AGAIN)))
+        found.beside = min(0.99, max(0.0, 1 - inside / whole))
     machine = machine_of(threads)
     found.threads += [0] * (threads - len(found.threads)) if observer.parallel else []
     try:

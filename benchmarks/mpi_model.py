@@ -37,6 +37,9 @@ CASES = [
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1, help="threads of each machine  [1]")
+    parser.add_argument(
+        "--speeds", nargs="+", default=[], metavar="NETWORK=N", help="images/s of one machine, in place of measuring"
+    )
     parser.add_argument("--images", type=int, default=2048, help="random images in memory  [2048]")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of one measurement  [0.2]")
     parser.add_argument("--repeats", type=int, default=3, help="measurements, of which the fastest counts  [3]")
@@ -74,10 +77,13 @@ def modelled(step: float, shards: int, parameters: int, norms: int, ranks: int, 
 
 def main() -> None:
     args, rows, cells = parse(), [], []
+    known = {name: float(speed) for name, speed in (each.split("=") for each in args.speeds)}
     for name, batch in CASES:
+        if known and name not in known:
+            continue
         shape, layers, parameters = NETWORKS[name]
         network = lenumba_network(name, layers, shape, batch_size=batch)
-        step = step_seconds(network, batch, args)
+        step = batch / known[name] if known else step_seconds(network, batch, args)
         shards = min(ceil(batch / network.unit), network.max_shards)
         norms = sum(unit.layer.kind == "batch_norm" for unit in network.units)
         for label, fabric in FABRICS.items():

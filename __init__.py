@@ -275,10 +275,11 @@ def tune(
         With one line for each fault.
     """
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.tuning.live import study_hooks
     from lenumba.engine.tuning.study import run_study
 
     loaded = load_config(config, dict(overrides or {}))
-    return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage)
+    return run_study(loaded, name=name, trials=trials, jobs=jobs, storage=storage, hooks=study_hooks())
 
 
 @speaks_python

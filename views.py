@@ -152,7 +152,8 @@ def plot(
         :func:`lenumba.load` returned; without any, the latest run. Several are named by the settings that differ.
     what
         ``"curves"``, and of a single run ``"confusion"``, ``"kernels"``, ``"features"``, ``"mistakes"`` or, where it
-        was trained with ``plots: true``, ``"histograms"``.
+        was trained with ``plots: true``, ``"histograms"``; of a study ``"curves"``, ``"history"``, ``"importance"``,
+        and ``"parallel"`` or, where one setting alone was tried, ``"setting"``.
     image
         For the features: a picture's path, an index into the test set, or uint8 [H, W, C]; None: the first test image.
     overrides
@@ -168,9 +169,14 @@ def plot(
     lenumba.engine.common.errors.LenumbaError
         Where a run has nothing to draw, or Matplotlib is not installed.
     """
-    from lenumba.engine.report.shown import picture_of
+    from lenumba.engine.report.shown import Picture, picture_of
+    from lenumba.engine.tuning.record import find_study, is_study
 
     names = [named(run) for run in runs or ("latest",)]
+    if len(names) == 1 and is_study(names[0]):
+        from lenumba.engine.tuning.study import study_figure
+
+        return Picture(f"{what} of {names[0]}", study_figure(find_study(names[0]), what))
     return picture_of(names, what, image, checkpoint, as_changes(overrides))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import nbformat
+from click.testing import CliRunner
 from nbclient import NotebookClient
 
 import lenumba
@@ -144,10 +145,13 @@ def gallery(folder: Path) -> str:
             run = lenumba.train("quickstart", {"plots": True, "data.samples": 3000}, out="runs/one")
         finally:
             os.chdir(before)
+        CliRunner().invoke(cli, ["summary", "lenet", "--svg", str(folder / "gallery" / "architecture.svg")])
         pictures = sorted((Path(place) / run.path / "plots").glob("*.png"))
         for path in pictures:
             shutil.copy(path, folder / "gallery")
+    pictures.append(Path("architecture.svg"))
     what = {
+        "architecture": "A network, for slides: its maps as stacks, on dark and on light",
         "confusion": "What was taken for what",
         "curves": "Learning curves; the large dot is the best epoch",
         "features": "What each layer makes of a digit",

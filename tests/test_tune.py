@@ -234,6 +234,16 @@ def test_study_leaves_what_it_promises(lenumba, place):
     assert (status["status"], status["counts"]["finished"]) == ("complete", 8)
     assert "8 of 8 trials" in lenumba("tune", "tiny", "--status").stdout
 
+    # It can be drawn whenever one likes, also elsewhere, and from Python.
+    drawn = lenumba("plot", "tiny", "--format", "svg", "--out", "drawn")
+    assert drawn.exit_code == 0, drawn.output
+    assert {path.name for path in Path("drawn").iterdir()} == {name.replace("png", "svg") for name in drawings}
+    axes = package.plot(folder, what="curves").figure
+    named = [text.get_text() for text in axes.legends[0].get_texts()]
+    assert named[0].startswith(f"{status['best']}: learning_rate=")  # the best first
+    with pytest.raises(ConfigError, match="what: of the study tiny expected history, curves"):
+        package.plot(folder, what="kernels")
+
     other = lenumba("tune", "tiny.yaml", "optimizer.momentum=0.5")
     assert other.exit_code == 2
     assert "another configuration (optimizer.momentum was 0.9, is 0.5)" in other.stderr

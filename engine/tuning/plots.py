@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,27 @@ from lenumba.engine.tuning.storage import need_optuna
 def draw(
     folder: Path, space: Space, ledger: Ledger | None, rows: list[dict[str, Any]], kind: str = "png"
 ) -> Iterator[tuple[Path, str]]:
-    """Draw what a study has something for; yield each file and what it shows: history, curves, parallel, importance.
+    """Write what a study has something for as ``png`` or ``svg``; yield each file and what it shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, what, paint in pictures(space, ledger, rows):
+        path = folder / f"{name}.{kind}"
+        figure = paint()
+        with durable(path) as temporary:
+            save(figure, temporary, kind)
+        yield path, what
+
+
+def pictures(
+    space: Space, ledger: Ledger | None, rows: list[dict[str, Any]]
+) -> list[tuple[str, str, Callable[[], Any]]]:
+    """Return what a study has something for: history, curves, parallel, importance; name, content, what draws it.
 
     With a single setting, ``setting`` takes the place of parallel coordinates.
-
-    Parameters
-    ----------
-    kind
-        ``png`` or ``svg``.
     """
     finished = ranking(space, rows)
     several = len(space.dimensions) > 1
     if len(finished) < 2:
-        return
+        return []
     wide = 2 + 1.6 * len(space.dimensions)
     table: list[tuple[str, str, bool, float, Callable[[Any], None]]] = [
         ("history", "each trial, and the best so far", True, 8,
@@ -44,17 +53,18 @@ def draw(
         ("importance", "how much each setting matters", several and len(finished) >= 4 and ledger is not None, 8,
          lambda axes: importance(axes, ledger)),
     ]  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, what, there, width, paint in table:
-        path = folder / f"{name}.{kind}"
-        if there:
-            figure = make_figure(width, 5)
-            with durable(path) as temporary, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on axes whose values are all the same
-                paint(axes := figure.add_subplot())
-                axes.spines[["top", "right"]].set_visible(False)
-                save(figure, temporary, kind)
-            yield path, what
+    return [(name, what, partial(painted, paint, width)) for name, what, there, width, paint in table if there]
+
+
+def painted(paint: Callable[[Any], None], width: float) -> Any:
+    """Return a figure of one pair of axes."""
+    figure = make_figure(width, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on axes whose values are all the same
+        paint(axes := figure.add_subplot())
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.draw_without_rendering()
+    return figure
 
 
 def history(axes: Any, space: Space, finished: list[dict[str, Any]]) -> None:

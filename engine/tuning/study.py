@@ -199,6 +199,25 @@ def draw_study(folder: Path, out: Path | None = None, kind: str = "png") -> list
         return drawn
 
 
+def study_figure(folder: Path, what: str) -> Any:
+    """Return a study's picture as Matplotlib's figure.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As :func:`draw_study` does, or where it has no such picture.
+    """
+    need("matplotlib", "plot", "plot")
+    from lenumba.engine.tuning import plots
+
+    with looking_into(folder, None) as found:
+        there = {name: paint for name, _, paint in plots.pictures(*found)}
+        if what not in there:
+            names = ", ".join(there) or "two finished trials, before there is any"
+            raise ConfigError(f"what: of the study {folder.name} expected {names}, found {what!r}")
+        return there[what]()
+
+
 def study_status(folder: Path, storage: str | None) -> dict[str, Any]:
     """Return how far a study is, without touching it."""
     recorded = read_record(folder)

@@ -107,7 +107,15 @@ def meant(line: str, page: str) -> str:
     return shlex.join([*words, *SHORT.get(words[1] if words[1:] else "", [])])
 
 
-@pytest.mark.parametrize("page", [name for name in PAGES if command_lines(name)])
+LONG = {"deploy.md": "test_deploy*.py have all of it", "gallery.md": "test_site.py draws it"}
+SHOWN = [
+    pytest.param(name, marks=pytest.mark.long(LONG[name])) if name in LONG else name
+    for name in PAGES
+    if command_lines(name)
+]
+
+
+@pytest.mark.parametrize("page", SHOWN)
 def test_every_command_of_the_page_runs(staged, page):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("optuna")

@@ -136,6 +136,7 @@ def lenumba_network(
     batch_size: int | None = None,
     target: str = "class",
     convolution: str = "auto",
+    answers: bool = False,
 ) -> Any:
     """Return the lenumba.engine.network.network.Network of a list of layers; `parameters` is what it must come to."""
     from pydantic import TypeAdapter
@@ -145,7 +146,7 @@ def lenumba_network(
 
     adapter = TypeAdapter(Layer)
     checked = [adapter.validate_python(layer) for layer in layers]
-    more = {"batch_size": batch_size, "target": target, "convolution": convolution}
+    more = {"batch_size": batch_size, "target": target, "convolution": convolution, "answers": answers}
     network = Network(checked, shape, name=name, **more)
     if parameters not in (None, network.parameter_count):
         raise AssertionError(f"{name}: expected {parameters} parameters, found {network.parameter_count}")

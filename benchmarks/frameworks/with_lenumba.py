@@ -14,22 +14,26 @@ class Peer:
     def __init__(self, job: Job) -> None:
         self.job, job.images = job, with_room(job.images)
         self.optimizer = lenumba_optimizer(job.optimizer, job.rate)
-        self.executors: dict[int, Any] = {}
+        self.executors: dict[tuple[int, bool], Any] = {}
 
-    def executor(self, batch: int) -> Any:
-        """Return the program for a batch size: like `lenumba train`, it takes the images of small ones one by one."""
+    def executor(self, batch: int, answers: bool = False) -> Any:
+        """Return the program for a batch size: it takes the images of small ones one by one.
+
+        One that `answers` does not train: that of ``lenumba.load(run, batch_size=batch)``.
+        """
         from lenumba.engine.data.normalization import Normalization
         from lenumba.engine.training.executor import Executor
 
         job = self.job
-        network = lenumba_network("peers", job.layers, job.shape, batch_size=batch, target=job.target)
-        if network.unit not in self.executors:
+        network = lenumba_network("peers", job.layers, job.shape, batch_size=batch, target=job.target, answers=answers)
+        key = (network.unit, answers)
+        if key not in self.executors:
             program = network.compile(self.optimizer)
             normalization = Normalization(job.mean, job.deviation)
             executor = Executor(network, program, self.optimizer, normalization=normalization, threads=job.threads)
-            self.executors[network.unit] = executor
+            self.executors[key] = executor
             self.start_over(executor)
-        return self.executors[network.unit]
+        return self.executors[key]
 
     def start_over(self, executor: Any) -> None:
         """Go back to the initial weights and an empty optimiser state."""
@@ -55,7 +59,7 @@ class Peer:
 
     def infer(self, steps: int, batch: int) -> None:
         """Answer one request of `batch` images after the other."""
-        order, executor = self.order(steps, batch), self.executor(batch)
+        order, executor = self.order(steps, batch), self.executor(batch, answers=True)
         for start in range(0, len(order), batch):
             executor.evaluate(self.job.images, self.job.labels, order[start : start + batch])
 

@@ -45,6 +45,11 @@ class Model:
         How long a thread that has helped with an answer waits for the next one, awake, before it sleeps. From two
         blocks of 16 images on, answers that come one after another take about half as long by it; 0 switches it off.
 
+    batch_size
+        How many images are asked for at a time. Up to 8 are taken one by one, if no layer needs more, by a program
+        that only answers and is compiled for it; its outputs may differ from the other's in their last digits. None:
+        the program that the run was trained with.
+
     Raises
     ------
     DataError, ConfigError
@@ -58,13 +63,18 @@ class Model:
         threads: int | None = None,
         overrides: Sequence[str] = (),
         spin_seconds: float = SPIN_SECONDS,
+        batch_size: int | None = None,
     ) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f"threads: expected 1 to {MAX_THREADS}, or None for all cores, found {threads}")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, or None, found {batch_size}")
         if not 0 <= spin_seconds <= MAX_SPIN_SECONDS:
             raise ConfigError(f"spin_seconds: expected 0 to {MAX_SPIN_SECONDS}, found {spin_seconds}")
         self.folder, self.checkpoint = folder, checkpoint
-        self.trained = trained = read_trained(folder, checkpoint, overrides)  # a misfit shows before it is compiled
+        self.trained = trained = read_trained(
+            folder, checkpoint, overrides, batch_size
+        )  # a misfit shows before it is compiled
         self.loaded, self.network = trained.loaded, trained.network
         self.class_names, self.image_shape = trained.class_names, trained.image_shape
         config = self.loaded.config
@@ -297,6 +307,7 @@ def load(
     threads: int | None = None,
     overrides: Sequence[str] = (),
     spin_seconds: float = SPIN_SECONDS,
+    batch_size: int | None = None,
 ) -> Model:
     """Load a trained network.
 
@@ -308,7 +319,7 @@ def load(
         ``"best"`` (by validation) or ``"last"``.
     overrides
         Changes of the run's configuration, such as where its data are now (``data.root=…``).
-    threads, spin_seconds
+    threads, spin_seconds, batch_size
         As for :class:`Model`.
     """
-    return Model(find_run(str(run)), checkpoint, threads, overrides, spin_seconds)
+    return Model(find_run(str(run)), checkpoint, threads, overrides, spin_seconds, batch_size)

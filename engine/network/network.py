@@ -49,6 +49,8 @@ class Network:
         How training images are distorted; that is done for 16 at a time, so then small batches are blocks of 16, too.
     weighted
         Whether the losses of training images count differently.
+    answers
+        Whether it only answers: then its program does not train, and has norms and groups take images one by one, too.
     target
         What it is trained to give: a key of `TARGETS` (:mod:`lenumba.engine.common.targets`).
 
@@ -77,6 +79,7 @@ class Network:
         weighted: bool = False,
         target: str = "class",
         convolution: str = "auto",
+        answers: bool = False,
     ) -> None:
         height, width, channels = self.image_shape = image_shape
         self.input_shape: Shape = (channels, height, width)
@@ -92,8 +95,8 @@ class Network:
             raise LayerError(len(layers) - 1, "expected a layer before the loss, found none; put 'dense' before this")
         self.offsets, self.size = parameter_offsets(self.units)
         self.distortion = Distortion(augment, self.input_shape) if augment and augment.active else None
-        singly = batch_size is not None and batch_size <= SMALL_BATCH and not self.distortion
-        self.unit = 1 if singly and all(unit.layer.takes_single_images for unit in self.units) else LANES
+        self.answers = answers
+        self.unit = 1 if self._takes_single_images(batch_size) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
         values = channels * height * width
@@ -114,6 +117,14 @@ class Network:
         return heading_html(self.name, {"loss": self.loss.name}) + table_html(
             ["layer", "output", "parameters", "multiply-adds"], rows
         )
+
+    def _takes_single_images(self, batch_size: int | None) -> bool:
+        if batch_size is None or batch_size > SMALL_BATCH:
+            return False
+        if self.answers:
+            folded = {unit.name for unit in self.folded.values()}
+            return all(unit.layer.answers_single_images or unit.name in folded for unit in self.units)
+        return not self.distortion and all(unit.layer.takes_single_images for unit in self.units)
 
     @property
     def outputs(self) -> int:

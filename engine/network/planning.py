@@ -25,6 +25,7 @@ class Network(Protocol):
     weighted: bool
     target: str
     loss: Loss
+    answers: bool
     size: int
     input_shape: Shape
 
@@ -53,19 +54,23 @@ def make_plan(network: Network, optimizer: Optimizer) -> Plan:
     assert gradients[-1] is not None
     y, dy = named(tensors[-1], f"{last}_y"), named(gradients[-1], f"{last}_dy")
     compare = loss_step(layout, network.loss, y, dy, network.target)
+    steps = [*ends, *forward, compare]
+    if network.answers:
+        steps = [step for step in steps if step.only != "training"]
     return Plan(
         name="network",  # not the recipe's: equal networks share their machine code
         title=f"A network of {network.parameter_count} parameters: {shape_text(*network.input_shape)} → "
         + " → ".join(shape_text(*unit.output) for unit in units if unit.parameters),
-        steps=[*ends, *forward, compare, *backward_steps(network)],
-        updates=optimizer.calls(network.size),
+        steps=steps if network.answers else [*steps, *backward_steps(network)],
+        updates=[] if network.answers else optimizer.calls(network.size),
         output=layout.output,
         width=network.outputs,
         gradient_size=network.size,
         unit=network.unit,
         pixels=network.pixels,
         labels=network.labels,
-        clips=optimizer.max_norm is not None,
+        clips=optimizer.max_norm is not None and not network.answers,
+        trains=not network.answers,
     )
 
 

@@ -75,8 +75,10 @@ class Trained:
         return load_judged(self.loaded, self.class_names, self.image_shape, self.trained_on)
 
 
-def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str] = ()) -> Trained:
-    """Read a run's ``"best"`` or ``"last"`` checkpoint.
+def read_trained(
+    folder: Path, checkpoint: str = "best", overrides: Sequence[str] = (), answers: int | None = None
+) -> Trained:
+    """Read a run's ``"best"`` or ``"last"`` checkpoint; with `answers`, a network for so many images at a time.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def read_trained(folder: Path, checkpoint: str = "best", overrides: Sequence[str
     """
     loaded = load_run_config(folder, overrides)
     held = Checkpoint.read(folder / f"{checkpoint}.safetensors")
-    network = build_network(loaded, held.image_shape)
+    network = build_network(loaded, held.image_shape, answers=answers)
     theta = np.zeros(network.size, np.float32)
     held.fill(network, theta, held.judged)
     trained_on = held.state["data_sha256"]

@@ -13,11 +13,17 @@ from lenumba.engine.network.network import LayerError, Network
 
 
 def build_network(
-    loaded: LoadedConfig, image_shape: tuple[int, int, int], pixels: str | None = None, *, weighted: bool = False
+    loaded: LoadedConfig,
+    image_shape: tuple[int, int, int],
+    pixels: str | None = None,
+    *,
+    weighted: bool = False,
+    answers: int | None = None,
 ) -> Network:
     """Return the network of a configuration, or raise ConfigError naming the layer that does not fit.
 
     Signals are of float32 `pixels`, and so are images where the configuration, or `pixels`, says it; else of uint8.
+    With `answers`, it does not train and is asked for so many images at a time.
     With `weighted`, training images may count differently also where the configuration has no weights of classes.
     """
     config = loaded.config
@@ -27,8 +33,9 @@ def build_network(
         raise loaded.error("augment", f"expected every distortion off for {pixels} images, found some on; use 0")
     try:
         return Network(
-            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=size, pixels=pixels,
-            signals=signals, convolution=config.network.convolution, augment=config.augment,
+            layers, image_shape, loss=config.loss_name, name=loaded.name, batch_size=answers or size, pixels=pixels,
+            answers=answers is not None, signals=signals, augment=config.augment,
+            convolution=config.network.convolution,
             weighted=weighted or config.loss.class_weight is not None, target=config.data.target,
         )  # fmt: skip
     except LayerError as error:

@@ -19,8 +19,8 @@ def grouped_conv_forward(
     """Y = function(b + w ⊗ x) of every group (overwrites y)."""
     for group in range(GROUPS):
         conv_forward(
-            at(x, group * C * X_PLANE * LANES), at(w, group * M * C * KH * KW), at(b, group * M * BIAS),
-            at(y, group * M * Y_PLANE * LANES), function, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS,
+            at(x, group * C * X_PLANE * UNIT), at(w, group * M * C * KH * KW), at(b, group * M * BIAS),
+            at(y, group * M * Y_PLANE * UNIT), function, C, X_ROW, X_PLANE, KH, KW, SH, SW, OH, Y_ROW, Y_PLANE, BIAS,
             M_FROM, M_TO, MAPS, J_FROM, J_TO, COLS, UNIT,
         )  # fmt: skip
 

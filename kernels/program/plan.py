@@ -267,6 +267,8 @@ class Plan:
         Images of a block, and what they and their labels are made of.
     clips
         Whether gradients are clipped by their norm.
+    trains
+        Whether it trains; else it evaluates alone, and has no updates.
     clock
         Where the clock of a profiled program begins in `work`, in floats; −1: not profiled.
     """
@@ -282,6 +284,7 @@ class Plan:
     pixels: str = "uint8"
     labels: str = "int64"
     clips: bool = False
+    trains: bool = True
     clock: int = -1
 
     def block(self, purpose: Literal["training", "evaluation"]) -> list[Step]:

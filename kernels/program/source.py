@@ -40,8 +40,9 @@ def program_source(plan: Plan) -> Source:
         lines.append(f"    ({step.name}, [{', '.join(words)}]),")
     segments = plan.segments
     lines += ["]", "", *block_function("evaluate_block", BLOCK, [plan.block("evaluation")])]
-    lines += block_function("train_block", SEGMENT | BLOCK, segments, plan.clock)
-    lines += update_function(plan) + entry_function(plan, len(segments))
+    if plan.trains:
+        lines += block_function("train_block", SEGMENT | BLOCK, segments, plan.clock) + update_function(plan)
+    lines += entry_function(plan, len(segments))
     return Source(plan.name, "\n".join(lines) + "\n", "program", ["i64*"])
 
 
@@ -49,11 +50,12 @@ def imports(plan: Plan) -> list[str]:
     """Import what the plan's calls name, and the loops around them."""
     found = {
         "lenumba.kernels.compile.jit": {"kernel"},
-        "lenumba.kernels.constants": {"EVALUATE", "TRAIN"},
+        "lenumba.kernels.constants": {"EVALUATE", "SERVE"},
         "lenumba.kernels.program.company": {"evaluate_in_company", "read_run", "serve"},
-        "lenumba.kernels.program.loop": {"train_loop"},
         "lenumba.kernels.vector.simd": {"at"},
     }
+    if plan.trains:
+        found["lenumba.kernels.program.loop"] = {"train_loop"}
     if plan.clock >= 0:
         found["lenumba.kernels.measure.clock"] = {"lap", "start_clock"}
     for name in kernels_of(plan):
@@ -163,12 +165,12 @@ def entry_function(plan: Plan, segments: int) -> list[str]:
         "@kernel",
         "def program(arguments):",
         f"    run = read_run(arguments, arguments, {given})",
-        "    if run.purpose == TRAIN:",
-        *([f"        start_clock(run.work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
-        f"        train_loop(run, train_block, update, {numbers})",
-        *(f"    {line}" for line in lap(plan.clock, WAIT)),
-        "    elif run.purpose == EVALUATE:",
+        "    if run.purpose == EVALUATE:",
         f"        evaluate_in_company(run, arguments, evaluate_block, {answer})",
-        "    else:",
+        "    elif run.purpose == SERVE:",
         f"        serve(run, arguments, evaluate_block, {given}, {answer})",
+        *(["    else:"] if plan.trains else []),
+        *([f"        start_clock(run.work, CLOCK={plan.clock})"] if plan.clock >= 0 else []),
+        *([f"        train_loop(run, train_block, update, {numbers})"] if plan.trains else []),
+        *(f"    {line}" for line in lap(plan.clock, WAIT)),
     ]

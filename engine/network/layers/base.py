@@ -197,6 +197,11 @@ class LayerBase(Strictly):
         """Whether it can take images one by one, which pays for small batches."""
         return True
 
+    @property
+    def answers_single_images(self) -> bool:
+        """Whether it can do so where nothing is learned."""
+        return self.takes_single_images
+
     def output_shape(self, shape: Shape) -> Shape:
         """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""
         return shape

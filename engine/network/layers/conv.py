@@ -82,6 +82,11 @@ class Conv(LayerBase):
         """Whether there is one group."""
         return self.groups == 1
 
+    @property
+    def answers_single_images(self) -> bool:
+        """Return True."""
+        return True
+
     @field_validator("kernel")
     @classmethod
     def _kernel_fits(cls, kernel: Kernel | None, info: ValidationInfo) -> Kernel | None:
@@ -156,7 +161,7 @@ class Conv(LayerBase):
         given |= {"y": node.y.interior, "function": "none", "BIAS": node.has_bias}
         maps, columns = self.channels // self.groups, 8 if node.registers >= 32 else 4
         return [
-            call(self._kernel("conv_forward"), self._geometry(node), **given, **tile)
+            call(self.kernel_of("conv_forward"), self._geometry(node), **given, **tile)
             for tile in tiles("M", maps, "J", node.y.width, columns, node.registers)
         ]
 
@@ -253,7 +258,7 @@ class Conv(LayerBase):
                 for rows in split(maps, side)
             ]
         return [
-            call(self._kernel("conv_weight_gradient"), sizes, **given, **tile)
+            call(self.kernel_of("conv_weight_gradient"), sizes, **given, **tile)
             for tile in tiles("M", maps, "V", sizes["KW"], 8, registers)
         ]
 
@@ -270,17 +275,21 @@ class Conv(LayerBase):
             width = (column[2] - 1) * sw + kw
             for rows in split(dx.channels // self.groups, rows_beside(width, node.registers - column[2])):
                 tile = span("C", rows) | span("J", column, "COLS") | {"WIDTH": width, "FIRST": whole}
-                calls.append(call(self._kernel("conv_input_gradient"), self._geometry(node), **given, **tile))
+                calls.append(call(self.kernel_of("conv_input_gradient"), self._geometry(node), **given, **tile))
         return calls
 
-    def _kernel(self, name: str) -> str:
+    def kernel_of(self, name: str) -> str:
+        """Return the kernel that does for all groups what the one of this name does for one."""
         return name if self.groups == 1 else f"grouped_{name}"
 
     def _geometry(self, node: Node) -> dict[str, int]:
         """Return the whole numbers of a pass; where there are groups, those of channels count one group's."""
-        sizes = geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride))
-        own = {"C": node.x.channels // self.groups, "M": self.channels // self.groups, "GROUPS": self.groups}
-        return sizes | own if self.groups > 1 else sizes
+        return self.of_group(geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride)))
+
+    def of_group(self, sizes: dict[str, int]) -> dict[str, int]:
+        """Return the whole numbers of a pass for one of its groups, and how many there are."""
+        parts = {name: sizes[name] // self.groups for name in "CM"}
+        return sizes | parts | {"GROUPS": self.groups} if self.groups > 1 else sizes
 
 
 def joined(parts: list[Array], axis: int) -> Array:

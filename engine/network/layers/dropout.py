@@ -29,6 +29,11 @@ class Dropout(LayerBase):
         """Return False: the random streams are lanes."""
         return False
 
+    @property
+    def answers_single_images(self) -> bool:
+        """Return True: then it does nothing."""
+        return True
+
     def scratch(self, shape: Shape, unit: int) -> int:
         """Return the size of the mask."""
         return shape[0] * shape[1] * shape[2] * LANES

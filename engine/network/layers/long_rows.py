@@ -96,9 +96,10 @@ def forward_calls(layer: Any, node: Node, kernel: tuple[int, int], stride: tuple
         "function": "none",
         "BIAS": node.has_bias,
     }
+    sizes = layer.of_group(geometry(rows.input, row, kernel))
     calls += [
-        call("conv_forward", geometry(rows.input, row, kernel), **given, **tile)
-        for tile in tiles("M", rows.maps, "J", rows.outputs, COLUMNS, node.registers)
+        call(layer.kernel_of("conv_forward"), sizes, **given, **tile)
+        for tile in tiles("M", sizes["M"], "J", rows.outputs, COLUMNS, node.registers)
     ]
     strides = {"X_PLANE": row.plane, "X_ROW": stride[0] * rows.width, "X_STEP": stride[1]}
     return [*calls, copy(flat, y.interior, geometry(y, y) | strides)]

@@ -243,6 +243,10 @@ class Model:
             Where images or labels do not fit, or the network's target is no class.
         """
         self.loaded.only_classes("gradients")
+        if self.network.answers:
+            raise ConfigError(
+                "gradients: expected a program that trains, found one that answers; load without batch_size"
+            )
         images = self._as_images(images)
         labels = self._as_labels(labels, len(images))
         own = self.executor

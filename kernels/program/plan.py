@@ -106,6 +106,11 @@ class Tensor:
         """Where the values begin."""
         return self.whole.part((self.top * self.row + self.left) * self.unit)
 
+    @property
+    def in_vectors(self) -> "Tensor":
+        """The tensor as what works value by value sees it: a single image's is one row of whole vectors."""
+        return self if self.unit > 1 else Tensor(1, 1, self.vectors, start=self.start, name=self.name)
+
     def within(self, margins: tuple[int, int, int, int]) -> "Tensor":
         """Return the tensor as a layer sees it that needs these margins."""
         there = (self.top, self.left, self.bottom, self.right)

@@ -8,7 +8,7 @@ from lenumba.engine.network.activations import ACTIVATIONS, ActivationName
 from lenumba.engine.network.layers.base import LayerBase, Name, Node, Shape
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
-from lenumba.kernels.program.plan import Call, Place, Tensor, call, geometry
+from lenumba.kernels.program.plan import Call, Place, call, geometry
 
 
 class Activation(LayerBase):
@@ -71,4 +71,4 @@ class Activation(LayerBase):
 
 def elementwise(node: Node) -> dict[str, int]:
     """Return the whole numbers of a pass value by value; a single image is one row of whole vectors."""
-    return geometry(node.x, node.y) if node.x.unit > 1 else geometry(row := Tensor(1, 1, node.x.vectors), row)
+    return geometry(node.x.in_vectors, node.y.in_vectors)

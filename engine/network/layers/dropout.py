@@ -48,7 +48,8 @@ class Dropout(LayerBase):
         """Return no call, or a copy where y may not lie where x lies."""
         if node.x.start == node.y.start:
             return []
-        return [call("copy", geometry(node.x, node.y), x=node.x.interior, y=node.y.interior)]
+        x, y = node.x.in_vectors, node.y.in_vectors
+        return [call("copy", geometry(x, y), x=x.interior, y=y.interior)]
 
     def backward(self, node: Node) -> list[Call]:
         """Return dx = dy · mask."""

@@ -82,7 +82,6 @@ class Add(LayerBase):
 
 def add_call(a: Tensor, b: Tensor, y: Tensor) -> Call:
     """Return the call that writes a + b to y."""
-    if y.unit == 1:
-        a, b, y = (Tensor(1, 1, tensor.vectors, start=tensor.start, name=tensor.name) for tensor in (a, b, y))
+    a, b, y = a.in_vectors, b.in_vectors, y.in_vectors
     sizes = geometry(a, y) | {"A_ROW": a.row, "A_PLANE": a.plane, "B_ROW": b.row, "B_PLANE": b.plane}
     return call("add", sizes, a=a.interior, b=b.interior, y=y.interior, function="none")

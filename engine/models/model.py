@@ -245,7 +245,7 @@ class Model:
         self.loaded.only_classes("gradients")
         if self.network.answers:
             raise ConfigError(
-                "gradients: expected a program that trains, found one that answers; load without batch_size"
+                "gradients: expected a program that trains, found one that only answers; load without batch_size"
             )
         images = self._as_images(images)
         labels = self._as_labels(labels, len(images))

@@ -14,10 +14,9 @@ from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.measures import Measured
 from lenumba.engine.common.metrics import predicted_classes
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.in_memory import as_numbers, as_pixels
-from lenumba.engine.data.signal_files import as_rows
-from lenumba.engine.data.signals import as_signals
+from lenumba.engine.data.in_memory import as_numbers
 from lenumba.engine.models.evaluation import Evaluation
+from lenumba.engine.models.given import as_images, as_labels
 from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.network.optimizers import make_optimizer
 from lenumba.engine.runs.folders import find_run
@@ -123,7 +122,7 @@ class Model:
         DataError
             Where the images have another shape or type.
         """
-        images = self._as_images(images)
+        images = as_images(self.trained, images)
         order = np.arange(len(images))
         return self.executor.evaluate(planar(images), self.network.no_labels(len(images)), order)[1]
 
@@ -140,7 +139,7 @@ class Model:
 
     def answers(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs in the targets' units, [N, K]; where the target is the input, each sample's error [N]."""
-        images = self._as_images(images)
+        images = as_images(self.trained, images)
         order, judge = np.arange(len(images)), self.trained.judge
         return judge.answers(self.executor, planar(images), judge.blank(len(images)), order)[1]
 
@@ -155,7 +154,7 @@ class Model:
 
         `normal` names the classes that are so, for a network that does not know what it was trained on.
         """
-        images, judge, names = self._as_images(images), self.trained.judge, class_names or self.class_names
+        images, judge, names = as_images(self.trained, images), self.trained.judge, class_names or self.class_names
         judge = replace(judge, normal=judge.normal or normal)
         loss, outputs = judge.answers(self.executor, planar(images), truth, np.arange(len(images)))
         measured = judge.measure(loss, outputs, truth, names)
@@ -172,7 +171,7 @@ class Model:
         if images is None and labels is None:
             return self.evaluate_data(self.test_data())
         if (target := self.network.target) != "class" and images is not None:
-            images = self._as_images(images)
+            images = as_images(self.trained, images)
             numbers, _ = as_numbers("labels", labels, self.class_names, target, len(images))
             if numbers.shape != (len(images), *self.trained.judge.blank(0).shape[1:]):
                 expected = list(self.trained.judge.blank(len(images)).shape)
@@ -182,32 +181,17 @@ class Model:
             )
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
-        images = self._as_images(images)
-        labels = self._as_labels(labels, len(images))
+        images = as_images(self.trained, images)
+        labels = as_labels(self.class_names, labels, len(images))
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         return Evaluation(loss, labels, outputs, self.class_names)
-
-    def _as_labels(self, given: Any, count: int) -> np.ndarray:
-        """Return classes, as numbers or names, as int64 [count]; or raise DataError."""
-        labels, classes = np.asarray(given), len(self.class_names)
-        if labels.dtype.kind in "UO":
-            labels, _ = as_numbers("labels", labels, self.class_names)
-        if labels.shape != (count,) or labels.dtype.kind not in "iu":
-            raise DataError(
-                f"labels: expected {count} whole numbers, one for each image, found {labels.dtype} {list(labels.shape)}"
-            )
-        labels = labels.astype(np.int64)
-        # The compiled program uses them as indices, unchecked.
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DataError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
-        return labels
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return what every layer puts out: float64 [N, C, H, W] by the layer's name, and ``outputs`` [N, outputs].
 
         The plain loops compute it: for some images, not for thousands. Images are as for :meth:`predict_proba`.
         """
-        return self.activations_of(self._as_images(images))
+        return self.activations_of(as_images(self.trained, images))
 
     def activations_of(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the activations for images [N, H, W, C] as a data set has them."""
@@ -247,8 +231,8 @@ class Model:
             raise ConfigError(
                 "gradients: expected a program that trains, found one that only answers; load without batch_size"
             )
-        images = self._as_images(images)
-        labels = self._as_labels(labels, len(images))
+        images = as_images(self.trained, images)
+        labels = as_labels(self.class_names, labels, len(images))
         own = self.executor
         executor = Executor(
             self.network, own.program, own.optimizer, normalization=self.trained.normalization, threads=1,
@@ -270,39 +254,6 @@ class Model:
             return replace(part, files=dataset.files and dataset.files[1], notes=dataset.notes)
         found = self.evaluate(dataset.test_images, dataset.test_labels)
         return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)
-
-    def _as_images(self, images: np.ndarray) -> np.ndarray:
-        """Bring images to uint8 [N, H, W, C], signals to float32 [N, 1, L, C]."""
-        if self.loaded.config.network.signals:
-            return self._as_signals(np.asarray(images))
-        if self.loaded.config.floats:
-            return as_rows("images", np.asarray(images), self.image_shape)
-        images, (height, width, channels) = np.asarray(images), self.image_shape
-        found = f"{images.dtype} {list(images.shape)}"
-        if images.shape in ((height, width), (height, width, channels), (channels, height, width)):
-            images = images[np.newaxis]
-        if images.ndim in (3, 4):
-            turned = images.shape[1:] == (channels, height, width) != self.image_shape
-            images = as_pixels("images", images, "first" if turned else "last").images
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or len(images) == 0:
-            raise DataError(
-                f"images: expected [N, {height}, {width}, {channels}], whole numbers from 0 to 255 or floating-point "
-                f"numbers from 0 to 1, found {found}"
-            )
-        return images
-
-    def _as_signals(self, signals: np.ndarray) -> np.ndarray:
-        """Bring signals to float32 [N, 1, L, C]."""
-        _, length, channels = self.image_shape
-        if signals.shape in ((length,), (length, channels)):
-            signals = signals[np.newaxis]
-        found = as_signals("signals", signals)
-        if found.shape[1:] != self.image_shape:
-            wanted = f"[N, {length}]" if channels == 1 else f"[N, {length}, {channels}]"
-            raise DataError(
-                f"signals: expected {wanted}, found {list(signals.shape)}; give those that it was trained on"
-            )
-        return found
 
 
 def load(

@@ -1,6 +1,5 @@
 """What people give a trained network: images, signals and labels in any usual form, as its program takes them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def signals_for(image_shape: tuple[int, int, int], signals: np.ndarray) -> np.nd
     return found
 
 
-def as_labels(class_names: Sequence[str], given: Any, count: int) -> np.ndarray:
+def as_labels(class_names: tuple[str, ...], given: Any, count: int) -> np.ndarray:
     """Return classes, as numbers or names, as int64 [count]; or raise DataError."""
     labels, classes = np.asarray(given), len(class_names)
     if labels.dtype.kind in "UO":

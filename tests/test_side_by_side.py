@@ -154,10 +154,10 @@ def test_the_seeds_of_a_folder_are_evaluated_together(trained, lenumba):
 
 
 def test_seeds_are_drawn_as_a_mean_with_its_band_and_go_on_afterwards(trained, lenumba, tmp_path, monkeypatch):
-    from lenumba.engine.report import plots
+    from lenumba.engine.report import curves
 
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path, kind: drawn.append(figure) or path.write_text(kind))
+    monkeypatch.setattr(curves, "save", lambda figure, path, kind: drawn.append(figure) or path.write_text(kind))
     folder = Path(shutil.copytree(trained / "three", tmp_path / "three"))
     assert lenumba("plot", folder).exit_code == 0
     assert (folder / "plots" / "curves.png").exists()

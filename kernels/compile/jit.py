@@ -89,25 +89,46 @@ def own_options(cpu: str, features: str, entry: str) -> Iterator[None]:
 class Library(JITCodeLibrary):
     """The code of a kernel and of all that it calls; optimised where it is the whole program's, and nowhere before.
 
-    Numba optimises what each kernel calls together with it, and so the innermost ones once for every level above them.
-    Once for all takes a quarter to a third less time, and gives the same bits at the same speed.
+    Numba optimises what each kernel calls together with it, and so the innermost ones once for every level above them,
+    and makes machine code of each. Once for all takes half the time, and gives the same bits at the same speed.
     """
 
     _codegen: "Codegen"
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole program's."""
+        return self.name == self._codegen.entry
+
     def _optimize_final_module(self) -> None:
-        if self._codegen.apart or self.name == self._codegen.entry:
+        if self._codegen.apart or self.whole:
             super()._optimize_final_module()
+
+    def _finalize_final_module(self) -> None:
+        self._codegen.runs = self.whole
+        super()._finalize_final_module()
+
+    def _finalize_specific(self) -> None:
+        if self.whole:
+            super()._finalize_specific()
 
 
 class Codegen(JITCPUCodegen):
     """A code generator for programs whose outermost function is called `entry`.
 
-    Where all functions are to be seen `apart`, as a profile does, each is optimised by itself, too.
+    Where all functions are to be seen `apart`, as a profile does, each is optimised by itself, too. None but the
+    outermost `runs`, and not even that one here: what runs is the object file.
     """
 
     _library_class = Library
-    entry, apart = "", False
+    entry, apart, runs = "", False, False
+
+    def _add_module(self, module: Any) -> None:
+        if self.runs:
+            super()._add_module(module)
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        """Do nothing: no program has Python objects."""
 
 
 @functools.cache

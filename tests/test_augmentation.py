@@ -153,6 +153,7 @@ def test_flips_mirror_every_other_image_and_nothing_else(shape, flip):
     assert max(np.abs(block - np.rint(block)).max() for block in found) < 1e-3
 
 
+@pytest.mark.long("compiles for long")
 def test_noise_brightness_and_erasing():
     white = np.full((32, 1, 20, 24), 255, np.uint8)[:16]
     shape = (20, 24, 1)

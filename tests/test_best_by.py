@@ -122,6 +122,7 @@ def test_without_validation_there_is_nothing_to_choose_by():
         read_config(text, "x", ["train.best_by=loss"])
 
 
+@pytest.mark.long("compiles for long")
 def test_study_decides_by_macro_f1_over_weights_and_flips(place):
     pytest.importorskip("optuna", reason="studies need Optuna")
     tune = {

@@ -75,6 +75,7 @@ def test_train_without_arguments_trains_the_quickstart(lenumba):
     assert Path("runs/quickstart-001/run.json").is_file()
 
 
+@pytest.mark.long("compiles for long")
 def test_train_takes_a_recipe_by_name(lenumba, write_dataset, tmp_path):
     write_dataset(tmp_path / "mnist")
     changes = ["data.batch_size=4", "data.validation=4", "train.epochs=1"]

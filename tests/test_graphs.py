@@ -85,6 +85,7 @@ def test_weights_and_running_statistics_after_five_steps_are_pytorch_s(seed):
     assert compare_with_torch(seed) < 2e-3
 
 
+@pytest.mark.long("compiles for long")
 def test_gradients_of_a_residual_network_are_pytorch_s():
     """Sums that lie where a norm's output did, with a relu behind; shortcuts that read what a border lies around."""
     plain = {"type": "conv", "channels": 6, "kernel_size": 3, "padding": 1, "norm": "batch"}
@@ -160,6 +161,7 @@ def digest_of_training(threads: int) -> str:
     return hashlib.sha256(trained(network, batches, threads)[0].theta.tobytes()).hexdigest()
 
 
+@pytest.mark.long("compiles for long")
 def test_avx2_code_of_norms_computes_the_same_bits():
     done = subprocess.run(
         [sys.executable, "-c", HASWELL, os.path.dirname(__file__)],

@@ -226,6 +226,7 @@ def test_a_signal_to_one_rank_ends_those_that_train_on_their_own(config, alone, 
     assert not processes(out)
 
 
+@pytest.mark.long("compiles for long")
 def test_a_profile_tells_each_rank_apart(config, alone):
     result = run(2, "profile", config, "--threads", 1, "--seconds", "0.1", "--json", apart=1)
     assert result.returncode == 0, result.stderr

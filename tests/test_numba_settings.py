@@ -54,6 +54,7 @@ def test_code_that_is_compiled_under_numba_opt_0_is_the_code_of_a_plain_start(sm
     assert train(tmp_path / "fresh") == (forced, "")
 
 
+@pytest.mark.long("compiles for long")
 def test_settings_of_a_file_and_no_compiler_at_all_change_nothing(small, tmp_path):
     plain, _ = train(tmp_path / "plain")
     (small / ".numba_config.yaml").write_text('opt: "0"\nboundscheck: 1\ncpu_name: generic\n')

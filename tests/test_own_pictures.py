@@ -14,24 +14,19 @@ from PIL import Image
 
 import lenumba
 
-SHORTER = {  # what only the figures of long trainings need
-    "epochs: 16": "epochs: 2",
-    "train.epochs=16": "train.epochs=2",
-    "train.epochs=6": "train.epochs=1",
-}
+pytestmark = pytest.mark.long("trains for long")
 REFUSED = "lenumba train --resume runs/tuned data.root=december"  # on purpose: its line says what to do
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory, request) -> dict[str, Result]:
-    """Run the page's commands in an empty folder, in short trainings but for campaigns; return what came of each."""
-    changes = {} if request.config.getoption("--campaign") else SHORTER
+def story(tmp_path_factory) -> dict[str, Result]:
+    """Run the page's commands in an empty folder; return what came of each."""
     pytest.importorskip("optuna")
     pytest.importorskip("onnxruntime")
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("own"))
     try:
-        yield run_page("own-pictures.md", {REFUSED: 3}, changes)
+        yield run_page("own-pictures.md", {REFUSED: 3})
     finally:
         os.chdir(before)
 
@@ -42,7 +37,6 @@ def macro_f1(run: str) -> float:
     return found["macro_f1"]
 
 
-@pytest.mark.long("takes whole trainings")
 def test_weighted_classes_are_found_and_unweighted_are_not(story):
     plain, weighted = macro_f1("runs/plain"), macro_f1("runs/weighted")
     assert plain < 0.75
@@ -83,7 +77,6 @@ def test_next_months_pictures_are_trained_on_as_the_line_says(story):
     assert record["init_from"]["drawn"] == []
 
 
-@pytest.mark.long("takes whole trainings")
 def test_the_audit_finds_the_planted_labels(story):
     planted = set(Path("planted.txt").read_text().split())
     with Path("audits/parts/audit.csv").open(newline="") as file:
@@ -93,7 +86,6 @@ def test_the_audit_finds_the_planted_labels(story):
     assert len(planted & set(ranking[:40])) >= 20
 
 
-@pytest.mark.long("takes whole trainings")
 def test_the_page_quotes_what_is_printed(story):
     """Lines of the tables of data, which no machine changes."""
     printed = "\n".join(result.stdout for result in story.values())

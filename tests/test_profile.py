@@ -119,6 +119,7 @@ def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
     assert work == 32 * (3 * sum(madds) - madds[0])
 
 
+@pytest.mark.long("compiles for long")
 def test_small_batches_are_profiled_image_by_image():
     text = (
         SMALLER.replace("samples: 640", "samples: 64")
@@ -392,6 +393,7 @@ def test_wrong_arguments_are_refused_in_one_line(refused):
     assert "nosuch" in refused(2, "profile", "nosuch:function")
 
 
+@pytest.mark.long("compiles for long")
 def test_it_works_on_one_core_without_avx512_from_a_cold_cache(place):
     environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2"}
     environment["NUMBA_CACHE_DIR"] = str(place / "cold")

@@ -29,6 +29,7 @@ def write_pictures(folder, names, images) -> None:
                 Image.fromarray(image).save(folder / part / name / f"{number}.png")
 
 
+@pytest.mark.long("compiles for long")
 def test_resnet8_answers_as_published_to_all_of_cifar10(lenumba, mlperf_tiny, cifar10):
     file, given = mlperf_tiny / "resnet8.safetensors", [*PICTURES, f"data.root={cifar10}", "data.validation=0"]
     made = lenumba("import", file, "--config", "ic-resnet8", *given, "--out", "resnet8")

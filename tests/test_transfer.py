@@ -246,6 +246,7 @@ def test_outputs_must_fit_the_chosen_classes():
 # The recipe
 
 
+@pytest.mark.long("compiles for long")
 def test_recipe_takes_all_but_its_head_from_lenet(place, mnist_root):
     changes = {"data.root": str(mnist_root), "train.epochs": 1}
     only = {"data.samples": 2000, "data.validation": 0}

@@ -343,6 +343,7 @@ def test_samplers_pruners_and_metrics(lenumba, place, tune):
     assert Path("studies/tiny/best.yaml").exists()
 
 
+@pytest.mark.long("compiles for long")
 def test_each_network_is_compiled_once_and_cached_for_the_next_study(lenumba, place, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(place / "cache"))
     head = STUDY.partition("tune:")[0]

@@ -63,7 +63,9 @@ def test_matrices_give_the_correlation_exactly(taps):
         assert found == (s == k + v)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long("compiles for long")] * (name == "5×5")) for name in NETWORKS]
+)
 def test_outputs_and_gradients_are_those_of_the_definition(name):
     layers, shape = NETWORKS[name]
     network = make_network(layers, shape)

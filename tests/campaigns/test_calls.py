@@ -16,6 +16,8 @@ from campaigns.folders import contents
 from lenumba.engine.config.config import load_config
 from lenumba.engine.runs.run import start_run
 
+pytestmark = pytest.mark.long("fails many calls")
+
 CALLS = ("openat", "write", "fsync", "rename", "unlink", "mkdir", "flock", "utimensat", "close")
 FAULTS = ("error=ENOSPC", "error=EIO", "signal=KILL")
 CHANGING = ("write", "fsync", "rename", "unlink", "mkdir")  # fail in every way; others by turns

@@ -15,6 +15,8 @@ from lenumba.engine.runs.changes import RESUMABLE, deciding, differences
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
 
+pytestmark = pytest.mark.long("edits many runs")
+
 VALUES = [0, 1, 2, 3, 5, 6, 9, 16, 32, 64, 0.0, 0.1, 0.5, 0.9, 1.5, -1, True, False, None, "x", "sgd", "adamw",
           "cosine", "constant", "tanh", "relu", "digits", "bars", "tensorboard", [], [1, 2], {}]  # fmt: skip
 BITS = ("status", "weights_sha256", "best_weights_sha256", "test_accuracy", "test_loss", "best_epoch", "epochs")

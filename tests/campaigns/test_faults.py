@@ -22,6 +22,8 @@ from lenumba.engine.runs.checkpoint import Checkpoint, save
 from lenumba.engine.runs.run import resume_run, start_run
 from lenumba.engine.training.trainer import Trainer
 
+pytestmark = pytest.mark.long("fails many calls")
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
 
 OPERATIONS = {

@@ -11,6 +11,8 @@ from campaigns.folders import assert_same_run, assert_sound
 from lenumba.engine.config.config import load_config
 from lenumba.engine.runs.run import start_run
 
+pytestmark = pytest.mark.long("kills many trainings")
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills as POSIX has them")
 
 # A checkpoint after each epoch: as often as there can be one.

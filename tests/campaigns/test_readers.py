@@ -15,6 +15,8 @@ import pytest
 from readers import READERS
 from readers.trials import MEMORY, Report, limit_memory, try_files, try_folders, try_hostile
 
+pytestmark = pytest.mark.long("reads many files")
+
 SECONDS, MEGABYTES = 1.0, 72.0  # of processor time and of resident memory, for any file
 CHUNK = 500
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long("damages many runs")
+
 VALUES = [None, True, -1, 0, 3.5, 1e308, -1e308, 1e99, 10**400, "", "text\n$\\bad{$", [], [1, "x"], {}, {"a": [None]},
           [[[]]], float("nan"), float("-inf")]  # fmt: skip
 COMMANDS = {

@@ -13,6 +13,8 @@ from campaigns.commands import serving, signalled
 from lenumba.engine.config.config import load_config
 from lenumba.engine.runs.run import start_run
 
+pytestmark = pytest.mark.long("signals many commands")
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
 LIMIT = 10.0  # seconds that a command may live on

@@ -20,6 +20,8 @@ from tune_studies import write_study
 
 pytest.importorskip("optuna", reason="studies need Optuna")
 
+pytestmark = pytest.mark.long("fails many calls")
+
 FAULTS = ("error=ENOSPC", "error=EIO", "signal=KILL")
 CALLS = (
     "openat",

@@ -12,6 +12,9 @@ LAUNCHERS = {
 ASKED = "LENUMBA_MPI"  # set by --mpi, for launchers that are not in the table
 INSTALL = "install it with: pip install 'lenumba[mpi]'"
 
+# By launcher: what lets it speak to the MPI that mpi4py has found, where that is not its own.
+SAME_MPI = {"Slurm": "use srun --mpi=pmi2 for MPICH, --mpi=pmix for Open MPI; srun --mpi=list tells what it offers"}
+
 
 @dataclass(frozen=True)
 class Launch:

@@ -15,7 +15,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError, InterruptedRunError
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
-from lenumba.engine.ranks.launch import INSTALL, Launch, known, launched
+from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, known, launched
 from lenumba.engine.ranks.shared import map_shared
 
 T = TypeVar("T")
@@ -237,9 +237,11 @@ def current() -> Alone:
         missing = "mpi4py" if isinstance(error, ImportError) else "a library of MPI"
         raise DataError(f"{asked} for MPI: expected {missing}, found none; {INSTALL}") from None
     if MPI.COMM_WORLD.size == 1 and launch.size > 1:
+        vendor, version = MPI.get_vendor()
+        advice = SAME_MPI.get(launch.launcher, "use the mpirun of the same MPI")
         raise DataError(
             f"{launch.launcher} started {launch.size} processes, but each is alone in the MPI of mpi4py "
-            f"({MPI.Get_library_version().split(',')[0].strip()[:40]}); use the mpirun of the same MPI"
+            f"({vendor} {'.'.join(map(str, version))}); {advice}"
         )
     if launch.size == 0:
         known.append(Launch("--mpi", MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size))

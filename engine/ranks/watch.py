@@ -9,6 +9,7 @@ work. Only the standard library is imported, as it starts with every job.
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -204,4 +205,7 @@ class Watch:
 
 
 if __name__ == "__main__":
+    for caught in ("SIGINT", "SIGTERM", "SIGHUP"):  # Slurm sends them to all processes; this one ends after the ranks
+        with contextlib.suppress(AttributeError):
+            signal.signal(getattr(signal, caught), signal.SIG_IGN)
     Watch(int(sys.argv[1]), sys.argv[2]).run()

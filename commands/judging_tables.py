@@ -80,9 +80,10 @@ def confused_line(evaluation: Evaluation) -> str:
 def thresholds_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return each class's threshold, and precision and recall at it on the test images."""
     figures = ("threshold", "precision", "recall")
-    cells = [[row["class"], *("–" if row[key] is None else f"{row[key]:.4f}" for key in figures)] for row in rows]
+    kind = next(iter(rows[0]))
+    cells = [[row[kind], *("–" if row[key] is None else f"{row[key]:.4f}" for key in figures)] for row in rows]
     return (
-        f"{table(['class', *figures], cells)}\n"
+        f"{table([kind, *figures], cells)}\n"
         "threshold: with the best F1 on the validation images; precision and recall: at it, on the test images"
     )
 

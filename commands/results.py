@@ -11,6 +11,7 @@ import click
 
 from lenumba.commands.base import PATH, RUN_HELP, tell_notes
 
+LIMITED = ("class", "labels")  # targets whose answers thresholds decide
 PROGRESS = 50  # pictures from which a bar shows how far it is
 
 
@@ -18,7 +19,9 @@ PROGRESS = 50  # pictures from which a bar shows how far it is
 @click.argument("run")
 @click.argument("overrides", nargs=-1)
 @click.option("--html", "page", type=PATH, metavar="PAGE", help="Write a page: curves, calibration, mistakes.")
-@click.option("--thresholds", is_flag=True, help="Fit each class's threshold on validation images; keep them in RUN.")
+@click.option(
+    "--thresholds", is_flag=True, help="Fit thresholds on validation images, of classes or labels; keep them."
+)
 @click.option(
     "--int8", "whole", is_flag=True, help="Compare with whole numbers, as 'export --format c --int8' has them."
 )
@@ -43,6 +46,7 @@ def evaluate(
     ROC curve, how far the probabilities can be trusted, and the worst mistakes with their files' names.
     """
     from lenumba.commands.judging_tables import evaluation_table, seeds_evaluation_table, thresholds_table
+    from lenumba.commands.target_tables import target_table
     from lenumba.engine.common.files import check_new_file
     from lenumba.engine.common.kinds import without_nan
     from lenumba.engine.models.assessment import assess
@@ -67,22 +71,15 @@ def evaluate(
         click.echo(values or seeds_evaluation_table(several))
         return
     model = load(run, checkpoint, overrides=overrides)
-    if model.network.target != "class":
-        from lenumba.commands.target_tables import target_table
-
-        if page or thresholds:
-            model.loaded.only_classes("--html" if page else "--thresholds")
-        judged = model.evaluate()
-        tell_notes(judged.notes)
-        values = json.dumps(without_nan(judged.as_dict()), ensure_ascii=False) if as_json else ""
-        click.echo(values or target_table(judged))
-        return
-    found = assess(model)
-    tell_notes([*found.test.notes, *([found.missing] if (page or as_json) and found.missing else [])])
+    if thresholds:
+        model.loaded.only_targets("--thresholds", *LIMITED)
+    found, target = assess(model), model.network.target
+    fitted = target in LIMITED and (page or as_json)
+    tell_notes([*found.test.notes, *([found.missing] if fitted and found.missing else [])])
     if as_json:
         click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False))
     else:
-        click.echo(evaluation_table(found.test))
+        click.echo((evaluation_table if target == "class" else target_table)(found.test))
     if thresholds:
         from lenumba.engine.models.thresholds import write_thresholds
 
@@ -106,7 +103,7 @@ def _evaluate_int8(run: str, overrides: tuple[str, ...], checkpoint: str, as_jso
     if more:
         raise click.UsageError("--html and --thresholds are of the network in float32: leave them or --int8 out")
     model = load(run, checkpoint, overrides=overrides)
-    model.loaded.only_classes("--int8")
+    model.loaded.only_targets("--int8")
     found = assess_int8(model)
     tell_notes(found.notes)
     click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False) if as_json else int8_table(found))
@@ -119,7 +116,7 @@ def _evaluate_int8(run: str, overrides: tuple[str, ...], checkpoint: str, as_jso
 @click.argument("images", nargs=-1, required=True)
 @click.option("--csv", "table", type=PATH, help="Write all classes' probabilities into this new file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--threshold", "given", multiple=True, metavar="CLASS=P", help="Say CLASS from this probability on.")
+@click.option("--threshold", "given", multiple=True, metavar="CLASS=P", help="Say a class, or label, from this on.")
 @click.option("--thresholds", is_flag=True, help="Use those that 'evaluate --thresholds' has kept in RUN.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -145,7 +142,7 @@ def predict(
     paper is inverted, the digit is cropped, fitted into 20×20 pixels and centred by mass.
 
     With thresholds, the class is the one that exceeds its own most, as a multiple of it, else the most probable one
-    without a threshold, else none.
+    without a threshold, else none. Of several labels, each is given from its own on.
     """
     import contextlib
 
@@ -169,7 +166,7 @@ def predict(
         check_new_file(table, force, "--csv")
     model = load(run, checkpoint)
     if thresholds or given:
-        model.loaded.only_classes("thresholds")
+        model.loaded.only_targets("thresholds", *LIMITED)
     limits = {**(read_thresholds(model) if thresholds else {}), **parse_thresholds(given, model.class_names)}
     if limits:
         source = f" ({model.folder / FILE})" if thresholds else ""
@@ -185,7 +182,7 @@ def predict(
         writer: Any = table_writer if plain else target_writer
         write = None if table is None else stack.enter_context(writer(table, names, kind))
         bar = stack.enter_context(StepBar()) if len(paths) > PROGRESS and kind == "image" else None
-        found: Iterator[Any] = predict_files(model, paths, limits) if plain else predict_targets(model, paths)
+        found: Iterator[Any] = predict_files(model, paths, limits) if plain else predict_targets(model, paths, limits)
         for answer in found:
             count += 1
             if bar is not None:

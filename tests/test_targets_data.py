@@ -168,22 +168,20 @@ def test_exports_agree_and_explanations_end_in_the_same_outputs(place, target):
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        (("report", "numbers"), "pages and plots"),
-        (("plot", "labels"), "pages and plots"),
-        (("compare", "numbers", "numbers"), "a comparison"),
-        (("compare", "numbers.yaml", "labels.yaml"), "a comparison"),
-        (("audit", "labels.yaml"), "an audit"),
-        (("why", "input", "3"), "'why'"),
-        (("evaluate", "labels", "--html", "page.html"), "--html"),
-        (("evaluate", "labels", "--thresholds"), "--thresholds"),
-        (("evaluate", "labels", "--int8"), "--int8"),
-        (("explain", "labels", "0", "--label", "1"), "--label"),
+        (("compare", "numbers", "numbers"), "class for a comparison"),
+        (("compare", "numbers.yaml", "labels.yaml"), "class for a comparison"),
+        (("audit", "labels.yaml"), "class for an audit"),
+        (("why", "input", "3"), "class for 'why'"),
+        (("evaluate", "numbers", "--thresholds"), "class or labels for --thresholds"),
+        (("predict", "input", "input.npz", "--thresholds"), "class or labels for thresholds"),
+        (("evaluate", "labels", "--int8"), "class for --int8"),
+        (("explain", "labels", "0", "--label", "1"), "class for --label"),
     ],
 )
-def test_what_is_for_classes_says_so_in_one_line(place, command, what):
+def test_what_has_no_meaning_for_a_target_says_so_in_one_line(place, command, what):
     result = CliRunner().invoke(main, list(command))
     assert result.exit_code == 2
-    assert f"data.target: expected class for {what}" in result.output
+    assert f"data.target: expected {what}" in result.output
     assert len(result.output.strip().splitlines()) == 1
 
 
@@ -270,13 +268,13 @@ def test_targets_that_cannot_be_learned_are_told_in_one_line(place, tmp_path, ta
 
 def test_all_misfits_of_a_target_are_told_at_once(place):
     changes = {
-        "data.classes": [0, 1], "data.sampling": "balanced", "loss.class_weight": "balanced", "plots": True,
+        "data.classes": [0, 1], "data.sampling": "balanced", "loss.class_weight": "balanced",
         "train.best_by": "accuracy", "network.layers.2.activation": "softmax", "data.target_columns": ["left"],
     }  # fmt: skip
     with pytest.raises(ConfigError) as failure:
         load_config("numbers.yaml", changes)
     lines = str(failure.value).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 6
     for key in changes:
         assert any(key.removesuffix(".activation") in line for line in lines), key
 

@@ -111,7 +111,7 @@ def run_audit(
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
-    loaded.only_classes("an audit")
+    loaded.only_targets("an audit")
     check_judges(loaded)
     if stated_shape(loaded.config) is not None:
         check_trainable(loaded, check_network(loaded))

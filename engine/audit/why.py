@@ -110,7 +110,7 @@ def run_why(
     if trainings < 4 or trainings % 2:
         raise ConfigError(f"--trainings {trainings}: expected an even number from 4 on, as they come in pairs")
     loaded = load_run_config(folder, overrides)
-    loaded.only_classes("'why'")
+    loaded.only_targets("'why'")
     check_judges(loaded)
     dataset = load_data(loaded, hooks.download_bar)
     if read_json(folder / "run.json").get("data_sha256") not in (None, dataset.sha256):

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from lenumba.engine.common.targets import panels
+
 # Of Okabe & Ito 2008, told apart by dashes as well.
 STYLES = (("#0072b2", "6 3"), ("#d55e00", ""))
 WIDTH, HEIGHT, LEFT, BOTTOM = 330, 190, 44, 32
@@ -96,7 +98,7 @@ def chart_svg(
 
 
 def curves_html(history: Sequence[Mapping[str, object]], last: int = 0, best: int | None = None) -> str:
-    """Return loss and accuracy of a run's epochs, one dict an epoch, as two small charts side by side."""
+    """Return loss and figures of a run's epochs, one dict an epoch, as small charts side by side."""
     if not history:
         return ""
     epochs = [int(str(line["epoch"])) for line in history]
@@ -105,10 +107,9 @@ def curves_html(history: Sequence[Mapping[str, object]], last: int = 0, best: in
         return [scale * value if isinstance(value := line.get(key), int | float) else None for line in history]
 
     charts = [
-        chart_svg(label, epochs, {name: values(f"{key}_{what}", scale) for name, key in NAMES.items()}, last, best)
-        for label, what, scale in (("loss", "loss", 1.0), ("accuracy in %", "accuracy", 100.0))
+        chart_svg(
+            panel.label, epochs, {name: values(key, panel.scale) for name, key in panel.keys().items()}, last, best
+        )
+        for panel in panels(history)
     ]
     return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(charts)}</div>'
-
-
-NAMES = {"training": "train", "validation": "val"}

@@ -4,8 +4,9 @@ Configurations, training, records, tables and commands look a target up here; it
 (:mod:`lenumba.engine.network.losses`), and its figures are computed by :mod:`lenumba.engine.common.measures`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FALLING = ("loss", "mae", "rmse")  # figures of which less is better
 # What epochs and trainings may be judged by where the target is a class, as people call it.
@@ -38,12 +39,15 @@ class Target:
         Whether answers are right or wrong, so that training counts the right ones.
     numbered
         Whether each sample comes with a number for each output.
+    compared
+        The figures of a test set by which networks are compared, the best first: of these the first that there is.
     """
 
     name: str
     metrics: Mapping[str, str]
     answers: bool = False
     numbered: bool = False
+    compared: tuple[str, ...] = ()
 
     @property
     def usual(self) -> str:
@@ -52,11 +56,53 @@ class Target:
 
 
 TABLE = (
-    Target("class", METRICS, answers=True),
-    Target("labels", LABEL_METRICS, answers=True, numbered=True),
-    Target("numbers", {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "loss": "loss"}, numbered=True),
-    Target("input", {"loss": "loss"}),
+    Target("class", METRICS, answers=True, compared=("accuracy",)),
+    Target(
+        "labels",
+        LABEL_METRICS,
+        answers=True,
+        numbered=True,
+        compared=("average_precision", "loss"),
+    ),
+    Target(
+        "numbers",
+        {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "loss": "loss"},
+        numbered=True,
+        compared=("r2", "loss"),
+    ),
+    Target("input", {"loss": "loss"}, compared=("auc", "loss")),
 )
 TARGETS = {target.name: target for target in TABLE}
 WORDS = {name: words for target in TABLE for name, words in target.metrics.items()}
+SHARES = ("accuracy", "balanced_accuracy", "hamming")  # that people write in percent
 WORDS |= {"hamming": "labels right", "normal_loss": "loss of normal samples", "f1": "F1"}
+DRAWN = ("average_precision", "accuracy", "r2", "mae", "auc")
+
+
+class Panel(NamedTuple):
+    """What is drawn over the epochs: its label, the figure's name, and what to multiply it by."""
+
+    label: str
+    figure: str
+    scale: float = 1.0
+
+    def keys(self) -> dict[str, str]:
+        """Return the lines' names and their keys in an epoch's figures."""
+        return {"training": f"train_{self.figure}", "validation": f"val_{self.figure}"}
+
+
+def panels(history: Sequence[Mapping[str, object]]) -> list[Panel]:
+    """Return what is drawn of epochs, one dict an epoch: the loss, and two figures at most of what they know."""
+    known: Iterable[str] = {key for line in history for key, value in line.items() if value is not None}
+    drawn = [name for name in DRAWN if f"train_{name}" in known or f"val_{name}" in known][:2]
+    return [Panel("loss", "loss"), *(Panel(*in_percent(name)) for name in drawn)]
+
+
+def in_percent(figure: str) -> tuple[str, str, float]:
+    """Return how a figure is called on an axis, its name, and what to multiply it by."""
+    return (f"{WORDS[figure]} in %", figure, 100.0) if figure in SHARES else (WORDS[figure], figure, 1.0)
+
+
+def written(figure: str, value: float) -> str:
+    """Write a figure's value: shares in percent."""
+    return f"{100 * value:.2f} %" if figure in SHARES else f"{value:.4f}"

@@ -142,10 +142,13 @@ class LoadedConfig:
         """Return where a value stands: ``lenet.yaml:12: network.layers.3``, or ``override train.epochs``."""
         return _where(path, self.origins, self.source)
 
-    def only_classes(self, what: str) -> None:
-        """Raise ConfigError where the target is another than a class, which `what` is for."""
-        if self.config.data.target != "class":
-            raise self.error("data.target", f"expected class for {what}, found {self.config.data.target}")
+    def only_targets(self, what: str, *targets: str) -> None:
+        """Raise ConfigError where the target is none of those that `what` is for; ``class`` where none are named."""
+        known = targets or ("class",)
+        if self.config.data.target not in known:
+            raise self.error(
+                "data.target", f"expected {' or '.join(known)} for {what}, found {self.config.data.target}"
+            )
 
     def error(self, path: str, message: str) -> ConfigError:
         """Return the error that a value at a dotted path does not fit, for the caller to raise."""

@@ -136,11 +136,8 @@ def config_misfits(config: Any) -> Iterator[tuple[str, str]]:
         yield "loss.class_weight", "expected null beside data.sampling = balanced: either makes classes count alike"
     if config.train.patience is not None and config.data.validation == 0:
         yield "train.patience", "expected null without validation images; set data.validation above 0"
-    if target.name != "class":
-        if loss.class_weight is not None:
-            yield "loss.class_weight", f"expected null for data.target = {target.name}"
-        if config.plots:
-            yield "plots", f"expected false for data.target = {target.name}: plots are of classes"
+    if target.name != "class" and loss.class_weight is not None:
+        yield "loss.class_weight", f"expected null for data.target = {target.name}"
     decides = config.tune and (config.tune.figure or "accuracy")
     if decides is not None and decides not in target.metrics:
         listed = " or ".join(f"val_{name}" for name in target.metrics)

@@ -107,7 +107,7 @@ def assess_int8(model: Model, quantized: Quantized | None = None, notes: Sequenc
     ConfigError, DataError
         Where the training or test images are not at hand, or a layer has no whole numbers.
     """
-    model.loaded.only_classes("a comparison with int8")
+    model.loaded.only_targets("a comparison with int8")
     if quantized is None:
         quantized, notes = calibrate(model, lower_run(model.trained))
     dataset, network = model.test_data(), quantized.network

@@ -124,7 +124,7 @@ def find_sample(subject: Subject, image: Any, label: str | None, progress: bool 
         Where there is no such image or class.
     """
     if label is not None:
-        subject.loaded.only_classes("--label")
+        subject.loaded.only_targets("--label")
     number = None if label is None else find_class(subject, label)
     shape = subject.network.image_shape
     config = subject.loaded.config

@@ -17,7 +17,6 @@ from lenumba.engine.common.curves import Curve
 from lenumba.engine.common.errors import LenumbaError
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data, split
-from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model
 from lenumba.engine.runs.folders import load_run_config
 
@@ -33,10 +32,10 @@ class Assessment:
 
     model: Model = field(repr=False)
     dataset: Dataset = field(repr=False)
-    test: Evaluation
+    test: Any  # Evaluation, or TargetEvaluation where the target is no class
 
     @cached_property
-    def _validation(self) -> Evaluation | str:
+    def _validation(self) -> Any:
         """How the network does on the validation images, or why there are none."""
         model, dataset, own = self.model, self.dataset, load_run_config(self.model.folder)
         if (trained_on := model.trained.trained_on) is None:
@@ -51,10 +50,10 @@ class Assessment:
         indices = split(own, dataset)[1]
         if not len(indices):
             return "the training set none aside (data.validation)"
-        return model.evaluate(dataset.train_images[indices], dataset.train_labels[indices])
+        return model.evaluate_part(dataset, dataset.train_images[indices], dataset.train_truth[indices])
 
     @property
-    def validation(self) -> Evaluation | None:
+    def validation(self) -> Any:
         """How the network does on the validation images; None where there are none."""
         return None if isinstance(self._validation, str) else self._validation
 
@@ -63,17 +62,17 @@ class Assessment:
         """Why there are no validation images to fit anything on; empty where there are some."""
         return f"no validation images: {self._validation}" if isinstance(self._validation, str) else ""
 
-    @cached_property
+    @property
     def curves(self) -> list[Curve]:
-        """Each class's curve on the test images, the class against the rest."""
-        return class_curves(self.test)
+        """Each class's or label's curve on the test images, against the rest."""
+        return self.test.curves
 
     @cached_property
     def thresholds(self) -> list[float | None]:
-        """Each class's threshold with the best F1 on the validation images; None where these have none of it."""
+        """The threshold of each class or label with the best F1 on the validation images; None where there are none."""
         if self.validation is None:
             return [None] * len(self.test.class_names)
-        return [curve.best_threshold for curve in class_curves(self.validation)]
+        return [curve.best_threshold for curve in self.validation.curves]
 
     @cached_property
     def calibration(self) -> dict[str, Any] | None:
@@ -100,15 +99,18 @@ class Assessment:
         return found
 
     def threshold_rows(self) -> list[dict[str, Any]]:
-        """Return for each class its threshold, and precision and recall at it on the test images."""
-        rows = []
+        """Return for each class or label its threshold, and precision and recall at it on the test images."""
+        rows, kind = [], "label" if self.model.network.target == "labels" else "class"
         for name, value, curve in zip(self.test.class_names, self.thresholds, self.curves, strict=True):
             precision, recall = (None, None) if value is None else curve.at(value)
-            rows.append({"class": name, "threshold": value, "precision": precision, "recall": recall})
+            rows.append({kind: name, "threshold": value, "precision": precision, "recall": recall})
         return rows
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all figures as plain values."""
+        """Return all figures as plain values; thresholds and calibration only where the target has them."""
+        if self.model.network.target != "class":
+            labels = self.model.network.target == "labels"
+            return self.test.as_dict() | ({"thresholds": self.threshold_rows()} if labels else {})
         most = min(MOST_POINTS, max(20, ALL_POINTS // len(self.curves)))
         return {
             **self.test.as_dict(),
@@ -131,12 +133,6 @@ def assess(model: Model) -> Assessment:
     """
     dataset = model.test_data()
     return Assessment(model, dataset, model.evaluate_data(dataset))
-
-
-def class_curves(evaluation: Evaluation) -> list[Curve]:
-    """Return each class's curve against the rest."""
-    scores = evaluation.probabilities
-    return [Curve.of(scores[:, k], evaluation.labels == k) for k in range(len(evaluation.class_names))]
 
 
 def calibration_of(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

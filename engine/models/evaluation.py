@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lenumba.engine.common.curves import Curve
 from lenumba.engine.common.html import heading_html, table_html
 from lenumba.engine.common.metrics import (
     balanced_accuracy,
@@ -95,6 +96,11 @@ class Evaluation:
         return precision_and_recall(self.confusion)[1]
 
     @cached_property
+    def curves(self) -> list[Curve]:
+        """Each class's curve against the rest."""
+        return [Curve.of(self.probabilities[:, k], self.labels == k) for k in range(len(self.class_names))]
+
+    @cached_property
     def mistakes(self) -> np.ndarray:
         """int64: the images that were not recognised, the worst (smallest output of the right class) first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
@@ -113,6 +119,11 @@ class Evaluation:
     def name(self, image: int) -> str | int:
         """Return what an image is called: its file's name, else its index."""
         return int(image) if self.files is None else self.files[image]
+
+    def lines(self, image: int) -> list[str]:
+        """Return what an image is and what it seems, with both probabilities."""
+        pairs = (("is", int(self.labels[image])), ("seems", int(self.predicted[image])))
+        return [f"{verb} {self.class_names[k]}: {100 * self.probabilities[image, k]:.1f} %" for verb, k in pairs]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""

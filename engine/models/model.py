@@ -159,7 +159,8 @@ class Model:
         loss, outputs = judge.answers(self.executor, planar(images), truth, np.arange(len(images)))
         measured = judge.measure(loss, outputs, truth, names)
         assert isinstance(measured, Measured)
-        return TargetEvaluation(judge.target, measured, outputs, truth, names)
+        strange = judge.anomalous(truth, names)
+        return TargetEvaluation(judge.target, measured, outputs, truth, names, strange)
 
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Any:
         """Evaluate on images (see :meth:`predict_proba`) with labels [N], whole numbers or names of classes.
@@ -204,7 +205,8 @@ class Model:
         x = (images * scale + shift).transpose(0, 3, 1, 2)
         with interpreted(len(x) * network.multiply_adds <= INTERPRETED):
             maps = plain.forward(network, self.trained.parameters, x)
-            outputs = plain.judge(network, maps[-1], network.no_labels(len(x))).outputs
+            truth = x.reshape(len(x), -1) if network.target == "input" else network.no_labels(len(x))
+            outputs = plain.judge(network, maps[-1], truth).outputs
         return {unit.name: y for unit, y in zip(network.units, maps, strict=True)} | {"outputs": outputs}
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,7 +228,7 @@ class Model:
         DataError, ConfigError
             Where images or labels do not fit, or the network's target is no class.
         """
-        self.loaded.only_classes("gradients")
+        self.loaded.only_targets("gradients")
         if self.network.answers:
             raise ConfigError(
                 "gradients: expected a program that trains, found one that only answers; load without batch_size"
@@ -248,12 +250,14 @@ class Model:
 
     def evaluate_data(self, dataset: Dataset) -> Any:
         """Evaluate on the test images of a data set of :meth:`test_data`."""
-        if self.network.target != "class":
-            names, normal = dataset.class_names, normal_classes(dataset)
-            part = self.evaluate_targets(dataset.test_images, dataset.test_truth, names, normal)
-            return replace(part, files=dataset.files and dataset.files[1], notes=dataset.notes)
-        found = self.evaluate(dataset.test_images, dataset.test_labels)
+        found = self.evaluate_part(dataset, dataset.test_images, dataset.test_truth)
         return replace(found, files=dataset.files and dataset.files[1], notes=dataset.notes)
+
+    def evaluate_part(self, dataset: Dataset, images: np.ndarray, truth: np.ndarray) -> Any:
+        """Evaluate on some of a data set's images, with the truth as it has it."""
+        if self.network.target == "class":
+            return self.evaluate(images, truth)
+        return self.evaluate_targets(images, truth, dataset.class_names, normal_classes(dataset))
 
 
 def load(

@@ -5,7 +5,7 @@ import csv
 import glob
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class TargetAnswer:
     """What a network makes of a sample whose target is no class; `fault` says why it could not be read.
 
     `values` float64 are the probabilities of several labels, or numbers, by `names`; or the anomaly score alone.
+    `thresholds` are those of labels by name, where others than ½ were asked for.
     """
 
     path: str
@@ -60,12 +61,21 @@ class TargetAnswer:
     names: tuple[str, ...]
     values: np.ndarray
     fault: str = ""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def likely(self) -> list[tuple[str, float]]:
+        """The labels whose probabilities reach their thresholds, the most probable first."""
+        pairs = zip(self.names, self.values.tolist(), strict=True)
+        reached = [(name, value) for name, value in pairs if value >= self.thresholds.get(name, 0.5)]
+        return sorted(reached, key=lambda pair: -pair[1])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as plain ones."""
+        """Return the values as plain ones; with thresholds also the labels that reach theirs, as ``yes``."""
         if self.target == "input":
             return {"score": float(self.values[0])}
-        return {self.target: dict(zip(self.names, self.values.tolist(), strict=True))}
+        values = {self.target: dict(zip(self.names, self.values.tolist(), strict=True))}
+        return values | ({"yes": [name for name, _ in self.likely]} if self.thresholds else {})
 
 
 def find_inputs(names: Sequence[str], stdin: Iterable[str], formats: Collection[str] = FORMATS) -> list[str]:
@@ -123,12 +133,14 @@ def predict_files(
         yield Answer(path, model.class_names, row, chosen, fault)
 
 
-def predict_targets(model: Model, paths: Sequence[str]) -> Iterator[TargetAnswer]:
-    """Yield the answer to each picture, or signal, of a network whose target is no class."""
+def predict_targets(
+    model: Model, paths: Sequence[str], thresholds: Mapping[str, float] | None = None
+) -> Iterator[TargetAnswer]:
+    """Yield the answer to each picture, or signal, of a network whose target is no class; `thresholds` by label."""
     target = model.network.target
     names = ("score",) if target == "input" else model.class_names
     for path, row, fault in rows_of(model, paths, model.answers):
-        yield TargetAnswer(path, target, names, row, fault)
+        yield TargetAnswer(path, target, names, row, fault, thresholds or {})
 
 
 def rows_of(

@@ -230,7 +230,7 @@ def check_same(judged: Iterator[Judged]) -> Iterator[Judged]:
     """Yield what networks do on their test images; raise DataError where these, or the classes, are not the first's."""
     first: Judged | None = None
     for item in judged:
-        item[0].loaded.only_classes("a comparison")
+        item[0].loaded.only_targets("a comparison")
         first = first or item
         (model, data, found), (known, expected, _) = item, first
         if found.class_names != first[2].class_names:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lenumba.engine.common.errors import DataError
 from lenumba.engine.common.files import durable, expanded
-from lenumba.engine.common.targets import WORDS
+from lenumba.engine.common.targets import panels
 from lenumba.engine.common.text import short_names
 from lenumba.engine.report.canvas import literal, make_figure, save
 from lenumba.engine.report.palette import SEVERAL
@@ -112,24 +112,12 @@ def written(config: Any, key: str) -> str:
     return config if isinstance(config, str) else "–" if config is None else json.dumps(config)
 
 
-def judged(first: dict[str, Any]) -> tuple[str, dict[str, str], float]:
-    """Return what is drawn beside the loss: its label, the lines' keys, their scale."""
-    if "train_accuracy" not in first:
-        for key in ("val_r2", "val_auc"):
-            if key in first:
-                return WORDS[key.removeprefix("val_")], {"validation": key}, 1
-    return "accuracy in %", {"training": "train_accuracy", "validation": "val_accuracy"}, 100
-
-
 def draw_training(curve: Curve) -> Any:
-    """Draw loss, accuracy and learning rate of a training, or its seeds' means with bands of one standard error."""
-    figure = make_figure(11, 3.4)
-    panels = (
-        ("loss", {"training": "train_loss", "validation": "val_loss"}, 1.0),
-        judged(curve.histories[0][0]),
-        ("learning rate", {"last step": "learning_rate"}, 1.0),
-    )
-    for axes, (label, lines, scale) in zip(figure.subplots(1, 3), panels, strict=True):
+    """Draw loss, figures and learning rate of a training, or its seeds' means with bands of one standard error."""
+    drawn = [(panel.label, panel.keys(), panel.scale) for panel in panels(curve.histories[0])]
+    drawn.append(("learning rate", {"last step": "learning_rate"}, 1.0))
+    figure = make_figure(11 / 3 * len(drawn), 3.4)
+    for axes, (label, lines, scale) in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
         for (name, key), colour in zip(lines.items(), SEVERAL, strict=False):
             dashes = "--" if name == "training" else "-"
             add_line(axes, curve, key, scale, best="best epoch", label=name, color=colour, linestyle=dashes)
@@ -140,13 +128,14 @@ def draw_training(curve: Curve) -> Any:
 
 
 def draw_several(curves: Sequence[Curve]) -> Any:
-    """Draw the loss and accuracy of several trainings, a colour each: validation as lines, training as dashes."""
+    """Draw the loss and figures of several trainings, a colour each: validation as lines, training as dashes."""
     from matplotlib.lines import Line2D
 
-    figure = make_figure(11, 4.2 + 0.19 * len(curves))
-    panels = (("loss", {"training": "train_loss", "validation": "val_loss"}, 1.0), judged(curves[0].histories[0][0]))
-    known = False
-    for axes, (label, lines, scale) in zip(figure.subplots(1, 2), panels, strict=True):
+    drawn, known = panels(curves[0].histories[0]), False
+    figure = make_figure(max(8.0, 5.5 * len(drawn)), 4.2 + 0.19 * len(curves))
+    rows = figure.subplots(1, len(drawn), squeeze=False)
+    for axes, panel in zip(rows[0], drawn, strict=True):
+        label, lines, scale = panel.label, panel.keys(), panel.scale
         for number, curve in enumerate(curves):
             style: dict[str, Any] = {"color": SEVERAL[number % len(SEVERAL)]}
             if number >= len(SEVERAL):

@@ -10,7 +10,9 @@ import numpy as np
 from lenumba.engine.common.files import write_text
 from lenumba.engine.common.metrics import balanced_accuracy, f1_scores, macro_f1
 from lenumba.engine.models.assessment import Assessment
+from lenumba.engine.report.findings import reconstructions
 from lenumba.engine.report.page import escape, fill, html_table, run_page, web_file
+from lenumba.engine.report.target_view import group_values, target_results
 
 SCRIPTS = ("network.js", "drawing.js", "charts.js", "evaluation.js")
 MISTAKES, MOST_BYTES = 48, 6 << 20  # of pixels: 8 MB of page
@@ -25,12 +27,14 @@ def write_evaluation(found: Assessment, path: Path) -> None:
 def evaluation_page(found: Assessment) -> str:
     """Return the page's HTML."""
     model, test = found.model, found.test
+    if model.network.target != "class":
+        return target_page(found)
     body = fill(
         "evaluation.html",
         classes=class_table(found),
         called="indices among the test images" if test.files is None else "files",
         calibration=calibration_text(found),
-        thresholds=threshold_text(found),
+        thresholds=fill("thresholds.html", thresholds=threshold_text(found)),
     )
     return run_page(
         f"{model.loaded.name} on {found.dataset.name}, evaluated",
@@ -49,6 +53,41 @@ def evaluation_page(found: Assessment) -> str:
     )
 
 
+def target_page(found: Assessment) -> str:
+    """Return the page's HTML where the target is no class."""
+    model, test = found.model, found.test
+    height, width, channels = model.image_shape
+    worst = test.worst[: max(1, min(MISTAKES, MOST_BYTES // (height * width * channels)))]
+    rebuilt = reconstructions(found, worst)
+    body = target_results(found)
+    if model.network.target == "labels":
+        body += fill("thresholds.html", thresholds=threshold_text(found))
+    values = {
+        "type": model.network.pixels,
+        "shape": [channels, height, width],
+        "groups": group_values(test),
+        "mistakes": {
+            "pixels": packed(found.dataset.test_images[worst]),
+            "rebuilt": None if rebuilt is None else packed(rebuilt),
+            "names": [str(test.name(sample)) for sample in worst],
+            "lines": [test.lines(sample) for sample in worst],
+        },
+    }
+    return run_page(
+        f"{model.loaded.name} on {found.dataset.name}, evaluated",
+        {
+            **test.told,
+            "samples": f"{test.samples:,}",
+            "run": model.folder.absolute().name,
+            "checkpoint": model.checkpoint,
+        },
+        "".join(f'<p class="hint">{escape(note)}</p>' for note in test.notes) + body,
+        model.loaded.config,
+        values,
+        [web_file(name) for name in (*SCRIPTS[:-1], "targets.js")],
+    )
+
+
 def page_values(found: Assessment) -> dict[str, Any]:
     """Return what the page's scripts need, as JSON-able values."""
     test, (height, width, channels) = found.test, found.model.image_shape
@@ -62,7 +101,7 @@ def page_values(found: Assessment) -> dict[str, Any]:
         "type": found.model.network.pixels,
         "shape": [channels, height, width],
         "cells": named_cells(found),
-        "mistakes": {"pixels": packed(found, worst), "items": values["mistakes"][: len(worst)]},
+        "mistakes": {"pixels": packed(found.dataset.test_images[worst]), "items": values["mistakes"][: len(worst)]},
     }
 
 
@@ -79,9 +118,9 @@ def named_cells(found: Assessment, most: int = NAMED) -> list[list[Any]]:
     return cells
 
 
-def packed(found: Assessment, chosen: np.ndarray) -> str:
-    """Return test images as base64 values [N, C, H, W]: bytes, of signals little-endian float32."""
-    images = found.dataset.test_images[chosen].transpose(0, 3, 1, 2)
+def packed(images: np.ndarray) -> str:
+    """Return images [N, H, W, C] as base64 values [N, C, H, W]: bytes, of signals little-endian float32."""
+    images = images.transpose(0, 3, 1, 2)
     return base64.b64encode(images.astype(images.dtype.newbyteorder("<")).tobytes()).decode()
 
 
@@ -128,15 +167,15 @@ def threshold_text(found: Assessment) -> str:
     if found.validation is None:
         return f"<p>None: {escape(found.missing)}.</p>"
     rows = [
-        [row["class"], *shares([row[key] for key in ("threshold", "precision", "recall")])]
+        [next(iter(row.values())), *shares([row[key] for key in ("threshold", "precision", "recall")])]
         for row in found.threshold_rows()
     ]
     text = (
-        f"For each class, the probability with the best F1 on the {found.validation.images:,} validation images; "
+        f"For each, the probability with the best F1 on the {found.validation.images:,} validation images; "
         "precision and recall at it, on the test images. 'lenumba evaluate RUN --thresholds' keeps them for "
         "'lenumba predict RUN IMAGE --thresholds'."
     )
-    table = html_table(["class", "threshold", "precision", "recall"], rows)
+    table = html_table([next(iter(found.threshold_rows()[0])), "threshold", "precision", "recall"], rows)
     return (
         f'<p class="hint">{escape(text)}</p><div class="scroll" tabindex="0" role="region" '
         f'aria-labelledby="thresholds-title">{table}</div>'

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from lenumba.engine.common.measures import Measured
+from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.config.sections import IN_MEMORY
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.models.assessment import Assessment, assess
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model, load
+from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.runs.changes import as_list
 from lenumba.engine.runs.folders import read_history
 from lenumba.engine.runs.histograms import Histogram, read_histograms
@@ -37,8 +40,10 @@ class Findings(Assessment):
     absent: str = ""
 
     def samples(self, each: int) -> np.ndarray:
-        """Return int64, the first `each` test images of every class, class by class."""
+        """Return int64, the first `each` test images of every class, class by class; of other targets the first."""
         labels = self.dataset.test_labels
+        if TARGETS[self.model.network.target].numbered:
+            return np.arange(min(10 * each, len(labels)))
         return np.concatenate([np.flatnonzero(labels == k)[:each] for k in range(self.dataset.classes)])
 
 
@@ -57,14 +62,11 @@ def look_into(run: str, checkpoint: str = "best", overrides: Sequence[str] = ())
         said to be.
     """
     model = load(run, checkpoint, overrides=overrides)
-    model.loaded.only_classes("pages and plots")
     history, histograms = read_history(model.folder), read_histograms(model.folder)
     if absent := missing_files(model.loaded):
         absent = f"{absent}, so that nothing is shown of test images; data.root=PATH says where they are now"
         dataset = no_images(model, absent)
-        outputs = np.zeros((0, model.network.outputs), np.float32)
-        test = Evaluation(float("nan"), dataset.test_labels, outputs, model.class_names)
-        return Findings(model, dataset, test, history, histograms, absent)
+        return Findings(model, dataset, no_answers(model, dataset), history, histograms, absent)
     found = assess(model)
     return Findings(model, found.dataset, found.test, history, histograms)
 
@@ -80,11 +82,25 @@ def missing_files(loaded: LoadedConfig) -> str:
     return f"no such file or folder as {' and '.join(gone)}" if gone else ""
 
 
+def worst_of(found: Findings, most: int) -> np.ndarray:
+    """Return int64, the worst mistakes; where the target is no class, the test images farthest from the truth."""
+    return (found.test.mistakes if found.model.network.target == "class" else found.test.worst)[:most]
+
+
 def no_images(model: Model, note: str) -> Dataset:
     """Return a data set of a network's classes without any images."""
     images, labels, names = np.zeros((0, *model.image_shape), np.uint8), np.zeros(0, np.int64), model.class_names
     name, digest = model.loaded.config.data.name, model.trained.trained_on or ""
     return Dataset(name, images, labels, images, labels, len(names), names, digest, notes=(note,))
+
+
+def no_answers(model: Model, dataset: Dataset) -> Evaluation | TargetEvaluation:
+    """Return how a network does on no images."""
+    target, names, nan = model.network.target, model.class_names, float("nan")
+    outputs = np.zeros((0, model.network.outputs), np.float32)
+    if target == "class":
+        return Evaluation(nan, dataset.test_labels, outputs, names)
+    return TargetEvaluation(target, Measured(nan, {}), outputs, model.trained.judge.blank(0), names)
 
 
 def feature_maps(model: Model, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -95,6 +111,21 @@ def feature_maps(model: Model, image: np.ndarray) -> list[tuple[str, np.ndarray]
     found = {name: y[0] for name, y in model.activations_of(image[np.newaxis]).items()}
     outputs = found.pop("outputs")
     return [*found.items(), ("outputs", outputs[:, None, None])]
+
+
+def reconstructions(found: Assessment, chosen: np.ndarray) -> np.ndarray | None:
+    """Return what a network gives back for some test images, [N, H, W, C] as they are; None for other targets."""
+    model = found.model
+    if model.network.target != "input" or not len(chosen):
+        return None
+    height, width, channels = model.image_shape
+    images = found.dataset.test_images[chosen]
+    outputs = model.predict_proba(images).reshape(len(chosen), channels, height, width).transpose(0, 2, 3, 1)
+    scale, shift = model.executor.scale[:channels], model.executor.shift[:channels]
+    given = (outputs - shift) / np.where(scale == 0, 1, scale)
+    if images.dtype == np.uint8:
+        return np.clip(np.round(given), 0, 255).astype(np.uint8)
+    return given.astype(np.float32)
 
 
 def kernels(model: Model) -> list[tuple[str, np.ndarray]]:

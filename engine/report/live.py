@@ -6,6 +6,7 @@ from typing import Any
 
 from lenumba.engine.common.html import curves_html, heading_html
 from lenumba.engine.common.progress import EpochRecord
+from lenumba.engine.common.targets import WORDS, panels, written
 from lenumba.engine.report.plots import draw_run
 from lenumba.engine.runs.figures import CompareHooks
 from lenumba.engine.runs.hooks import Hooks
@@ -88,8 +89,9 @@ class LiveTraining:
 
         self.history.append(record.as_dict())
         told = {"epoch": f"{record.epoch} of {self.epochs}", "training loss": f"{record.train_loss:.4f}"}
-        if (accuracy := record.validated("accuracy")) is not None:
-            told["validation accuracy"] = f"{100 * accuracy:.2f} %"
+        for panel in panels([record.as_dict()])[1:]:
+            if (value := record.validated(panel.figure)) is not None:
+                told[f"validation {WORDS[panel.figure]}"] = written(panel.figure, value)
         self.place.update(HTML(heading_html(self.title, told) + curves_html(self.history, self.epochs)))
         if record.epoch == self.epochs and self.bar is not None:
             self.bar.close()

@@ -1,16 +1,19 @@
 """Plots of a run: PNG or SVG files, drawn by Matplotlib (an extra)."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lenumba.engine.common.files import durable
+from lenumba.engine.common.targets import panels
 from lenumba.engine.report.canvas import literal, make_figure, save
+from lenumba.engine.report.charts import Chart, Group, charts_of
 from lenumba.engine.report.curves import draw_training, read_curve
-from lenumba.engine.report.findings import Findings, feature_maps, kernels, look_into
-from lenumba.engine.report.palette import COUNTS, SIGNED, SIZES
+from lenumba.engine.report.findings import Findings, feature_maps, kernels, look_into, reconstructions, worst_of
+from lenumba.engine.report.palette import COUNTS, SEVERAL, SIGNED, SIZES
 from lenumba.engine.runs.extras import need
 
 MISTAKES = 24
@@ -37,22 +40,89 @@ def draw_plots(
         Where Matplotlib is not installed or the folder cannot be written.
     """
     need("matplotlib", "plot", "plots")
-    shown = [*found.dataset.test_images[:1]] if image is None else [image]
     folder.mkdir(parents=True, exist_ok=True)
-    table: list[tuple[str, str, bool, Callable[[], Any]]] = [
-        ("curves", "loss, accuracy and learning rate of each epoch", bool(found.history), lambda: curves(found)),
-        ("confusion", "what was taken for what", not found.absent, lambda: confusion(found)),
-        ("kernels", "the kernels of each convolution", bool(kernels(found.model)), lambda: kernel_grid(found)),
-        ("features", "what each layer makes of an image", bool(shown), lambda: features(found, shown[0])),
-        ("mistakes", "the worst mistakes", len(found.test.mistakes) > 0, lambda: mistakes(found)),
-        ("histograms", "weights and gradients over time", bool(found.histograms), lambda: histograms(found)),
-    ]
-    for name, what, there, draw in table:
-        if there:
+    for name, drawing in drawings(found, image).items():
+        if drawing.there:
             path = folder / f"{name}.{kind}"
             with durable(path) as temporary:
-                save(draw(), temporary, kind)
-            yield path, what
+                save(drawing.draw(), temporary, kind)
+            yield path, drawing.what
+
+
+class Drawing(NamedTuple):
+    """A plot: what it shows, whether the run has something for it, and what draws it."""
+
+    what: str
+    there: bool
+    draw: Callable[[], Any]
+
+
+def drawings(found: Findings, image: np.ndarray | None = None) -> dict[str, Drawing]:
+    """Return what is drawn of a run, by the files' names; `image` as for :func:`draw_plots`."""
+    shown = [*found.dataset.test_images[:1]] if image is None else [image]
+    labels = [panel.label.removesuffix(" in %") for panel in panels(found.history)]
+    return {
+        "curves": Drawing(
+            f"{', '.join(labels)} and learning rate of each epoch", bool(found.history), lambda: curves(found)
+        ),
+        **(class_drawings if found.model.network.target == "class" else target_drawings)(found),
+        "kernels": Drawing("the kernels of each convolution", bool(kernels(found.model)), lambda: kernel_grid(found)),
+        "features": Drawing("what each layer makes of an image", bool(shown), lambda: features(found, shown[0])),
+        "mistakes": Drawing("the worst mistakes", len(worst_of(found, MISTAKES)) > 0, lambda: mistakes(found)),
+        "histograms": Drawing("weights and gradients over time", bool(found.histograms), lambda: histograms(found)),
+    }
+
+
+def class_drawings(found: Findings) -> dict[str, Drawing]:
+    """Return what is drawn of answers that are classes."""
+    return {"confusion": Drawing("what was taken for what", not found.absent, lambda: confusion(found))}
+
+
+def target_drawings(found: Findings) -> dict[str, Drawing]:
+    """Return what is drawn of answers that are no classes: their charts."""
+    return {
+        name: Drawing(group.what, True, functools.partial(draw_charts, group))
+        for name, group in charts_of(found.test).items()
+    }
+
+
+def draw_charts(group: Group) -> Any:
+    """Draw charts in rows."""
+    count = len(group.charts)
+    columns = min(group.across, count)
+    rows = -(-count // columns)
+    figure = make_figure(3.7 * columns, 3.2 * rows + 0.3 * bool(group.note))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    for axes, chart in zip(grid.flat, group.charts, strict=False):
+        draw_chart(axes, chart)
+    if group.note:
+        figure.suptitle(literal(group.note), fontsize=9)
+    return figure
+
+
+def draw_chart(axes: Any, chart: Chart) -> None:
+    """Draw one chart."""
+    for number, (name, points) in enumerate(chart.series.items()):
+        x, y = np.array(points).T
+        look: dict[str, Any] = {"color": SEVERAL[number], "label": literal(name) or None}
+        if chart.form == "points":
+            axes.plot(x, y, linestyle="", marker="o", markersize=3, markeredgewidth=0, alpha=0.6, **look)
+        elif chart.form == "bars":
+            axes.stairs(y[:-1], x, fill=True, alpha=0.5, hatch=("", "//")[number % 2], **look)
+        else:
+            axes.plot(x, y, linestyle=("-", "--")[number % 2], **look)
+    if chart.ideal:
+        axes.plot(*np.array(chart.ideal).T, color="0.4", linestyle=":")
+    if chart.unit:
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(xlabel=literal(chart.x), ylabel=literal(chart.y))
+    axes.set_title(literal(chart.title), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if any(chart.series):
+        axes.legend(frameon=False, fontsize=8)
 
 
 def curves(found: Findings) -> Any:
@@ -135,25 +205,35 @@ def pictures(grids: list[tuple[str, np.ndarray]], *, signed: bool = False) -> An
 
 
 def mistakes(found: Findings) -> Any:
-    """Draw the worst mistakes with what they are, what they were taken for, and both probabilities."""
-    worst, outputs = found.test.mistakes[:MISTAKES], found.test.probabilities
-    names = [literal(name) for name in found.model.class_names]
+    """Draw the worst mistakes with what they are and what they were taken for; reconstructions below their inputs."""
+    worst = worst_of(found, MISTAKES)
+    rebuilt = reconstructions(found, worst)
     columns = min(8, len(worst))
-    rows = -(-len(worst) // columns)
-    figure = make_figure(max(3.0, 1.35 * columns), 1.9 * rows)
+    each = 1 if rebuilt is None else 2
+    rows = -(-len(worst) // columns) * each
+    titles = [literal("\n".join(found.test.lines(number))) for number in worst]
+    height = 1.9 + 0.16 * max(0, max(title.count("\n") for title in titles) - 1) if rebuilt is None else 1.65
+    figure = make_figure(max(3.0, 1.35 * columns), height * rows)
     for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
         axes.set_axis_off()
-    for axes, number in zip(grid.flat, worst, strict=False):
-        image = found.dataset.test_images[number]
-        if image.dtype == np.uint8:
-            axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        else:
-            axes.plot(image[0], linewidth=0.8)
-        label, guess = found.test.labels[number], found.test.predicted[number]
-        shares = [100 * outputs[number, k] for k in (label, guess)]
-        text = f"is {names[label]}: {shares[0]:.1f} %\nseems {names[guess]}: {shares[1]:.1f} %"
-        axes.set_title(text, fontsize=7)
+    for place, number in enumerate(worst):
+        row, column = each * (place // columns), place % columns
+        show_input(grid[row, column], found.dataset.test_images[number])
+        grid[row, column].set_title(titles[place], fontsize=7)
+        if rebuilt is not None:
+            show_input(grid[row + 1, column], rebuilt[place])
+            grid[row + 1, column].set_title("given back as", fontsize=7)
     return figure
+
+
+def show_input(axes: Any, image: np.ndarray) -> None:
+    """Draw an image, or a signal as curves."""
+    if image.dtype == np.uint8:
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+    elif len(image) > 1:
+        axes.imshow(image[:, :, 0], cmap=SIGNED)
+    else:
+        axes.plot(image[0], linewidth=0.8)
 
 
 def histograms(found: Findings) -> Any:

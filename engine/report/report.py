@@ -9,18 +9,20 @@ import numpy as np
 
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import write_text
+from lenumba.engine.common.targets import panels
 from lenumba.engine.models.model import Model
 from lenumba.engine.network.activations import ACTIVATIONS
 from lenumba.engine.network.layers import LAYERS
 from lenumba.engine.network.losses import LOSSES
 from lenumba.engine.report.evaluation_page import calibration_text, named_cells, packed
-from lenumba.engine.report.findings import Findings, as_slid
+from lenumba.engine.report.findings import Findings, as_slid, reconstructions, worst_of
 from lenumba.engine.report.page import escape, fill, run_page, web_file
+from lenumba.engine.report.target_view import target_figures, target_results, target_values
 from lenumba.engine.runs.records import EpochLine, read_run_json
 
 SCRIPTS = (
     *("drawing.js", "picture.js", "digit.js", "rows.js", "charts.js", "pad.js"),
-    *("layers.js", "touch.js", "page.js"),
+    *("answers.js", "layers.js", "touch.js", "page.js"),
 )
 MOST_PARAMETERS = 5_000_000  # 27 MB of page
 MISTAKES = 24
@@ -47,6 +49,17 @@ OF_SIGNALS = {
     "page: a signal in each row, as 'lenumba predict' takes them. It stays here.</p>",
     "tests": "Test signals",
 }
+REBUILT = {
+    "images": '<figure><div class="frame"><canvas id="rebuilt" role="img" aria-label="what the network gives back">'
+    "</canvas></div>\n<figcaption>what it gives back</figcaption></figure>",
+    "signals": '<div id="rebuilt" class="charts"></div>',
+}
+TASKS = {
+    "class": "Say which class the image is",
+    "labels": "Say which labels the image has",
+    "numbers": "Say which numbers are right",
+    "input": "The image is its own target: look at it",
+}
 NO_HISTOGRAMS = "Not recorded by this run: train with plots=true to see how they change over the epochs."
 
 
@@ -61,26 +74,37 @@ def write_report(found: Findings, path: Path) -> None:
     if (size := found.model.network.parameter_count) > MOST_PARAMETERS:
         raise ConfigError(
             f"{found.model.folder}: expected at most {MOST_PARAMETERS:,} parameters for a page, found {size:,}; "
-            "use 'lenumba plot'"
+            "plot it instead"
         )
     write_text(path, report_page(found))
 
 
 def report_page(found: Findings) -> str:
     """Return the page's HTML."""
+    signals, target = found.model.loaded.config.network.signals, found.model.network.target
+    texts = OF_SIGNALS if signals else OF_IMAGES
+    if target == "input":
+        texts = {**texts, "input": f"{texts['input']}\n{REBUILT['signals' if signals else 'images']}"}
     return run_page(
         f"{found.model.loaded.name} on {found.dataset.name}",
         figures(found),
         fill(
             "report.html",
-            **(OF_SIGNALS if found.model.loaded.config.network.signals else OF_IMAGES),
-            calibration=f"<p>{escape(found.absent)}</p>" if found.absent else calibration_text(found),
+            **texts,
+            task=TASKS[target],
+            results=class_results(found) if target == "class" else target_results(found, found.absent),
             histogram_note=escape(HISTOGRAM_NOTE if found.histograms else NO_HISTOGRAMS),
         ),
         found.model.loaded.config,
         run_values(found),
         [network_script(), *map(web_file, SCRIPTS)],
     )
+
+
+def class_results(found: Findings) -> str:
+    """Return the sections on answers that are classes, as HTML."""
+    calibration = f"<p>{escape(found.absent)}</p>" if found.absent else calibration_text(found)
+    return fill("classes.html", calibration=calibration)
 
 
 def network_script() -> str:
@@ -100,11 +124,8 @@ def network_script() -> str:
 def figures(found: Findings) -> dict[str, str]:
     """Return the figures at the top of the page."""
     summary = read_run_json(found.model.folder)
-    wrong, count = len(found.test.mistakes), len(found.dataset.test_labels)
-    recorded = summary.get("test_accuracy") if found.absent else found.test.accuracy
-    about = "when it was trained" if found.absent else f"({wrong} of {count:,} wrong)"
     values = {
-        "test accuracy": "not known" if recorded is None else f"{100 * recorded:.2f} % {about}",
+        **(class_figures if found.model.network.target == "class" else target_figures)(found, summary),
         "parameters": f"{found.model.network.parameter_count:,}",
         "epochs": str(len(found.history)),
     }
@@ -117,28 +138,41 @@ def figures(found: Findings) -> dict[str, str]:
     return values
 
 
+def class_figures(found: Findings, summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return the test accuracy; without test images that of the training's end."""
+    wrong, count = len(found.test.mistakes) if not found.absent else 0, len(found.dataset.test_labels)
+    recorded = summary.get("test_accuracy") if found.absent else found.test.accuracy
+    about = "when it was trained" if found.absent else f"({wrong} of {count:,} wrong)"
+    return {"test accuracy": "not known" if recorded is None else f"{100 * recorded:.2f} % {about}"}
+
+
 def run_values(found: Findings) -> dict[str, Any]:
     """Return what the page's scripts need, as JSON-able values."""
     model, config = found.model, found.model.loaded.config
     samples = found.samples(max(1, min(3, SAMPLES // found.dataset.classes)))[:SAMPLES]
-    mistakes = found.test.mistakes[:MISTAKES]
-    outputs = np.round(found.test.outputs[mistakes].astype(float), 6)
+    worst, target = worst_of(found, MISTAKES), model.network.target
+    rebuilt, drawn = reconstructions(found, worst), panels(found.history)
+    kept = dict.fromkeys([*EpochLine.__annotations__, *(key for panel in drawn for key in panel.keys().values())])
     return {
+        "target": target,
         "network": describe_network(model),
         "weights": base64.b64encode(flat_weights(model)).decode(),
-        "class_names": list(model.class_names),
+        "class_names": list(model.class_names if target != "input" else found.test.names),
         "folder": model.folder.absolute().name,
         "type": model.network.pixels,
         "pad": pad_kind(model),
         "prepare": preparation(model),
         "rate": config.optimizer.learning_rate,
-        "history": [{key: line[key] for key in EpochLine.__annotations__ if key in line} for line in found.history],
+        "history": [{key: line[key] for key in kept if key in line} for line in found.history],
+        "panels": [panel._asdict() for panel in drawn],
         "absent": found.absent,
-        "confusion": found.test.confusion.tolist(),
-        "cells": named_cells(found),
-        "calibration": None if found.absent else found.calibration,
+        **(class_values if target == "class" else target_values)(found),
         "samples": pack(found, samples),
-        "mistakes": {**pack(found, mistakes), "outputs": outputs.tolist()},
+        "mistakes": {
+            **pack(found, worst),
+            "lines": [found.test.lines(number) for number in worst],
+            "rebuilt": None if rebuilt is None else packed(rebuilt),
+        },
         "histograms": [
             {
                 "name": histogram.name,
@@ -148,6 +182,15 @@ def run_values(found: Findings) -> dict[str, Any]:
             }
             for histogram in found.histograms
         ],
+    }
+
+
+def class_values(found: Findings) -> dict[str, Any]:
+    """Return what scripts need of answers that are classes."""
+    return {
+        "confusion": found.test.confusion.tolist(),
+        "cells": named_cells(found),
+        "calibration": None if found.absent else found.calibration,
     }
 
 
@@ -163,7 +206,7 @@ def preparation(model: Model) -> str | None:
     """
     if model.loaded.config.network.signals:
         return "signal"
-    if model.image_shape[2] not in (1, 3):
+    if model.image_shape[2] not in (1, 3) or model.loaded.config.floats:
         return None
     return "digit" if model.shows_digits else "plain"
 
@@ -212,9 +255,9 @@ def flat_weights(model: Model) -> bytes:
 
 
 def pack(found: Findings, chosen: np.ndarray) -> dict[str, Any]:
-    """Return test images as base64 values [N, C, H, W], with their labels and names."""
+    """Return test images as base64 values [N, C, H, W], with what they are and their names."""
     return {
-        "pixels": packed(found, chosen),
-        "labels": found.dataset.test_labels[chosen].tolist(),
+        "pixels": packed(found.dataset.test_images[chosen]),
+        "labels": found.dataset.test_truth[chosen].tolist(),
         "names": [str(found.test.name(image)) for image in chosen],
     }

@@ -11,15 +11,14 @@ from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.html import text_html
 from lenumba.engine.explain.walk import Walk
-from lenumba.engine.report import plots
 from lenumba.engine.report.canvas import DPI, save
 from lenumba.engine.report.curves import draw_several, draw_training, find_curves
-from lenumba.engine.report.findings import Findings, kernels, look_into
+from lenumba.engine.report.findings import Findings, look_into
+from lenumba.engine.report.plots import drawings
 from lenumba.engine.report.report import write_report
 from lenumba.engine.runs.extras import need
 
 FRAME = 720  # pixels of a page's height in a notebook
-WHAT = ("curves", "confusion", "kernels", "features", "mistakes", "histograms")
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,6 @@ class Walkthrough:
 def picture_of(names: list[str], what: str, image: Any, checkpoint: str, overrides: list[str]) -> Picture:
     """Return a picture of a run, or of several runs' curves."""
     need("matplotlib", "plot", "plot")
-    if what not in WHAT:
-        raise ConfigError(f"what: expected one of {', '.join(WHAT)}, found {what!r}")
     if what == "curves":
         curves = find_curves(names)
         figure = draw_training(curves[0]) if len(curves) == 1 else draw_several(curves)
@@ -97,22 +94,13 @@ def picture_of(names: list[str], what: str, image: Any, checkpoint: str, overrid
 
 def draw(found: Findings, what: str, image: Any) -> Any:
     """Draw one of a run's pictures; ConfigError where it has nothing for it."""
-    there = {
-        "confusion": not found.absent,
-        "kernels": bool(kernels(found.model)),
-        "features": image is not None or bool(len(found.dataset.test_images)),
-        "mistakes": len(found.test.mistakes) > 0,
-        "histograms": bool(found.histograms),
-    }
-    if not there[what]:
-        raise ConfigError(f"what: {found.model.folder} has no {what} to show; choose another of {', '.join(WHAT)}")
-    if what == "features":
-        shown = found.dataset.test_images[0] if image is None else image
-        shown = found.model.read_picture(shown) if isinstance(shown, str | Path) else shown
-        shown = found.dataset.test_images[shown] if isinstance(shown, int) else shown
-        return plots.features(found, shown)
-    table = {"confusion": plots.confusion, "kernels": plots.kernel_grid, "mistakes": plots.mistakes}
-    return table.get(what, plots.histograms)(found)
+    shown = found.model.read_picture(image) if isinstance(image, str | Path) else image
+    shown = found.dataset.test_images[shown] if isinstance(shown, int) else shown
+    table = drawings(found, shown)
+    if what not in table or not table[what].there:
+        there = ", ".join(name for name, drawing in table.items() if drawing.there)
+        raise ConfigError(f"what: {found.model.folder} has no {what} to show; choose another of {there}")
+    return table[what].draw()
 
 
 def page_of(name: str, out: Path | None, checkpoint: str, overrides: list[str]) -> Page:

@@ -137,7 +137,7 @@ def compare(
     names = [name if names.count(name) == 1 else item.source for name, item in zip(names, loaded, strict=True)]
     sources = [read_source(item) for item in loaded]
     for item in loaded:
-        item.only_classes("a comparison")
+        item.only_targets("a comparison")
         if stated_shape(item.config) is not None:
             check_trainable(item, check_network(item))
     places = check_kept(out, loaded, seeds, checks=team.leads)

@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenumba.engine.common.targets import WORDS
+from lenumba.engine.common.targets import WORDS, written
 
 OVERFITTING = 1.2  # times the lowest validation loss
 GAP, ERRORS = 0.02, 3.0  # by which accuracy on training images exceeds validation's: a share, and standard errors of it
-SHARES = ("accuracy", "balanced_accuracy")
 
 
 def ending_line(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
@@ -25,11 +24,9 @@ def ending_line(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
     metric, number = summary["best_by"], summary.get("best_epoch")
     best = next((line for line in history if line["epoch"] == number), {})
     if (value := best.get(f"val_{metric}")) is not None:
-        figure = f"{100 * value:.2f} %" if metric in SHARES else f"{value:.4f}"
         equal = sum(line.get(f"val_{metric}") == value for line in history) > 1 and metric != "loss"
-        parts.append(
-            f"best epoch {number} (validation {WORDS[metric]} {figure}{', the lowest loss of equals' * equal})"
-        )
+        chosen = f"{written(metric, value)}{', the lowest loss of equals' * equal}"
+        parts.append(f"best epoch {number} (validation {WORDS[metric]} {chosen})")
     return "; ".join([part for part in (*parts, overfitting(best, history, summary.get("validation_images"))) if part])
 
 

@@ -99,8 +99,12 @@ class Judge:
             confusion = confusion_matrix(truth, predicted_classes(outputs), self.classes)
             return Judged(loss, accuracy_of(outputs, truth), confusion)
         if self.target == "input":
-            truth = anomalous(truth, class_names, self.normal)
+            truth = self.anomalous(truth, class_names)
         return MEASURES[self.target](loss, outputs, truth)
+
+    def anomalous(self, truth: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+        """Return bool [N]: the samples of no normal class; empty where the target is not the input."""
+        return anomalous(truth, class_names, self.normal) if self.target == "input" else np.zeros(0, bool)
 
     def notes(self, name: str, target_names: tuple[str, ...]) -> list[str]:
         """Return what users should know of how numbers are learned, a line each."""

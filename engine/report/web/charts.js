@@ -21,9 +21,36 @@ function ticks(low, high) {
   return marks;
 }
 
-// Draws lines: series are { name, points: [[x, y], …] }, axes { x: [low, high], y: [low, high], label of x, whole:
+// Draws a chart of charts.py.
+function drawChart(parent, { title, x, y, form, series, ideal, unit }) {
+  const every = [...series.flatMap(({ points }) => points), ...(ideal ?? [])];
+  const span = (k, low, high) => { const [a, b] = range(every.map((point) => point[k]), low, high); return a === b ? [a - 0.5, b + 0.5] : [a, b]; };
+  const axes = unit ? { x: [0, 1], y: [0, 1], label: x } : { x: span(0), y: form === "bars" ? span(1, 0, 1) : span(1), label: x };
+  const caption = series.some(({ name }) => name) ? title : `${title}: ${y}`;
+  const drawn = lineChart(parent, caption, axes, series, `${title}: ${y} over ${x}`, form);
+  if (ideal) {
+    const [[x1, y1], [x2, y2]] = ideal;
+    addSvg(drawn.svg, "line", { x1: drawn.x(x1), y1: drawn.y(y1), x2: drawn.x(x2), y2: drawn.y(y2), class: "ideal" });
+  }
+}
+
+// How the points of a series become a picture, by a chart's form.
+const FORMS = {
+  lines: (svg, places, k) => {
+    addSvg(svg, "polyline", { points: places.map((place) => place.join(",")).join(" "), class: `line line${k}` });
+    if (places.length === 1) addSvg(svg, "circle", { cx: places[0][0], cy: places[0][1], r: 4, class: `dot${k}` });
+  },
+  points: (svg, places, k) => places.forEach(([cx, cy]) => addSvg(svg, "circle", { cx, cy, r: 2.5, class: `dot${k} soft` })),
+  bars: (svg, places, k, floor) => {
+    const steps = places.slice(0, -1).flatMap(([x, y], n) => [[x, y], [places[n + 1][0], y]]);
+    const path = [[places[0][0], floor], ...steps, [places.at(-1)[0], floor]];
+    addSvg(svg, "polygon", { points: path.map((place) => place.join(",")).join(" "), class: `line line${k} bar${k}` });
+  },
+};
+
+// Draws lines, or another of FORMS: series are { name, points: [[x, y], …] }, axes { x: [low, high], y: [low, high], label of x, whole:
 // whether x has whole numbers alone }. Their dashes differ, too. Returns the picture and where (x, y) lies in it.
-function lineChart(parent, title, axes, series, description = "") {
+function lineChart(parent, title, axes, series, description = "", form = "lines") {
   const [left, right] = axes.x, [low, high] = axes.y;
   const x = (value) => 52 + (296 * (value - left)) / (right - left);
   const y = (value) => 210 - (195 * (value - low)) / (high - low);
@@ -37,9 +64,7 @@ function lineChart(parent, title, axes, series, description = "") {
     addSvg(svg, "text", { x: x(mark), y: 228, "text-anchor": "middle" }, String(mark));
   addSvg(svg, "text", { x: 200, y: 243, "text-anchor": "middle" }, axes.label);
   series.forEach(({ points }, k) => {
-    const places = points.map((point) => `${x(point[0])},${y(point[1])}`);
-    addSvg(svg, "polyline", { points: places.join(" "), class: `line line${k}` });
-    if (points.length === 1) addSvg(svg, "circle", { cx: x(points[0][0]), cy: y(points[0][1]), r: 4, class: `dot${k}` });
+    FORMS[form](svg, points.map((point) => [x(point[0]), y(point[1])]), k, y(low));
   });
   const caption = add(figure, "figcaption", {}, series.some(({ name }) => name) ? `${title}: ` : title);
   series.filter(({ name }) => name).forEach(({ name }, k) => {
@@ -69,6 +94,7 @@ function epochChart(parent, title, epochs, series) {
 // Adds one input, `wide` pixels wide: an image on a canvas, a signal [channels, 1, length] as curves.
 function addInput(parent, values, shape, wide, attributes = {}) {
   if (!(values instanceof Float32Array)) return drawImage(add(parent, "canvas", attributes), values, shape, wide / shape[2]);
+  if (shape[1] > 1) return drawMaps(add(parent, "canvas", attributes), values, shape, { across: 1, scale: wide / shape[2] });
   const [channels, , length] = shape, tall = Math.round(0.6 * wide), [low, high] = range(values);
   const svg = addSvg(parent, "svg", { viewBox: `0 0 ${wide} ${tall}`, width: wide, height: tall, class: "signal", ...attributes });
   const x = (k) => 1 + ((wide - 2) * k) / Math.max(1, length - 1);
@@ -83,27 +109,27 @@ function addInput(parent, values, shape, wide, attributes = {}) {
 const MOST_CHANNELS = 6;
 
 // Draws a signal large, a chart for each of the first channels.
-function drawSignal(parent, values, [channels, , length]) {
+function drawSignal(parent, values, [channels, , length], what = "what the network sees") {
   parent.replaceChildren();
   for (let c = 0; c < Math.min(channels, MOST_CHANNELS); c++) {
     const own = Array.from(values.subarray(c * length, (c + 1) * length));
     let [low, high] = range(own);
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
-    const title = channels > 1 ? `channel ${c} of ${channels}` : "what the network sees";
+    const title = channels > 1 ? `${what}, channel ${c} of ${channels}` : what;
     const axes = { x: [0, Math.max(1, length - 1)], y: [low, high], label: "position", whole: true };
     lineChart(parent, title, axes, [{ points: own.map((value, k) => [k, value]) }]);
   }
 }
 
-function drawCurves(parent, history) {
+// Draws panels { label, figure, scale } over the epochs, and the learning rate.
+function drawCurves(parent, history, panels) {
   const epochs = history.map((line) => line.epoch);
   const column = (name, factor = 1) => history.map((line) => (line[name] == null ? null : factor * line[name]));
-  const both = (name, factor) => [
-    { name: "training", values: column(`train_${name}`, factor) },
-    { name: "validation", values: column(`val_${name}`, factor) },
-  ];
-  epochChart(parent, "Loss", epochs, both("loss"));
-  epochChart(parent, "Accuracy in %", epochs, both("accuracy", 100));
+  for (const { label, figure, scale } of panels) {
+    const lines = { training: `train_${figure}`, validation: `val_${figure}` };
+    const series = Object.entries(lines).map(([name, key]) => ({ name, values: column(key, scale) }));
+    epochChart(parent, label[0].toUpperCase() + label.slice(1), epochs, series);
+  }
   epochChart(parent, "Learning rate", epochs, [{ name: "of the epoch's last step", values: column("learning_rate") }]);
 }
 
@@ -171,5 +197,15 @@ function drawHistograms(parent, histograms) {
     const canvas = addPicture(parent, `${low.toPrecision(2)} … ${name} … ${high.toPrecision(2)}`, "histogram");
     const paint = (count) => grey(1 - Math.sqrt(count / largest));
     drawMaps(canvas, counts.flat(), [1, counts.length, counts[0].length], { paint });
+  }
+}
+
+// Draws groups of charts: { what, note, charts }.
+function drawGroups(parent, groups) {
+  for (const { what, note, charts } of groups) {
+    add(parent, "h3", {}, what[0].toUpperCase() + what.slice(1));
+    if (note) add(parent, "p", { class: "hint" }, note);
+    const row = add(parent, "div", { class: "charts" });
+    charts.forEach((chart) => drawChart(row, chart));
   }
 }

@@ -22,11 +22,11 @@ function describe(layer) {
   return `${what[layer.kind] ?? layer.kind}${window}${from}, ${shapeText(layer.shape)} → ${shapeText(layer.output)}${parameters}`;
 }
 
-// The name of the class that a value of the last layer stands for; "" elsewhere.
+// The name of the class, label or number that a value of the last layer stands for; "" elsewhere.
 function classNameOf(tensor, k) {
   const last = tensor === network.layers.length, count = shapeOf(tensor)[0];
   if (!last || shapeOf(tensor)[1] * shapeOf(tensor)[2] > 1) return "";
-  return count === 1 ? names[1] : count === names.length ? names[k] : "";
+  return count === answering.names.length ? answering.names[k] : "";
 }
 
 // Class names that are more than their numbers.

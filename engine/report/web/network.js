@@ -79,13 +79,15 @@ class Network {
     return found.length > 1 ? found : found[0];
   }
 
-  // The network's outputs (probabilities), and the loss and its gradient if `label` is right. Targets are 1 for the
-  // label and 0 for the rest, before smoothing pulls each towards `spread`; a single output is a yes or no, so that its
-  // target is the label itself. `counts` are the classes' weights, if they have any.
-  judge(z, label) {
-    const target = (k) => (z.length === 1 ? label : Number(k === label));
+  // The network's outputs (probabilities), and the loss and its gradient if `truth` is right: a class's number, or what
+  // each output is compared with. Of a class, targets are 1 for it and 0 for the rest, before smoothing pulls each towards
+  // `spread`; a single output is a yes or no, so that its target is the class itself. `counts` are the classes' weights,
+  // if they have any.
+  judge(z, truth) {
+    const one = typeof truth === "number";
+    const target = (k) => (one ? (z.length === 1 ? truth : Number(k === truth)) : truth[k]);
     const t = z.map((_, k) => (1 - this.smoothing) * target(k) + this.smoothing * this.spread);
-    const found = LOSSES[this.loss](z, t), counts = this.counts?.[label] ?? 1;
+    const found = LOSSES[this.loss](z, t), counts = one ? this.counts?.[truth] ?? 1 : 1;
     return { ...found, loss: counts * found.loss, dz: found.dz.map((slope) => counts * slope) };
   }
 

@@ -4,8 +4,8 @@
 const run = JSON.parse(document.getElementById("run").textContent);
 const weights = new Float32Array(decode(run.weights).buffer);
 const at = (id) => document.getElementById(id);
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const names = run.class_names;
+const answering = ANSWERS[run.target](names);
 
 let network = new Network(structuredClone(run.network), weights);
 let now = null; // the image in the network: { pixels, trace, outputs }
@@ -26,29 +26,34 @@ function look(pixels) {
   now = { pixels, trace, outputs: Array.from(network.judge(trace.outputs.at(-1), 0).outputs) };
   lesson = null;
   slopes = null;
-  if (run.prepare === "signal") drawSignal(at("input"), pixels, run.network.input);
-  else drawImage(at("input"), pixels, run.network.input, Math.max(2, Math.floor(112 / run.network.input[2])));
+  showInput("input", pixels, "what the network sees");
+  if (run.target === "input") showInput("rebuilt", asInput(now.outputs), "what it gives back");
   showAnswer();
   showLayers();
   showLesson();
   showCell();
 }
 
-// The share of each class; a single output is that of class 1.
-const shares = (outputs) => (outputs.length === 1 ? [1 - outputs[0], outputs[0]] : outputs);
+function showInput(id, pixels, what) {
+  const shape = run.network.input, scale = Math.max(2, Math.floor(112 / shape[2]));
+  if (run.prepare === "signal") drawSignal(at(id), pixels, shape, what);
+  else if (run.type === "float32") drawMaps(at(id), pixels, shape, { across: 1, scale });
+  else drawImage(at(id), pixels, shape, scale);
+}
 
 function showAnswer() {
-  const values = shares(now.outputs), answer = classOf(now.outputs);
-  at("answer").textContent = `${names[answer]} – ${percent(values[answer])}`;
+  const values = answering.values(now.outputs);
+  at("answer").textContent = answering.said(values);
   [...at("bars").children].forEach((row, k) => {
-    row.classList.toggle("best", k === answer);
-    row.querySelector("i").style.width = `${100 * Math.min(Math.max(values[k], 0), 1)}%`;
-    row.querySelector("output").textContent = percent(values[k]);
+    const [share, text] = answering.bar(values[k], k);
+    row.classList.toggle("best", answering.best(values, k));
+    row.querySelector("i").style.width = `${100 * Math.min(Math.max(share, 0), 1)}%`;
+    row.querySelector("output").textContent = text;
   });
 }
 
 function makeBars() {
-  for (const name of names) {
+  for (const name of answering.rows) {
     const row = add(at("bars"), "li");
     add(row, "span", {}, name);
     add(add(row, "b"), "i");
@@ -62,22 +67,22 @@ const biggest = (values) => values.reduce((most, value) => Math.max(most, Math.a
 
 // One step: first the loss, then a layer's gradients after the other from the last one down, then the update.
 function step() {
-  const label = Number(at("label").value);
+  const truth = answering.truth();
   if (!lesson || lesson.done) {
-    const { loss, dz } = network.judge(now.trace.outputs.at(-1), label);
-    lesson = { label, loss, ...network.backward(now.trace, dz), shown: network.layers.length };
+    const { loss, dz } = network.judge(now.trace.outputs.at(-1), truth);
+    lesson = { loss, ...network.backward(now.trace, dz), shown: network.layers.length };
   } else if (lesson.shown > 0) {
     lesson.shown -= 1;
     showLesson();
     cards[lesson.shown].card.scrollIntoView({ block: "center" });
     return;
   } else {
-    const before = { loss: lesson.loss, share: shares(now.outputs)[lesson.label] };
+    const before = { loss: lesson.loss, values: answering.values(now.outputs) };
     network.update(lesson.gradients, Number(at("rate").value));
     moved = true;
     look(now.pixels);
-    const { loss } = network.judge(now.trace.outputs.at(-1), label);
-    lesson = { done: true, label, before, loss, shown: network.layers.length };
+    const { loss } = network.judge(now.trace.outputs.at(-1), truth);
+    lesson = { done: true, before, loss, shown: network.layers.length };
     showKernels();
   }
   showLesson();
@@ -109,16 +114,16 @@ function showLesson() {
   });
   at("step").textContent = "Step: the loss";
   if (!lesson) {
-    at("story").textContent = "Say which class the image is, then step.";
+    at("story").textContent = answering.task;
   } else if (lesson.done) {
-    const { before, loss, label } = lesson;
+    const { before, loss } = lesson;
     at("story").textContent =
-      `Updated: the loss went from ${before.loss.toFixed(4)} to ${loss.toFixed(4)}, ` +
-      `“${names[label]}” from ${percent(before.share)} to ${percent(shares(now.outputs)[label])}.`;
+      `Updated: the loss went from ${before.loss.toFixed(4)} to ${loss.toFixed(4)}` +
+      `${answering.changed(before.values, answering.values(now.outputs))}.`;
   } else {
     at("step").textContent = `Step: ${lesson.shown > 0 ? `back to ${layers[lesson.shown - 1].name}` : "update"}`;
     const reached = lesson.shown < layers.length ? `. The gradients have come back to ${layers[lesson.shown].name}.` : ".";
-    at("story").textContent = `If “${names[lesson.label]}” is right, the loss is ${lesson.loss.toFixed(4)}${reached}`;
+    at("story").textContent = `${answering.supposed()}, the loss is ${lesson.loss.toFixed(4)}${reached}`;
   }
 }
 
@@ -197,7 +202,7 @@ function makeChooser() {
 function makeSamples() {
   images(run.samples).forEach((pixels, n) => {
     const label = run.samples.labels[n];
-    const button = add(at("samples"), "button", { type: "button", "aria-label": `test image: ${names[label]}` });
+    const button = add(at("samples"), "button", { type: "button", "aria-label": `test image: ${answering.called(label)}` });
     addInput(button, pixels, run.network.input, run.prepare === "signal" ? 84 : 36);
     button.addEventListener("click", () => choose(pixels, label, run.samples.names[n]));
   });
@@ -207,21 +212,20 @@ function choose(pixels, label, name) {
   origin = name;
   at("chosen")?.replaceChildren();
   pad?.blank();
-  at("label").value = label;
+  answering.setTruth(label);
   look(pixels);
 }
 
 function makeMistakes() {
-  const { labels, outputs } = run.mistakes;
+  const { labels, lines } = run.mistakes, rebuilt = run.mistakes.rebuilt && images({ pixels: run.mistakes.rebuilt });
   images(run.mistakes).forEach((pixels, n) => {
-    const values = shares(outputs[n]), label = labels[n], guess = classOf(outputs[n]);
     const button = add(at("mistakes"), "button", { type: "button" });
     addInput(button, pixels, run.network.input, 84);
-    add(button, "span", {}, `is ${names[label]}: ${percent(values[label])}`);
-    add(button, "span", {}, `seems ${names[guess]}: ${percent(values[guess])}`);
+    if (rebuilt) addInput(button, rebuilt[n], run.network.input, 84, { role: "img", "aria-label": "what the network gives back" });
+    for (const line of lines[n]) add(button, "span", {}, line);
     add(button, "span", { class: "hint" }, run.mistakes.names[n]);
     button.addEventListener("click", () => {
-      choose(pixels, label, run.mistakes.names[n]);
+      choose(pixels, labels[n], run.mistakes.names[n]);
       at("try").scrollIntoView();
     });
   });
@@ -237,14 +241,16 @@ makePad();
 makeChooser();
 makeSamples();
 makeMistakes();
-names.forEach((name, k) => add(at("label"), "option", { value: k }, name));
+answering.makeTruth(at("truth"));
 at("rate").value = run.rate;
 at("step").addEventListener("click", step);
 at("all").addEventListener("click", allSteps);
 at("reset").addEventListener("click", reset);
-at("label").addEventListener("change", () => { lesson = slopes = null; showLesson(); showCell(); });
-drawCurves(at("curves"), run.history);
-if (run.absent) at("confusion").textContent = at("samples").textContent = run.absent;
+at("truth").addEventListener("change", () => { lesson = slopes = null; showLesson(); showCell(); });
+drawCurves(at("curves"), run.history, run.panels);
+if (run.absent) at("samples").textContent = run.absent;
+if (run.groups) drawGroups(at("groups"), run.groups);
+else if (run.absent) at("confusion").textContent = run.absent;
 else drawConfusion(at("confusion"), run.confusion, names, run.cells);
 if (run.calibration) drawReliability(at("calibration"), run.calibration);
 drawHistograms(at("histograms"), run.histograms);

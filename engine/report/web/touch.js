@@ -31,7 +31,7 @@ const long = (value) => (Number.isFinite(value) ? String(Number(value.toPrecisio
 const signed = (value) => (value < 0 ? `(${short(value)})` : short(value));
 
 function backwards() {
-  return (slopes ??= network.backward(now.trace, network.judge(now.trace.outputs.at(-1), Number(at("label").value)).dz));
+  return (slopes ??= network.backward(now.trace, network.judge(now.trace.outputs.at(-1), answering.truth()).dz));
 }
 
 // ------------------------------------------------------------------------------------------ pointer and keys
@@ -174,7 +174,7 @@ function writeCell(cell, name, layer) {
   if (layer && !sums && Object.keys(layer.tensors).length) add(panel, "p", { class: "sum" }, ownText(layer, cell.place[0]));
   if (layer) add(panel, "p", {}, `It depends on the image's ${boxText(cell.field)}.`);
   const where = cell.windows.length ? ` Times ${sums ? "each weight" : "∂y/∂x"}, it goes to ∂L/∂${cell.windows.map((window) => window.source).join(" and ∂L/∂")}.` : "";
-  add(panel, "p", {}, `If it is “${names[Number(at("label").value)]}”, the gradient ∂L/∂(this value) is δ = ${short(cell.delta)}.${where}`);
+  add(panel, "p", {}, `${answering.supposed()}, the gradient ∂L/∂(this value) is δ = ${short(cell.delta)}.${where}`);
   if (!moved) add(panel, "p", { class: "hint" }, "In a terminal: ").append(commandOf(cell));
 }
 
@@ -187,7 +187,7 @@ function ownText({ parameters }, channel) {
 
 function commandOf(cell) {
   const code = document.createElement("code");
-  const label = run.samples.names.indexOf(origin) >= 0 ? "" : ` --label ${at("label").value}`;
+  const label = run.samples.names.indexOf(origin) >= 0 ? "" : answering.option();
   code.textContent = `lenumba explain ${run.folder} ${origin ?? "IMAGE"}${label} --cell ${cell.written}`;
   return code;
 }

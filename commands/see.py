@@ -66,7 +66,7 @@ def plot(runs: tuple[str, ...], out: Path | None, kind: str, image: Path | None,
 def told(curves: Sequence[Any]) -> str:
     """Say what a picture of curves shows."""
     if len(curves) > 1:
-        return f"loss and accuracy of {len(curves)}: {'; '.join(curve.name for curve in curves)}"
+        return f"curves of {len(curves)}: {'; '.join(curve.name for curve in curves)}"
     return f"mean and standard error of {len(curves[0].histories)} seeds in each epoch"
 
 

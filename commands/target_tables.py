@@ -1,7 +1,9 @@
 """What is found of networks whose target is no class, as text."""
 
+from lenumba.engine.common.targets import WORDS
 from lenumba.engine.common.text import table
 from lenumba.engine.models.predicting import TargetAnswer
+from lenumba.engine.models.target_comparison import TargetComparison
 from lenumba.engine.models.target_evaluation import TargetEvaluation
 
 LISTED = 5  # worst samples
@@ -30,3 +32,24 @@ def answer_line(answer: TargetAnswer) -> str:
     if answer.target == "numbers":
         return "   ".join(f"{name} {value:.6g}" for name, value in pairs)
     return "   ".join(f"{name} {100 * value:5.1f} %" for name, value in answer.likely) or "none"
+
+
+def target_comparison_table(found: TargetComparison) -> str:
+    """Return both runs' figures, their differences, whether they may be chance, and the samples that differ most."""
+    rows = []
+    for name, item in found.figures.items():
+        values = [f"{value:.4f}" for value in (item.first, item.second)]
+        low, high = item.interval
+        rows.append([WORDS.get(name, name), *values, f"{item.difference:+.4f} ({low:+.4f} to {high:+.4f})"])
+    lines = [table(["", *found.names, "difference (95 % interval)"], rows), ""]
+    about = f"p = {found.p_value:.2g}, that {WORDS[found.judged_by]} is the same"
+    if found.seeds:
+        pairs = [[seed, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"] for seed, (a, b) in found.seeds.items()]
+        lines += [table([f"seed: {WORDS[found.judged_by]}", "first", "second", "difference"], pairs), ""]
+        test = f"means over {len(found.seeds)} seeds; intervals and p: of Student's paired t-test, seed by seed"
+        return "\n".join([*lines, f"{found.samples} samples; {about}; {test}"])
+    for which, better in (("first", found.better_first), ("second", found.better_second)):
+        listed = [f"{row['sample']} ({row['first']:.4g}, {row['second']:.4g})" for row in better[:LISTED]]
+        lines.append(f"smaller mean squared errors in the {which}, with both: {', '.join(listed) or 'none'}")
+    test = f"paired bootstrap over samples, {found.draws:,} draws"
+    return "\n".join([*lines, f"{found.samples} samples; {about}; intervals and p: {test}"])

@@ -150,7 +150,7 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
     if team.leads:
         click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
     if out is not None and (path := draw_comparison(out)) and not as_json:
-        click.echo(f"{path}  loss and accuracy over the epochs")
+        click.echo(f"{path}  the curves of all trainings")
 
 
 def draw_comparison(out: Path) -> Path | None:
@@ -168,11 +168,18 @@ def draw_comparison(out: Path) -> Path | None:
 def compare_trained(first: str, second: str, overrides: list[str], *, as_json: bool) -> None:
     """Compare two runs, or folders of seeds, and print how they differ."""
     from lenumba.commands.judging_tables import run_comparison_table
-    from lenumba.engine.models.side_by_side import compare_runs
+    from lenumba.commands.target_tables import target_comparison_table
+    from lenumba.engine.common.kinds import without_nan
+    from lenumba.engine.models.side_by_side import RunComparison, compare_runs
 
     found = compare_runs((first, second), overrides)
     tell_notes(found.notes)
-    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else run_comparison_table(found))
+    if as_json:
+        click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False))
+    elif isinstance(found, RunComparison):
+        click.echo(run_comparison_table(found))
+    else:
+        click.echo(target_comparison_table(found))
 
 
 @click.command()

@@ -11,9 +11,10 @@ from lenumba.engine.common.errors import ConfigError, DivergedError
 from lenumba.engine.config.config import load_config
 from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.runs import compare as comparing
-from lenumba.engine.runs.compare import SHIFTS, compare, shift, shifts
+from lenumba.engine.runs.compare import compare
 from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.folders import list_runs
+from lenumba.engine.runs.measuring import SHIFTS, shift, shifts
 
 FIGURES = ["seconds", "train_accuracy", "test_accuracy", "gap"]
 

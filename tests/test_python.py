@@ -144,8 +144,8 @@ def test_results_are_shown_as_html(run, model):
 
 
 def test_a_comparison_is_a_list_and_a_table():
-    from lenumba.engine.runs.compare import Comparison, SeedResult
     from lenumba.engine.runs.comparison_table import Comparisons
+    from lenumba.engine.runs.measuring import Comparison, SeedResult
 
     one = SeedResult(0, 1.0, 0.9, 0.95, 0.05, {2: 0.8, 4: 0.7}, 0.9)
     figure = Figure(0.9, 0.01)

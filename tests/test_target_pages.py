@@ -7,38 +7,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import in_browser
-from click.testing import CliRunner
 from node import run_scripts
-from PIL import Image
 from sklearn import metrics as sklearn_metrics
+from test_targets_data import NAMES, TARGETS, TEST, TRAIN, lenumba, recipe
+from test_targets_data import samples as signals_of
 
 import lenumba as package
-from lenumba.cli import main
+from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.measures import MEASURES
 from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.report.charts import charts_of
 from lenumba.engine.report.report import describe_network, flat_weights
 
-TARGETS, NAMES, SIDE = ("labels", "numbers", "input"), ("wide", "tall / mm"), 4
-TRAIN, TEST = 200, 70
+SIDE = 4
 
 
 def samples(target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 4, 4] of two hidden numbers, and what is to be told of them; a third of the last are noise."""
+    """Signals, and what is to be told of them; where the target is the input, images uint8 [N, 4, 4]."""
+    if target != "input":
+        return signals_of(target)
     rng = np.random.default_rng(2)
-    hidden = rng.normal(size=(TRAIN + TEST, 2))
-    images = 120 + 25 * hidden @ rng.normal(size=(2, SIDE * SIDE)) + rng.normal(size=(TRAIN + TEST, SIDE * SIDE))
     strange = (np.arange(TRAIN + TEST) % 3 == 0) & (np.arange(TRAIN + TEST) >= TRAIN)
+    images = 120 + 25 * rng.normal(size=(TRAIN + TEST, 2)) @ rng.normal(size=(2, SIDE * SIDE))
+    images[strange] = rng.uniform(0, 255, (strange.sum(), SIDE * SIDE))
+    return np.clip(images, 0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE), strange.astype(int)
+
+
+def config_of(target: str) -> dict:
+    """A configuration that records and draws everything; those of signals are networks that other tests compile."""
+    config = recipe(target) | {"plots": True}
     if target == "input":
-        images[strange] = rng.uniform(0, 255, (strange.sum(), SIDE * SIDE))
-    truth = {"labels": (hidden > 0).astype(int), "numbers": hidden * [1, 100], "input": strange.astype(int)}[target]
-    return np.clip(images, 0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE), truth
-
-
-def lenumba(*arguments: object) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
+        layers = [*config["network"]["layers"][:-1], {"type": "dense", "units": SIDE * SIDE}]
+        config["network"] = {"layers": layers}
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +49,12 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for target in TARGETS:
-            images, truth = samples(target)
-            arrays = {"x_train": images[:TRAIN], "x_test": images[TRAIN:], "y_test": truth[TRAIN:]}
+            values, truth = samples(target)
+            arrays = {"x_train": values[:TRAIN], "x_test": values[TRAIN:], "y_test": truth[TRAIN:]}
             if target != "input":
                 arrays |= {"y_train": truth[:TRAIN], "target_names": np.array(NAMES)}
             np.savez(f"{target}.npz", **arrays)
-            units, activation = (16, "none") if target == "input" else (2, "sigmoid" if target == "labels" else "none")
-            layers = ["flatten", {"type": "dense", "units": 2, "activation": "tanh"}]
-            config = {
-                "data": {"name": "npz", "root": f"{target}.npz", "batch_size": 16, "target": target},
-                "network": {"layers": [*layers, {"type": "dense", "units": units, "activation": activation}]},
-                "optimizer": {"name": "adamw", "learning_rate": 0.02},
-                "train": {"epochs": 6},
-                "plots": True,
-            }
-            Path(f"{target}.yaml").write_text(json.dumps(config))
+            Path(f"{target}.yaml").write_text(json.dumps(config_of(target)))
             lenumba("train", f"{target}.yaml", "--out", target)
             lenumba("report", target)
         yield folder
@@ -87,7 +79,7 @@ def test_a_run_with_plots_has_its_target_s(place, target):
 def test_python_shows_the_same_pictures_and_names_them(place, target):
     shown = package.plot(target, what=OWN[target][0])
     assert shown._repr_html_().startswith("<img")
-    with pytest.raises(package.ConfigError, match=OWN[target][1]):
+    with pytest.raises(ConfigError, match=OWN[target][1]):
         package.plot(target, what="confusion")
     assert "evaluation" in package.load(target).evaluate()._repr_html_()
 
@@ -101,8 +93,8 @@ def test_charts_are_of_the_answers_to_the_test_samples(place, target):
     points = [np.array(series["points"]) for chart in charts for series in chart["series"]]
     if target == "numbers":
         np.testing.assert_allclose(points[0], np.stack([truth[:, 0], answers[:, 0]], 1), rtol=1e-5)
-        np.testing.assert_allclose(points[2][:, 1], answers[:, 0] - truth[:, 0], rtol=1e-4, atol=1e-5)
-        assert points[3][:, 1].sum() == TEST
+        np.testing.assert_allclose(points[3][:, 1], answers[:, 0] - truth[:, 0], rtol=1e-4, atol=1e-5)
+        assert points[4][:, 1].sum() == TEST
     elif target == "labels":
         precision, recall, limits = sklearn_metrics.precision_recall_curve(truth[:, 0], answers[:, 0])
         np.testing.assert_allclose(points[0][::-1], np.stack([limits, precision[:-1]], 1), atol=1e-5)
@@ -121,25 +113,21 @@ def test_charts_are_of_the_answers_to_the_test_samples(place, target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_page_s_loss_and_gradients_are_the_kernels(place, target):
-    model, (images, truth) = package.load(target), samples(target)
-    loss = model.evaluate(images[TRAIN : TRAIN + 1], truth[TRAIN : TRAIN + 1]).measured.loss
-    planes = images[TRAIN : TRAIN + 1, None].tobytes()
-    learned = (
-        model.trained.judge.learned(truth[TRAIN : TRAIN + 1].astype(float)).tolist()[0] if target != "input" else 0
-    )
+    model, (values, truth) = package.load(target), samples(target)
+    values, truth = values[TRAIN : TRAIN + 1], truth[TRAIN : TRAIN + 1]
     found = run_scripts(
         """
-        const trace = network.forward(image(0)), truth = given.truth || trace.x;
+        const trace = network.forward(Float32Array.from(given.x)), truth = given.truth ?? trace.x;
         const { loss, dz } = network.judge(trace.outputs.at(-1), truth);
         network.update(network.backward(trace, dz).gradients, 0.001);
-        answer([loss, network.judge(network.forward(image(0)).outputs.at(-1), truth).loss]);
+        answer([loss, network.judge(network.forward(Float32Array.from(given.x)).outputs.at(-1), truth).loss]);
         """,
         network=describe_network(model),
         weights=base64.b64encode(flat_weights(model)).decode(),
-        pixels=base64.b64encode(planes).decode(),
-        truth=learned,
+        x=values.ravel().tolist(),
+        truth=None if target == "input" else model.trained.judge.learned(truth.astype(float)).tolist()[0],
     )
-    assert found[0] == pytest.approx(loss, rel=1e-4)
+    assert found[0] == pytest.approx(model.evaluate(values, truth).measured.loss, rel=1e-4)
     assert found[1] < found[0]
 
 
@@ -186,29 +174,26 @@ def test_an_evaluation_s_page_shows_them_and_what_is_gone_is_said(place, target,
         Path("elsewhere.npz").rename(f"{target}.npz")
 
 
-def test_thresholds_of_labels_are_fitted_on_validation_images_and_decide_predictions(place):
-    assert "wide" in lenumba("evaluate", "labels", "--thresholds")
+def test_thresholds_of_labels_are_fitted_on_validation_samples_and_decide_predictions(place):
+    assert "left" in lenumba("evaluate", "labels", "--thresholds")
     limits = json.loads(Path("labels/thresholds.json").read_text())["thresholds"]
     assert set(limits) == set(NAMES)
-    images, _ = samples("labels")
-    Image.fromarray(images[TRAIN]).save("one.png")
-    values = json.loads(lenumba("predict", "labels", "one.png", "--json"))[0]["labels"]
-    found = json.loads(lenumba("predict", "labels", "one.png", "--thresholds", "--json"))[0]
-    assert found["yes"] == [
-        name for name in sorted(NAMES, key=lambda name: -values[name]) if values[name] >= limits[name]
-    ]
-    assert (
-        lenumba("predict", "labels", "one.png", *("--threshold", "wide=0", "--threshold", "tall / mm=1")).split()[1]
-        == "wide"
-    )
+    plain = [row["labels"] for row in json.loads(lenumba("predict", "labels", "labels.npz", "--json"))]
+    found = json.loads(lenumba("predict", "labels", "labels.npz", "--thresholds", "--json"))
+    for values, row in zip(plain, found, strict=True):
+        assert row["yes"] == sorted((name for name in NAMES if values[name] >= limits[name]), key=lambda n: -values[n])
+    given = [part for limit in ("left=0", "middle=1", "right=1") for part in ("--threshold", limit)]
+    line = lenumba("predict", "labels", "labels.npz", *given).splitlines()[0]
+    assert line.split()[1:] == ["left", f"{100 * plain[0]['left']:.1f}", "%"]
 
 
 def test_answers_that_are_not_finite_are_left_out_of_charts_and_said():
     truth = np.arange(12.0).reshape(6, 2)
     outputs = truth + 0.5
     outputs[2, 1] = np.inf
+    names = NAMES[:2]
     with np.errstate(invalid="ignore"):
         measured = MEASURES["numbers"](1.0, outputs, truth)
-    found = charts_of(TargetEvaluation("numbers", measured, outputs, truth, NAMES))
+    found = charts_of(TargetEvaluation("numbers", measured, outputs, truth, names))
     assert all("1 samples are left out, whose answers are not finite" in group.note for group in found.values())
     assert len(found["predicted"].charts[0].series[""]) == 5

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scipy.stats import ttest_rel
 from sklearn import metrics as sklearn_metrics
 
 import lenumba as package
@@ -165,11 +166,47 @@ def test_exports_agree_and_explanations_end_in_the_same_outputs(place, target):
     assert ("target the input itself" if target == "input" else "target ") in text
 
 
+COMPARED = {"labels": "average_precision", "numbers": "r2", "input": "auc"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_configurations_are_compared_by_the_target_s_figure_seed_by_seed(place, target):
+    Path(f"{target}-slow.yaml").write_text(json.dumps(recipe(target) | {"optimizer": {"learning_rate": 1e-3}}))
+    table = package.compare([f"{target}.yaml", f"{target}-slow.yaml"], seeds=2, out=f"of-{target}")
+    first, second = table
+    assert first.judged_by == second.judged_by == COMPARED[target]
+    assert first.runs[0].figures[COMPARED[target]] == pytest.approx(record(target)[FIGURES[target]], abs=1e-9)
+    scores = [[run.figures[COMPARED[target]] for run in item.runs] for item in table]
+    assert second.p_value == pytest.approx(ttest_rel(*scores).pvalue)
+    assert first.p_value is None
+    assert {"labels": "train average precision", "numbers": "train R²", "input": "test AUC"}[target] in str(table)
+    found = json.loads(lenumba("compare", f"of-{target}/{target}", f"of-{target}/{target}-slow", "--json"))
+    assert found["p_value"] == pytest.approx(ttest_rel(*scores).pvalue)
+    assert found["seeds"]["1"] == pytest.approx([scores[0][1], scores[1][1]])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_two_runs_are_compared_sample_by_sample(place, target):
+    Path(f"{target}-slow.yaml").write_text(json.dumps(recipe(target) | {"optimizer": {"learning_rate": 1e-3}}))
+    lenumba("train", f"{target}-slow.yaml", "--out", f"{target}-slow")
+    found = json.loads(lenumba("compare", target, f"{target}-slow", "--json"))
+    figure = found["figures"][COMPARED[target]]
+    both = [record(folder)[FIGURES[target]] for folder in (target, f"{target}-slow")]
+    assert [figure["first"], figure["second"]] == pytest.approx(both)
+    low, high = figure["interval"]
+    assert low <= figure["difference"] <= high
+    assert found["p_value"] < 0.05
+    assert all(row["first"] < row["second"] for row in found["better_first"])
+    same = json.loads(lenumba("compare", target, target, "--json"))
+    assert (same["p_value"], same["better_first"], same["better_second"]) == (1, [], [])
+    assert "paired bootstrap over samples" in lenumba("compare", target, f"{target}-slow")
+
+
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        (("compare", "numbers", "numbers"), "class for a comparison"),
-        (("compare", "numbers.yaml", "labels.yaml"), "class for a comparison"),
+        (("compare", "numbers", "labels"), "numbers, as of numbers"),
+        (("compare", "numbers.yaml", "labels.yaml"), "numbers, as of numbers"),
         (("audit", "labels.yaml"), "class for an audit"),
         (("why", "input", "3"), "class for 'why'"),
         (("evaluate", "numbers", "--thresholds"), "class or labels for --thresholds"),

@@ -14,6 +14,12 @@ from lenumba.engine.common.statistics import mcnemar, paired_p_value, t_interval
 from lenumba.engine.data.dataset import Dataset, data_sha256
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model, load
+from lenumba.engine.models.target_comparison import (
+    Difference,
+    TargetComparison,
+    compare_samples,
+    compare_target_seeds,
+)
 from lenumba.engine.models.target_evaluation import TargetEvaluation
 from lenumba.engine.runs.figures import Figure
 from lenumba.engine.runs.folders import find_run, seed_folders
@@ -126,16 +132,6 @@ def over_seeds(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, Figure]:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A figure of both, the second minus the first, and its 95 % interval."""
-
-    first: float
-    second: float
-    difference: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class RunComparison:
     """Two runs, or the seeds of two configurations, on the same test images.
 
@@ -171,7 +167,7 @@ class RunComparison:
         return asdict(self)
 
 
-def compare_runs(names: tuple[str, str], overrides: Sequence[str] = ()) -> RunComparison:
+def compare_runs(names: tuple[str, str], overrides: Sequence[str] = ()) -> RunComparison | TargetComparison:
     """Compare two runs, or two folders of seeds, on the same test images.
 
     Raises
@@ -190,7 +186,10 @@ def compare_runs(names: tuple[str, str], overrides: Sequence[str] = ()) -> RunCo
             f"give one run of the folder, such as {(seeds[0] or seeds[1])[0]}"
         )
     judged = check_same(evaluate_all([find_run(name) for name in names], "best", overrides))
-    first, second = (found for _, _, found in judged)
+    both: list[Any] = [found for _, _, found in judged]
+    first, second = both
+    if isinstance(first, TargetEvaluation):
+        return compare_samples(names, first, second)
     intervals = paired_intervals(first.labels, first.predicted, second.predicted, len(first.class_names))
     right = first.predicted == first.labels, second.predicted == second.labels
     only_first, only_second = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
@@ -230,9 +229,12 @@ def check_same(judged: Iterator[Judged]) -> Iterator[Judged]:
     """Yield what networks do on their test images; raise DataError where these, or the classes, are not the first's."""
     first: Judged | None = None
     for item in judged:
-        item[0].loaded.only_targets("a comparison")
         first = first or item
         (model, data, found), (known, expected, _) = item, first
+        if (target := model.network.target) != (wanted := known.network.target):
+            raise model.loaded.error(
+                "data.target", f"expected {wanted}, as of {known.folder}, found {target}; compare those of one target"
+            )
         if found.class_names != first[2].class_names:
             raise DataError(
                 f"{model.folder}: expected the classes of {known.folder} ({', '.join(known.class_names)[:80]}), found "
@@ -253,12 +255,12 @@ def same_images(first: Dataset, second: Dataset) -> bool:
     if first.image_shape != second.image_shape:
         same_files = first.files is not None and second.files is not None and first.files[1] == second.files[1]
         return same_files and np.array_equal(first.test_labels, second.test_labels)
-    return data_sha256(first.test_images, first.test_labels) == data_sha256(second.test_images, second.test_labels)
+    return data_sha256(first.test_images, first.test_truth) == data_sha256(second.test_images, second.test_truth)
 
 
 def compare_seeds(
     names: tuple[str, str], first: Sequence[Path], second: Sequence[Path], overrides: Sequence[str]
-) -> RunComparison:
+) -> RunComparison | TargetComparison:
     """Compare the seeds that two folders have in common, seed by seed."""
     folders = [{int(path.name.removeprefix("seed-")): path for path in paths} for paths in (first, second)]
     common = sorted(folders[0].keys() & folders[1].keys())
@@ -268,8 +270,16 @@ def compare_seeds(
             "train both with the same seeds"
         )
     judged = check_same(evaluate_all([folder[seed] for folder in folders for seed in common], "best", overrides))
-    rows = [(whole_figures(found), found) for _, _, found in judged]
     count = len(common)
+    left = [
+        f"{name}: {len(paths) - count} seeds are left out, which the other has not"
+        for name, paths in zip(names, (first, second), strict=True)
+        if len(paths) > count
+    ]
+    every: list[Any] = [found for _, _, found in judged]
+    if isinstance(every[0], TargetEvaluation):
+        return compare_target_seeds(names, common, every, left)
+    rows = [(whole_figures(found), found) for found in every]
 
     def difference(key: str) -> Difference:
         values = [row[key] for row, _ in rows]
@@ -278,11 +288,6 @@ def compare_seeds(
         return Difference(means[0], means[1], means[1] - means[0], t_interval(pairs))
 
     accuracies = [row["accuracy"] for row, _ in rows]
-    left = [
-        f"{name}: {len(paths) - count} seeds are left out, which the other has not"
-        for name, paths in zip(names, (first, second), strict=True)
-        if len(paths) > count
-    ]
     return RunComparison(
         names,
         rows[0][1].images,

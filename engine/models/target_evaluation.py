@@ -99,13 +99,15 @@ class TargetEvaluation:
 
     @property
     def worst(self) -> np.ndarray:
-        """int64: the samples that are farthest from the truth, or look most like an anomaly, the worst first.
+        """int64: the samples that are farthest from the truth, or look most like an anomaly, the worst first."""
+        return np.argsort(-self.errors, kind="stable")
 
-        Of numbers, by the root of the mean of squared errors, each as a multiple of that number's deviation.
-        """
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """float64 [N]: each sample's mean squared error; of numbers, each as a multiple of that number's deviation."""
         if self.target == "input":
-            return np.argsort(-self.outputs, kind="stable")
-        return np.argsort(-(((self.outputs - self.truth) / self.spread) ** 2).mean(1), kind="stable")
+            return self.outputs
+        return (((self.outputs - self.truth) / self.spread) ** 2).mean(1)
 
     @property
     def spread(self) -> np.ndarray:

@@ -100,6 +100,7 @@ def no_answers(model: Model, dataset: Dataset) -> Evaluation | TargetEvaluation:
     outputs = np.zeros((0, model.network.outputs), np.float32)
     if target == "class":
         return Evaluation(nan, dataset.test_labels, outputs, names)
+    outputs = outputs[:, 0] if target == "input" else outputs
     return TargetEvaluation(target, Measured(nan, {}), outputs, model.trained.judge.blank(0), names)
 
 

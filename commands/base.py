@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lenumba.engine.common.errors import DataError, LenumbaError, one_line
+from lenumba.engine.common.errors import DataError, LenumbaError, on_command_line, one_line, with_advice
 from lenumba.engine.common.files import is_file
 from lenumba.engine.common.interrupts import farewells, leaving, vanish
 from lenumba.engine.ranks.launch import ASKED, is_follower, launched
@@ -84,6 +84,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         prepare_streams()
+        called = on_command_line.set(True)
         try:
             with leaving(silent=is_follower()):
                 super().main(*args, **{**kwargs, "prog_name": "lenumba", "standalone_mode": False})
@@ -101,6 +102,7 @@ class Commands(click.Group):
                 hint = f" (see '{context.command_path} --help')" if context else ""
                 tell(f"error: {' '.join(error.format_message().split())}{hint}")
         finally:
+            on_command_line.reset(called)
             settle_output()
         if farewells and 0 < code < 128:
             vanish(code)  # MPI would wait for the other ranks, who end without it
@@ -130,8 +132,8 @@ class Commands(click.Group):
             reason = one_line(failure.__cause__ or failure)
             raise DataError(f"a library cannot be loaded ({reason}); allow more memory, or install it again") from None
         except OSError as failure:
-            where = failure.filename or ("standard output" if is_printing(failure) else "")
-            raise DataError(f"{where}{': ' * bool(where)}{failure.strerror or failure}") from None
+            printing = not failure.filename and is_printing(failure)
+            raise DataError(f"{'standard output: ' * printing}{with_advice(failure)}") from None
 
 
 def told_lines(error: LenumbaError) -> list[str]:

@@ -119,7 +119,7 @@ def check_place(path: Path | None) -> None:
     if path.is_dir():
         raise DataError(f"{path}: expected a file's name, found a folder; choose another place")
     if not folder.is_dir():
-        raise DataError(f"{path}: expected a folder to write to, found no {folder}; choose another place")
+        raise DataError(f"{path}: expected a folder to write to, found no {folder}; make it, or choose another place")
     if not os.access(folder, os.W_OK):
         raise DataError(f"{path}: cannot write there; choose another place")
 

@@ -47,7 +47,7 @@ def train(
     from lenumba.engine.data.survey import verdict_lines
     from lenumba.engine.ranks.team import current
     from lenumba.engine.runs.ending import ending_line
-    from lenumba.engine.runs.folders import find_run
+    from lenumba.engine.runs.folders import find_run, load_run_config
     from lenumba.engine.runs.follow import follow_run
     from lenumba.engine.runs.run import resume_run, start_run
 
@@ -88,6 +88,9 @@ def train(
         )
         for line in [*verdict_lines(summary), ending_line(summary, result.history)]:
             click.echo(line)
+        if summary.get("stopped_early"):
+            patience = load_run_config(result.path).config.train.patience or 1
+            click.echo(f"longer: lenumba train --resume {path} train.patience={2 * patience}")
         click.echo(f"next: lenumba evaluate {path}   ·   lenumba predict {path} {display.sample}")
 
 

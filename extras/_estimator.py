@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.errors import ConfigError, DataError, in_python
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.config.config import LoadedConfig, load_config, read_config
 from lenumba.engine.data.dataset import Dataset
@@ -95,7 +95,7 @@ class Estimator(BaseEstimator):
             self._loaded = self._configuration(dataset.train_images)
             trainer = Trainer(self._loaded, dataset, weights=counting)
         except (ConfigError, DataError) as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(in_python(str(error))) from None
         trainer.executor.normalize(unmeasured("raw", trainer.network.input_shape[0]))
         self.loss_curve_ = [record.train_loss for record in trainer.epochs()]
         self.parameters_ = {name: view.copy() for name, view in trainer.network.views(trainer.best_theta).items()}

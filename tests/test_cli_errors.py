@@ -267,3 +267,22 @@ def test_a_network_without_parameters_to_train_is_looked_at_but_not_trained(lenu
         assert lenumba("import", "none.npz", "--config", "still.yaml", "--out", "runs/still").exit_code == 0
         assert lenumba("evaluate", "still").exit_code == 0
         assert "expected parameters to train" in lenumba("train", "--resume", "still").stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["summary tiny.yaml --svg no/net.svg", "report {} --out no/a.html", "export {} --out no/a.onnx",
+     "evaluate {} --html no/a.html", "predict {} digit.png --csv no/a.csv", "profile tiny.yaml --trace no/a.json"],
+)  # fmt: skip
+def test_a_file_in_a_folder_that_there_is_none_of_is_refused_with_what_to_do(refused, run, command):
+    line = refused(3, *command.format(run).split())
+    assert "no/" in line
+    assert any(advice in line for advice in ("make the folder no", "make it, or choose another place"))
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="nothing that refuses folders")
+@pytest.mark.parametrize(
+    "command", ["train tiny.yaml --out /proc/x", "plot {} --out /proc/x", "plot {} --out {}/run.json/x"]
+)
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(refused, run, command):
+    assert "choose another" in refused(3, *command.format(run, run).split())

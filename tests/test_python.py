@@ -11,7 +11,7 @@ import pytest
 from tiny import TINY
 
 import lenumba as package
-from lenumba.engine.common.errors import ConfigError, DataError, in_python
+from lenumba.engine.common.errors import ConfigError, DataError, in_python, on_command_line
 from lenumba.engine.common.html import chart_svg, ticks
 from lenumba.engine.config.config import dump_config, load_config
 from lenumba.engine.explain import plain
@@ -194,6 +194,30 @@ ADVICE = {
 @pytest.mark.parametrize(("said", "meant"), ADVICE.items())
 def test_errors_advise_what_python_has(said, meant):
     assert in_python(said) == meant
+
+
+def test_a_model_s_methods_advise_what_python_has(model, place, monkeypatch):
+    def fault(*given):
+        raise ConfigError("choose another with --out; data.root=PATH says where")
+
+    monkeypatch.setattr(type(model.trained), "test_data", fault)
+    meant = """choose another with out=…; overrides={"data.root": 'PATH'} says where"""
+    for call in (model.test_data, model.evaluate):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert str(caught.value) == meant
+    token = on_command_line.set(True)
+    try:
+        with pytest.raises(ConfigError, match="--out"):
+            model.evaluate()
+    finally:
+        on_command_line.reset(token)
+
+
+def test_a_picture_without_a_folder_is_refused_with_advice(run):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(DataError, match="make the folder nowhere, or choose another path"):
+        package.plot(run).save("nowhere/curves.png")
 
 
 def test_functions_raise_what_python_users_understand(place, run):

@@ -1,6 +1,7 @@
 """Going on with a run whose configuration was edited: refused with the difference named, or what the edit means."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,10 @@ def test_early_end_is_said_and_recorded(lenumba, place):
     assert result.exit_code == 0, result.output
     assert "\nstopped early at epoch 3, as no epoch after 1 raised the validation accuracy; " in result.stdout
     assert json.loads(Path("runs/tiny-001/run.json").read_text())["stopped_early"] is True
+    advice = next(line for line in result.stdout.splitlines() if line.startswith("longer: "))
+    assert advice == "longer: lenumba train --resume runs/tiny-001 train.patience=4"
+    longer = lenumba(*shlex.split(advice.removeprefix("longer: lenumba ")))
+    assert (longer.exit_code, "\n    4 " in longer.stdout) == (0, True), longer.output
     assert "stopped early" not in lenumba("train", "tiny.yaml").stdout
     assert json.loads(Path("runs/tiny-002/run.json").read_text())["stopped_early"] is False
 

@@ -1,14 +1,19 @@
 """Errors that a user can cause: one line each, with the exit code that the command line returns."""
 
+import errno
 import functools
+import os
 import re
 import shlex
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 SWITCHES = ("force", "retry_failed")
+#: Whether a command line is running, whose errors advise what to do there.
+on_command_line: ContextVar[bool] = ContextVar("on_command_line", default=False)
 
 
 class LenumbaError(Exception):
@@ -77,6 +82,22 @@ def unreadable(error: BaseException) -> str:
     return f"{one_line(error)}; {'correct the path, or who may read it' if missing else 'save it again'}"
 
 
+def with_advice(failure: OSError) -> str:
+    """Return the path that the system could not use, why, and what helps."""
+    path, reason = os.fsdecode(failure.filename or ""), failure.strerror or str(failure)
+    if not path:
+        return reason
+    parent = os.path.dirname(path) or "."
+    advice = "choose another path"
+    if failure.errno == errno.ENOENT and not os.path.isdir(parent):
+        advice = f"make the folder {parent}, or choose another path"
+    elif failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space, or choose another path"
+    elif failure.errno in (errno.EACCES, errno.EPERM):
+        advice = "choose another path, or change who may use it"
+    return f"{path}: {reason}; {advice}"
+
+
 def in_python(text: str) -> str:
     """Return an error's message with its advice for the command line as Python has it.
 
@@ -105,13 +126,15 @@ def _keyword(found: "re.Match[str]") -> str:
 
 
 def speaks_python(function: Callable[Given, Made]) -> Callable[Given, Made]:
-    """Make a function's errors advise what to do in Python, not on a command line."""
+    """Make a function's errors advise what to do in Python, unless a command line has called it."""
 
     @functools.wraps(function)
     def speaking(*args: Given.args, **keywords: Given.kwargs) -> Made:
         try:
             return function(*args, **keywords)
         except LenumbaError as error:
+            if on_command_line.get():
+                raise
             rest: tuple[Any, ...] = error.args[1:]
             error.args = (in_python(str(error)), *rest)
             raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lenumba.engine.common.errors import ConfigError, DataError
+from lenumba.engine.common.errors import ConfigError, DataError, speaks_python
 from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.measures import Measured
 from lenumba.engine.common.metrics import predicted_classes
@@ -99,14 +99,17 @@ class Model:
         """Whether pictures of digits are prepared as MNIST's were, since its training images were, too."""
         return self.trained.shows_digits
 
+    @speaks_python
     def read_picture(self, path: str | os.PathLike[str]) -> np.ndarray:
         """Return a picture as an image uint8 [H, W, C], prepared as the training images were; or raise DataError."""
         return self.trained.read_picture(path)
 
+    @speaks_python
     def test_data(self) -> Dataset:
         """Load the images to judge: see :meth:`lenumba.engine.runs.trained.Trained.test_data`."""
         return self.trained.test_data()
 
+    @speaks_python
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs: float32 [N, outputs], probabilities after softmax.
 
@@ -126,6 +129,7 @@ class Model:
         order = np.arange(len(images))
         return self.executor.evaluate(planar(images), self.network.no_labels(len(images)), order)[1]
 
+    @speaks_python
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return int64 [N], the class of each image (see :meth:`predict_proba` for the images' shape).
 
@@ -137,6 +141,7 @@ class Model:
         outputs = self.answers(images)
         return (outputs >= 0.5).astype(np.int64) if self.network.target == "labels" else outputs
 
+    @speaks_python
     def answers(self, images: np.ndarray) -> np.ndarray:
         """Return the outputs in the targets' units, [N, K]; where the target is the input, each sample's error [N]."""
         images = as_images(self.trained, images)
@@ -162,6 +167,7 @@ class Model:
         strange = judge.anomalous(truth, names)
         return TargetEvaluation(judge.target, measured, outputs, truth, names, strange)
 
+    @speaks_python
     def evaluate(self, images: np.ndarray | None = None, labels: np.ndarray | None = None) -> Any:
         """Evaluate on images (see :meth:`predict_proba`) with labels [N], whole numbers or names of classes.
 
@@ -187,6 +193,7 @@ class Model:
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         return Evaluation(loss, labels, outputs, self.class_names)
 
+    @speaks_python
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return what every layer puts out: float64 [N, C, H, W] by the layer's name, and ``outputs`` [N, outputs].
 
@@ -209,6 +216,7 @@ class Model:
             outputs = plain.judge(network, maps[-1], truth).outputs
         return {unit.name: y for unit, y in zip(network.units, maps, strict=True)} | {"outputs": outputs}
 
+    @speaks_python
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Return the gradient of the mean loss of a batch, as a training step's kernels compute it.
 

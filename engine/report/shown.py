@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lenumba.engine.common.errors import ConfigError
+from lenumba.engine.common.errors import ConfigError, DataError, speaks_python, with_advice
 from lenumba.engine.common.files import durable
 from lenumba.engine.common.html import text_html
 from lenumba.engine.explain.walk import Walk
@@ -28,13 +28,17 @@ class Picture:
     title: str
     figure: Any = field(repr=False)
 
+    @speaks_python
     def save(self, path: str | Path) -> Path:
         """Write it as PNG or SVG, by the path's ending, and return the path."""
         path = Path(path).expanduser()
         if path.suffix not in (".png", ".svg"):
             raise ConfigError(f"{path}: expected the ending .png or .svg, found {path.suffix or 'none'}; change it")
-        with durable(path) as temporary:
-            save(self.figure, temporary, path.suffix[1:])
+        try:
+            with durable(path) as temporary:
+                save(self.figure, temporary, path.suffix[1:])
+        except OSError as error:
+            raise DataError(with_advice(error)) from None
         return path
 
     def _repr_png_(self) -> bytes:

@@ -246,7 +246,7 @@ def carry_on(trainer: Trainer, record: RunRecord, hooks: Hooks, interruption: Gr
         hooks.start(trainer, folder)
     nothing, value = reason_to_end(trainer)
     if nothing and hooks.note:
-        hooks.note(f"nothing left to train: {nothing}; --resume with a larger {value} trains longer")
+        hooks.note(f"nothing left to train: {nothing}; resumed with a larger {value} it trains longer")
     try:
         train(trainer, folder, hooks)
     except DivergedError as error:

@@ -23,6 +23,8 @@ MARKERS = "osD^vP*"
 BUSY_LIMIT = 0.2
 PACKAGES = ("lenumba", "numpy", "numba", "llvmlite", "torch", "jax", "keras", "tensorflow", "onnxruntime")
 
+RATE = 1e-3  # the learning rate of what is timed
+
 Layers = list[dict[str, Any]]
 
 
@@ -239,6 +241,31 @@ def timed(action: Callable[[], Any]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
+
+
+class Steps:
+    """Training steps on random images, to be timed: `steps(count)` returns the seconds of so many.
+
+    Each call begins at the initial weights (see worker.py), where it is not told to go on. `more` goes to the executor.
+    """
+
+    def __init__(self, network: Any, optimizer: Any, batch: int, threads: int, images: int, **more: Any) -> None:
+        from lenumba.engine.data.normalization import Normalization
+        from lenumba.engine.training.executor import Executor
+
+        self.network, self.optimizer, self.batch = network, optimizer, batch
+        self.images, self.labels = load_data(None, network.image_shape, images)
+        third = Normalization(*np.full((2, network.image_shape[2]), 1 / 3))
+        program = network.compile(optimizer)
+        self.executor = Executor(network, program, optimizer, normalization=third, threads=threads, **more)
+
+    def __call__(self, count: int, fresh: bool = True) -> float:
+        """Return the seconds of `count` steps."""
+        if fresh:
+            self.executor.theta[:], self.executor.state[:] = self.network.initial_parameters(0), 0
+        order = np.arange(count * self.batch) % len(self.labels)
+        hyper = self.optimizer.hyper(np.full(count, RATE), 1)
+        return timed(lambda: self.executor.train(self.images, self.labels, order, self.batch, hyper))
 
 
 def cores() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from common import (
     NETWORKS,
+    Steps,
     arguments_of,
     calibrate,
     finish,
@@ -161,24 +162,6 @@ def runner(program: Any, given: dict[str, Any]) -> Callable[[int], float]:
     return run
 
 
-def step_runner(network: Any, optimizer: Any) -> Callable[[int], float]:
-    """Return the function that times `count` real training steps on one thread."""
-    from lenumba.engine.data.normalization import Normalization
-    from lenumba.engine.training.executor import Executor
-
-    images, labels = load_data(None, network.image_shape, 4096)
-    third = Normalization(*np.full((2, network.image_shape[2]), 1 / 3))
-    executor = Executor(network, network.compile(optimizer), optimizer, normalization=third, threads=1)
-
-    def run(count: int) -> float:
-        executor.theta[:], executor.state[:] = network.initial_parameters(0), 0
-        hyper = optimizer.hyper(np.full(count, 1e-3), 1)
-        order = np.arange(count * BATCH) % len(labels)
-        return timed(lambda: executor.train(images, labels, order, BATCH, hyper))
-
-    return run
-
-
 def write_assembly(sources: dict[str, Any], folder: Path) -> list[str]:
     """Write each piece's assembly; return a line on each: multiply-adds, other vector work and spills in it."""
     from lenumba.kernels.compile import jit
@@ -240,7 +223,7 @@ def main() -> None:
     if args.asm:
         print("\n".join(write_assembly(programs, args.asm)))
     runs = {name: runner(get_program(source), arrays) for name, source in ({"peak": peak} | programs).items()}
-    times = time_all(runs | {"step": step_runner(network, optimizer)}, args.seconds, args.repeats)
+    times = time_all(runs | {"step": Steps(network, optimizer, BATCH, 1, 4096)}, args.seconds, args.repeats)
     results = []
     for piece in pieces:
         seconds = times[piece.name]

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 from common import (
     NETWORKS,
+    RATE,
+    Steps,
     arguments_of,
     calibrate,
     finish,
     lenumba_network,
     lenumba_optimizer,
-    load_data,
     markdown_table,
     ratio_spread,
     report_of,
     spread,
-    timed,
 )
 
-RATE = 1e-3
 SIZES = [4 << (2 * k) for k in range(11)]  # bytes of a message
 
 
@@ -37,38 +36,22 @@ def parse() -> argparse.Namespace:
     return arguments_of(parser)
 
 
-def executor_of(network: Any, optimizer: Any, team: Any, threads: int) -> Any:
-    from lenumba.engine.data.normalization import Normalization
-    from lenumba.engine.training.executor import Executor
-
-    third = np.full(network.image_shape[2], 1 / 3)
-    program = network.compile(optimizer)
-    return Executor(network, program, optimizer, normalization=Normalization(third, third), threads=threads, team=team)
-
-
 def compared(name: str, batch: int, team: Any, args: argparse.Namespace) -> dict[str, Any]:
     """Return the speeds of all ranks with a thread each, and of one process with as many threads."""
     from lenumba.engine.ranks.team import ALONE
 
     shape, layers, _ = NETWORKS[name]
     network, optimizer = lenumba_network(name, layers, shape, batch_size=batch), lenumba_optimizer("sgd", RATE)
-    images, labels = load_data(None, network.image_shape, args.images)
-    together = executor_of(network, optimizer, team, 1)
-    alone = executor_of(network, optimizer, ALONE, team.size) if team.leads else None
-
-    def run(executor: Any, steps: int) -> float:
-        order = np.arange(steps * batch) % len(labels)
-        hyper = optimizer.hyper(np.full(steps, RATE), 1)
-        return timed(lambda: executor.train(images, labels, order, batch, hyper))
-
-    steps = team.told(calibrate(lambda count: run(alone, count), args.seconds) if alone else 0)
+    together = Steps(network, optimizer, batch, 1, args.images, team=team)
+    alone = Steps(network, optimizer, batch, team.size, args.images, team=ALONE) if team.leads else None
+    steps = team.told(calibrate(alone, args.seconds) if alone else 0)
     speeds: dict[str, list[float]] = {"ranks": [], "threads": []}
-    run(together, steps)
+    together(steps, fresh=False)  # the ranks share their parameters: none begins anew while others train
     for _ in range(args.repeats):
         team.barrier()
-        speeds["ranks"].append(steps * batch / run(together, steps))
+        speeds["ranks"].append(steps * batch / together(steps, fresh=False))
         if alone:
-            speeds["threads"].append(steps * batch / run(alone, steps))
+            speeds["threads"].append(steps * batch / alone(steps, fresh=False))
         team.wait()
     return {"network": name, "batch": batch, "images_per_second": speeds}
 

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from common import (
     NETWORKS,
+    RATE,
+    Steps,
     arguments_of,
     calibrate,
     finish,
     lenumba_network,
     lenumba_optimizer,
-    load_data,
     markdown_table,
     report_of,
-    timed,
 )
 
-RATE = 1e-3
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 BYTES = 32 << 10  # of the published allreduce
 # By network between machines: seconds of an allreduce of BYTES between two of them, and bytes a second.
@@ -47,18 +46,7 @@ def parse() -> argparse.Namespace:
 
 
 def step_seconds(network: Any, batch: int, args: argparse.Namespace) -> float:
-    from lenumba.engine.data.normalization import Normalization
-    from lenumba.engine.training.executor import Executor
-
-    optimizer, third = lenumba_optimizer("sgd", RATE), np.full(network.image_shape[2], 1 / 3)
-    images, labels = load_data(None, network.image_shape, args.images)
-    program, normalization = network.compile(optimizer), Normalization(third, third)
-    executor = Executor(network, program, optimizer, normalization=normalization, threads=args.threads)
-
-    def run(steps: int) -> float:
-        order, hyper = np.arange(steps * batch) % len(labels), optimizer.hyper(np.full(steps, RATE), 1)
-        return timed(lambda: executor.train(images, labels, order, batch, hyper))
-
+    run = Steps(network, lenumba_optimizer("sgd", RATE), batch, args.threads, args.images)
     steps = calibrate(run, args.seconds)
     return min(run(steps) for _ in range(args.repeats)) / steps
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from common import (
     COLOURS,
     FLATTEN,
     LAST,
+    RATE,
+    Steps,
     arguments_of,
     calibrate,
     conv,
@@ -18,15 +19,12 @@ from common import (
     finish,
     lenumba_network,
     lenumba_optimizer,
-    load_data,
     markdown_table,
     pool,
     report_of,
     spread,
-    timed,
 )
 
-RATE = 1e-3
 BATCHES, SIZES, FACTORS = (1, 16, 32, 64, 128, 256, 1024, 4096), (20, 28, 40, 64), (1, 2, 4, 8)
 SWEEPS = {
     "threads": "threads",
@@ -59,23 +57,9 @@ class Point:
     """One setting to measure: a network, a batch size and a number of threads."""
 
     def __init__(self, x: float, network: Any, batch: int, threads: int, images: int, line: str = "lenumba") -> None:
-        from lenumba.engine.data.normalization import Normalization
-        from lenumba.engine.training.executor import Executor
-
         self.x, self.line, self.network, self.batch = x, line, network, batch
-        self.optimizer = lenumba_optimizer("sgd", RATE)
-        self.images, self.labels = load_data(None, network.image_shape, images)
-        program, third = network.compile(self.optimizer), np.full(network.image_shape[2], 1 / 3)
-        normalization = Normalization(third, third)
-        self.executor = Executor(network, program, self.optimizer, normalization=normalization, threads=threads)
+        self.run = Steps(network, lenumba_optimizer("sgd", RATE), batch, threads, images)
         self.speeds: list[float] = []
-
-    def run(self, steps: int) -> float:
-        """Train from the initial weights; return the seconds."""
-        self.executor.theta[:], self.executor.state[:] = self.network.initial_parameters(0), 0
-        order = np.arange(steps * self.batch) % len(self.labels)
-        hyper = self.optimizer.hyper(np.full(steps, RATE), 1)
-        return timed(lambda: self.executor.train(self.images, self.labels, order, self.batch, hyper))
 
     def as_dict(self, sweep: str) -> dict[str, Any]:
         """Return the point's results; `gflops` counts the multiply-adds of the three passes, 2 operations each."""

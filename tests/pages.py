@@ -14,33 +14,27 @@ RECIPE = re.compile(r"[\w-]+\.yaml")
 SCRIPT = re.compile(r"^python ([\w-]+\.py)", re.MULTILINE)
 
 
-def blocks(name: str, kind: str = "", changes: Mapping[str, str] | None = None) -> list[str]:
-    """Return the blocks of a page of docs/, or of the README, of a kind: "" for commands, "python", "yaml", "text".
-
-    `changes` are texts of the page to be replaced, and what by.
-    """
+def blocks(name: str, kind: str = "") -> list[str]:
+    """Return the blocks of a page of docs/, or of the README, of a kind: "" for commands, "python", "yaml", "text"."""
     page = ((ROOT if name == "README.md" else ROOT / "docs") / name).read_text(encoding="utf-8")
-    for before, after in (changes or {}).items():
-        assert before in page
-        page = page.replace(before, after)
     return [text for found, text in BLOCK.findall(page) if found == kind]
 
 
-def command_lines(name: str, changes: Mapping[str, str] | None = None) -> list[str]:
+def command_lines(name: str) -> list[str]:
     """Return a page's command lines; what they print is none."""
-    lines = [line.removeprefix("$ ") for text in blocks(name, "", changes) for line in text.splitlines()]
+    lines = [line.removeprefix("$ ") for text in blocks(name) for line in text.splitlines()]
     return [line for line in lines if line.split(" ", 1)[0] in ("lenumba", "python", "pip", "make", "git")]
 
 
-def write_files(name: str, changes: Mapping[str, str] | None = None) -> None:
+def write_files(name: str) -> None:
     """Write a page's scripts and recipes into the working directory, under the names that its commands know them by.
 
     A recipe's name is its first line's, where that is a comment, else the one that the commands name first.
     """
-    commands, scripts = "\n".join(command_lines(name, changes)), blocks(name, "python", changes)
+    commands, scripts = "\n".join(command_lines(name)), blocks(name, "python")
     for script, text in zip(dict.fromkeys(SCRIPT.findall(commands)), scripts, strict=False):
         Path(script).write_text(text)
-    for text in blocks(name, "yaml", changes):
+    for text in blocks(name, "yaml"):
         head = text.partition("\n")[0]
         path = head.removeprefix("# ") if RECIPE.fullmatch(head.removeprefix("# ")) else RECIPE.findall(commands)[0]
         Path(path).write_text(text)
@@ -58,21 +52,14 @@ def run_line(line: str, code: int = 0) -> Result | None:
     return result
 
 
-def run_page(
-    name: str, codes: Mapping[str, int] | None = None, changes: Mapping[str, str] | None = None
-) -> dict[str, Result]:
+def run_page(name: str, codes: Mapping[str, int] | None = None) -> dict[str, Result]:
     """Run a page's files and commands in the working directory; return what came of each command, by its words.
 
-    Parameters
-    ----------
-    codes
-        Exit codes other than 0, by the command line.
-    changes
-        Texts of the page to be replaced, and what by.
+    `codes` are exit codes other than 0, by the command line.
     """
-    write_files(name, changes)
+    write_files(name)
     done = {}
-    for line in command_lines(name, changes):
+    for line in command_lines(name):
         words = shlex.join(shlex.split(line, comments=True))
         if (result := run_line(line, (codes or {}).get(words, 0))) is not None:
             done[words] = result

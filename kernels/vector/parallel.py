@@ -26,15 +26,20 @@ def atomic_place(builder, pointer, index):
     return builder.gep(pointer, [index])
 
 
-@intrinsic
-def atomic_add(context, pointer, index, value):
-    """Add to an int64 and return what it was before."""
+def changed(operation: str):
+    """Return the code that changes an int64 by one of LLVM's atomic operations and returns what it was before."""
 
     def codegen(context, builder, sig, args):
         pointer, index, value = args
-        return builder.atomic_rmw("add", atomic_place(builder, pointer, index), value, "seq_cst")
+        return builder.atomic_rmw(operation, atomic_place(builder, pointer, index), value, "seq_cst")
 
-    return types.int64(pointer, types.intp, types.int64), codegen
+    return codegen
+
+
+@intrinsic
+def atomic_add(context, pointer, index, value):
+    """Add to an int64 and return what it was before."""
+    return types.int64(pointer, types.intp, types.int64), changed("add")
 
 
 @intrinsic
@@ -62,12 +67,7 @@ def atomic_store(context, pointer, index, value):
 @intrinsic
 def atomic_exchange(context, pointer, index, value):
     """Write an int64 and return what it was before."""
-
-    def codegen(context, builder, sig, args):
-        pointer, index, value = args
-        return builder.atomic_rmw("xchg", atomic_place(builder, pointer, index), value, "seq_cst")
-
-    return types.int64(pointer, types.intp, types.int64), codegen
+    return types.int64(pointer, types.intp, types.int64), changed("xchg")
 
 
 @intrinsic

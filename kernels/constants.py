@@ -2,9 +2,10 @@
 
 LANES = 16  # images in a block, floats in a vector
 
-# Slots of int64 `control` [CONTROL_SIZE]; each that several threads write has a cache line (8 numbers) of its own.
-STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS, CLAIMED_NEXT = 0, 8, 16, 24, 32, 40, 48
-CONTROL_SIZE = 64
+# Slots of int64 `control`, of CONTROL_SIZE numbers and, to train, CLAIMS_SIZE more for each worker: how many of its
+# shards are claimed, twice. Each that several threads write has a cache line (8 numbers) of its own.
+STOP, ARRIVED, PHASE, CLAIMED, HALT, PROGRESS, CLAIMS = 0, 8, 16, 24, 32, 40, 48
+CONTROL_SIZE, CLAIMS_SIZE = 48, 16
 
 TRAIN, EVALUATE, SERVE = 1, 0, 2  # purposes of a call of a program
 

@@ -16,6 +16,7 @@ from lenumba.engine.training.exchange import Exchange
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.compile.native import Native
 from lenumba.kernels.constants import (
+    CLAIMS_SIZE,
     CONTROL_SIZE,
     EVALUATE,
     HYPER_COLUMNS,
@@ -82,9 +83,9 @@ class Executor:
         self.decay[:] = network.decay_mask()
         self.max_shards = network.max_shards
         self.gradients = aligned(0)
-        self.control = aligned(CONTROL_SIZE, np.int64)
-        # What those who train together meet with; evaluations are each rank's own.
-        self.meeting = self._shared(CONTROL_SIZE, np.int64) if team.local_size > 1 else self.control
+        size = CONTROL_SIZE + CLAIMS_SIZE * threads * team.local_size
+        self.control = aligned(size, np.int64)  # evaluations are each rank's own; those who train share `meeting`
+        self.meeting = self._shared(size, np.int64) if team.local_size > 1 else self.control
         self.totals = self._shared(2, np.float64)
         squares = network.size // LANES if optimizer.max_norm else 0
         self.results = self._shared(8 * self.max_shards + squares, np.float64)

@@ -28,7 +28,7 @@ class Run(NamedTuple):
         of int64 returns whether any machine is to stop. Each takes a run of a batch's shards and updates a part of
         the parameters.
     control
-        int64 [CONTROL_SIZE]: what threads meet with (see `kernels.constants`).
+        int64: what threads meet with (see `kernels.constants`).
     images, labels, order
         Images [N, C, H, W] of PIXELS; classes int64 [N], or float32 [N, K], a number for each output; and int64
         [count]: which images, in which order.

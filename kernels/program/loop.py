@@ -2,7 +2,10 @@
 
 Every thread (worker) runs the same call. A batch is cut into *shards*, runs of consecutive blocks that share one
 gradient buffer; their number depends on the batch alone, and the shards' gradients are summed in order, so the
-result does not depend on which worker took which shard. A block is UNIT images: 16, or one where batches are small.
+result does not depend on which worker took which shard. Each worker begins with a run of shards of its own, which its
+core's caches still have from the segment before, the last one first. Then it takes what others have not come to, if
+they have begun: for one that is late all would have to wait in any case. A block is UNIT images: 16, or one where
+batches are small.
 
 A batch norm needs sums over the whole batch. There the program falls into *segments*: every worker takes blocks
 through one, meets the others when all blocks have come so far, and goes on with the next. Each block then has memory of
@@ -16,7 +19,8 @@ from lenumba.kernels.compile.jit import kernel
 from lenumba.kernels.constants import (
     ARRIVED,
     CLAIMED,
-    CLAIMED_NEXT,
+    CLAIMS,
+    CLAIMS_SIZE,
     GRADIENTS,
     HALT,
     HYPER_COLUMNS,
@@ -68,7 +72,7 @@ def train_loop(
     the right answers, in batch order. control[PROGRESS] is the number of batches done. A profiled program gives `lap`,
     the reading of its clock. To clip gradients, a program gives `add_shards` and `clip_gradient`.
 
-    Two counters of claimed shards take turns: while workers claim from one, the first worker clears the other.
+    Each worker's shards have two counters, which take turns: while all claim by one, its worker clears the other.
     """
     mode = get_float_mode()
     set_float_mode(mode | FLUSH_DENORMALS)
@@ -77,7 +81,7 @@ def train_loop(
     low, high = vectors * run.machine // run.machines, vectors * (run.machine + 1) // run.machines
     slice_from = low + (high - low) * run.worker // run.workers
     slice_to = low + (high - low) * (run.worker + 1) // run.workers
-    claimed, cleared = CLAIMED, CLAIMED_NEXT
+    claimed, cleared = CLAIMS, CLAIMS + CLAIMS_SIZE // 2
     for batch in range(run.first_batch, run.last_batch):
         start = batch * run.batch_size
         images_here = min(run.batch_size, run.count - start)
@@ -86,20 +90,25 @@ def train_loop(
         first_shard = (shards * run.machine + run.machines - 1) // run.machines
         last_shard = (shards * (run.machine + 1) + run.machines - 1) // run.machines
         for segment in range(SEGMENTS):
-            shard = first_shard + atomic_add(control, claimed, 1)
-            while shard < last_shard:
-                for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
-                    train_block(
-                        run, at(run.blocks, block * run.stride) if SEGMENTS > 1 else run.work, segment,
-                        block, images_here, start + block * UNIT, min(UNIT, images_here - block * UNIT),
-                        at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
-                    )  # fmt: skip
-                shard = first_shard + atomic_add(control, claimed, 1)
+            for turn in range(run.workers):
+                owner = (run.worker + turn) % run.workers
+                low = first_shard + (last_shard - first_shard) * owner // run.workers
+                high = first_shard + (last_shard - first_shard) * (owner + 1) // run.workers
+                begun = turn == 0 or atomic_load(control, claimed + CLAIMS_SIZE * owner) > 0
+                number = atomic_add(control, claimed + CLAIMS_SIZE * owner, 1) if begun else high
+                while number < high - low:
+                    shard = high - 1 - number if segment % 2 else low + number
+                    for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
+                        train_block(
+                            run, at(run.blocks, block * run.stride) if SEGMENTS > 1 else run.work, segment,
+                            block, images_here, start + block * UNIT, min(UNIT, images_here - block * UNIT),
+                            at(gradients, shard * GRADIENT_SIZE), at(results, 8 * shard), 1.0 / images_here,
+                        )  # fmt: skip
+                    number = atomic_add(control, claimed + CLAIMS_SIZE * owner, 1)
             barrier(control, ARRIVED, PHASE, run.workers)
             if lap is not None:
                 lap(run.work, CLOCK, WAIT)
-            if run.worker == 0:
-                atomic_store(control, claimed, 0)
+            atomic_store(control, claimed + CLAIMS_SIZE * run.worker, 0)
             claimed, cleared = cleared, claimed
             if segment < SEGMENTS - 1:
                 exchange(run, SUMS, batch, segment + 1)

@@ -224,8 +224,8 @@ def tune(
     best trials are trained again with fresh seeds; the test set is read once for the winner and for the recipe.
     """
     from lenumba.commands.tuning_command import show_status, tune_command
-    from lenumba.engine.common.interrupts import Graceful
     from lenumba.engine.ranks.team import current
+    from lenumba.engine.tuning.hosts import follow_study
 
     recipe, changes = split_arguments(config, overrides)
     if status:
@@ -236,19 +236,13 @@ def tune(
         raise click.UsageError("expected a recipe with a section 'tune', such as lenet-tune, or --resume")
     changes += [] if threads is None else [f"train.threads={threads}"]
     options = {"trials": trials, "jobs": jobs, "storage": storage, "retry_failed": retry_failed}
-    if not (team := current()).leads:
-        with Graceful(lambda: None):  # the leading rank ends what its workers do
-            team.wait()
+    team = current()
+    if team.size > 1 and jobs > 1:
+        raise click.UsageError("--jobs: each rank is a worker under mpirun; leave it away")
+    if not team.leads:
+        follow_study(team)
         return
-    if team.size > 1:
-        options["jobs"] = max(jobs, team.local_size)
-        if team.machines > 1:
-            idle = f"{team.local_size} of {team.size} ranks work, those of the first machine"
-            tell_notes([f"{idle}; --storage lets every machine have a job of its own in one study"])
-    try:
-        tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, **options)
-    finally:
-        team.wait()
+    tune_command(click.echo, recipe, changes, name, resume=resume, quiet=quiet, as_json=as_json, team=team, **options)
 
 
 @click.command()

@@ -51,7 +51,7 @@ def start(ranks: int, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
 
 
-def processes(folder: Path) -> list[int]:
+def processes(folder: Path | str) -> list[int]:
     """Return the processes of the job that has a folder's name in its command, mpirun's own not included."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

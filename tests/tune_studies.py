@@ -70,7 +70,7 @@ class Instant:
 class InstantPool:
     """In place of search.Pool."""
 
-    def __init__(self, jobs, settings):
+    def __init__(self, jobs, settings, hosts=None):
         self.jobs, self.workers, self.compiling = jobs, [Instant() for _ in range(jobs)], 0
 
     def __enter__(self):

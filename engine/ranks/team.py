@@ -1,6 +1,7 @@
 """The processes (ranks) of a job that work together, seen from one of them."""
 
 import atexit
+import contextlib
 import functools
 import logging
 import os
@@ -90,6 +91,13 @@ class Alone:
     def resumes_with(self, command: str) -> None:
         """Let the line about a rank that died say what goes on with the work."""
 
+    def on_its_own(self) -> contextlib.AbstractContextManager[None]:
+        """Let a signal that another rank passes on reach this one, while it does not work in step with the others."""
+        return contextlib.nullcontext()
+
+    def pass_on(self, signal: int) -> None:
+        """Pass a signal on to the ranks that work on their own, but for those that have had one."""
+
     def share(self, make: Callable[[], T]) -> T:
         """Return what the machine's first rank makes; its arrays, which nobody may change, lie in shared memory."""
         return make()
@@ -176,13 +184,13 @@ class Team(Alone):
     def share_out(self, count: int, work: Callable[[int], T], resume: str = "") -> list[T]:  # noqa: D102
         name, found, stopped = f"work-{self.shared_out}", {}, None
         self.shared_out += 1
-        with self.watched.on_its_own(), Graceful(lambda: None) as interruption:
+        with self.on_its_own(), Graceful(lambda: None) as interruption:
             try:
                 while not interruption.signal and (number := self.watched.next_number(name)) < count:
                     found[number] = work(number)
             except InterruptedRunError as error:
                 stopped = error
-                self.watched.say(f"signal {error.signal}")
+                self.pass_on(error.signal)
             self.wait()
         if signal := self.largest(interruption.signal or (stopped.signal if stopped else 0)):
             raise stopped or InterruptedRunError("", None, signal, resume)
@@ -196,6 +204,12 @@ class Team(Alone):
 
     def resumes_with(self, command: str) -> None:  # noqa: D102
         self.watched.tell_how_to_resume(command)
+
+    def on_its_own(self) -> contextlib.AbstractContextManager[None]:  # noqa: D102
+        return self.watched.on_its_own()
+
+    def pass_on(self, signal: int) -> None:  # noqa: D102
+        self.watched.say(f"signal {signal}")
 
     def share(self, make: Callable[[], T]) -> T:  # noqa: D102
         if self.local_size == 1:

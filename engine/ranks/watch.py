@@ -37,6 +37,18 @@ def start_watch(ranks: int) -> tuple[str, int, str]:
     return socket.gethostname(), port, secret
 
 
+def connect(host: str, port: int) -> socket.socket:
+    """Return a connection to a process of this job, which breaks soon after its machine is lost."""
+    here = host == socket.gethostname()
+    connection = socket.create_connection(("127.0.0.1" if here else host, port), PATIENCE)
+    connection.settimeout(None)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return connection
+
+
 class Watched:
     """A rank's connection to the process that watches.
 
@@ -54,17 +66,11 @@ class Watched:
         self, place: tuple[str, int, str], rank: int, end: Callable[[int], None], received: Sequence[int] = ()
     ) -> None:
         host, port, secret = place
-        here = socket.gethostname()
-        self.connection = socket.create_connection(("127.0.0.1" if host == here else host, port), PATIENCE)
-        self.connection.settimeout(None)
-        for name, value in KEEPALIVE.items():
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if hasattr(socket, name):
-                self.connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self.connection = connect(host, port)
         self.end, self.received, self.leaving, self.alone = end, received, False, False
         self.answers: list[str] = []
         self.answered = threading.Semaphore(0)
-        self.say(f"hello {secret} {rank} {os.getpid()} {here}")
+        self.say(f"hello {secret} {rank} {os.getpid()} {socket.gethostname()}")
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, line: str) -> None:

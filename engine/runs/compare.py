@@ -12,6 +12,7 @@ from lenumba.engine.common.files import SUFFIX, write_text
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.checkpoint import BEST, Checkpoint
 from lenumba.engine.runs.figures import CompareHooks, with_seed
@@ -60,7 +61,7 @@ def compare(
     Raises
     ------
     ConfigError, DataError
-        Before anything is trained.
+        Before anything is trained, also where the ranks do not share `out`.
     DivergedError
         When a training's loss is not finite any more; it names configuration and seed.
     InterruptedRunError
@@ -130,6 +131,8 @@ def compare(
     with contextlib.ExitStack() as stack:
         if out is not None and team.leads:
             stack.enter_context(new_folder(out, ""))
+        if out is not None:
+            check_shared(team, out)
         runs = team.share_out(count, train_one, resume)
         results = results_of(names, networks, [runs[k : k + seeds] for k in range(0, count, seeds)], figures)
         if out is not None and team.leads:

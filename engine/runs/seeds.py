@@ -11,6 +11,7 @@ from lenumba.engine.common.errors import ConfigError, DivergedError, Interrupted
 from lenumba.engine.common.files import SUFFIX, write_json
 from lenumba.engine.common.targets import WORDS
 from lenumba.engine.config.config import LoadedConfig
+from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import deciding, differences
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint
@@ -98,7 +99,7 @@ def train_seeds(
     ConfigError
         Where `out` holds something else than seeds of this configuration; also as :func:`start_run` does.
     DataError, DivergedError, InterruptedRunError
-        As :func:`lenumba.engine.runs.run.start_run` does.
+        As :func:`lenumba.engine.runs.run.start_run` does; the first also where the ranks do not share the folder.
     """
     hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
     items = seeded_configs(loaded, seeds)
@@ -111,6 +112,7 @@ def train_seeds(
                 check_writable(out)
             given, _ = stack.enter_context(new_folder(out, loaded.name))
         folder = cast(Path, team.told(given))
+        check_shared(team, folder)
         config = loaded.source if Path(loaded.source).is_file() else loaded.name
         command = ["lenumba", "train", config, *overrides, "--seeds", str(seeds), "--out", str(folder)]
         team.resumes_with(shlex.join(command))

@@ -5,11 +5,13 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from lenumba.engine.tuning.hosts import Connected, Hosts
+from lenumba.engine.tuning.worker import COMMAND
 
 POLL_SECONDS = 0.25
 SILENCE_SECONDS = 600.0  # a worker that works tells so every second, but for LLVM's longest step
@@ -22,7 +24,7 @@ class Worker:
     `heard` is when it last said something; `why`, the reason that it ends for, as far as it is known.
     """
 
-    process: subprocess.Popen
+    process: subprocess.Popen | Connected
     number: int
     task: Any = None
     compiling: bool = False
@@ -36,7 +38,7 @@ class Worker:
         try:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:  # it is dead, which shows where its answers end
+        except ConnectionError:  # it is dead, which shows where its answers end
             return
         except OSError as error:
             self.end(f"cannot be told its task: {error.strerror}")
@@ -56,10 +58,12 @@ class Pool:
         How many.
     settings
         What all of them need to know, see :class:`lenumba.engine.tuning.worker.Worker`.
+    hosts
+        Where those of other ranks connect to: all but one then are theirs.
     """
 
-    def __init__(self, jobs: int, settings: Mapping[str, Any]) -> None:
-        self.jobs, self.settings = jobs, settings
+    def __init__(self, jobs: int, settings: Mapping[str, Any], hosts: Hosts | None = None) -> None:
+        self.jobs, self.settings, self.hosts = jobs, settings, hosts
         self.workers: list[Worker] = []
         self.started = 0
 
@@ -68,6 +72,8 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.hosts:
+            self.hosts.close()
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
@@ -75,22 +81,30 @@ class Pool:
         self.selector.close()
 
     def _start(self) -> Worker:
-        command = [sys.executable, "-m", "lenumba.engine.tuning.worker"]
         pipe = subprocess.PIPE
         # A group of its own keeps the terminal's Ctrl-C away: the parent decides what it means.
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, process_group=0)
-        worker = Worker(process, self.started)
-        self.started += 1
+        process = subprocess.Popen(COMMAND, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, process_group=0)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
-        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
-        worker.say(self.settings)
+        return self._take_on(process)
+
+    def _take_on(self, process: subprocess.Popen | Connected) -> Worker:
+        worker = Worker(process, self.started)
+        self.started += 1
+        self.workers.append(worker)
+        assert process.stdout is not None
+        self.selector.register(process.stdout.fileno(), selectors.EVENT_READ, worker)
+        settings = self.settings
+        if isinstance(process, Connected):
+            train = {**settings["base"]["train"], "threads": process.threads}
+            settings = {**settings, "base": {**settings["base"], "train": train}}
+        worker.say(settings)
         return worker
 
     def _bury(self, worker: Worker) -> int:
         assert worker.process.stdout is not None
         assert worker.process.stdin is not None
-        self.selector.unregister(worker.process.stdout)
+        self.selector.unregister(worker.process.stdout.fileno())
         worker.process.stdout.close()
         with contextlib.suppress(OSError):
             worker.process.stdin.close()
@@ -98,8 +112,11 @@ class Pool:
 
     def idle(self) -> Iterator[Worker]:
         """Yield the workers without a task, starting those that are missing."""
-        while len(self.workers) < self.jobs:
-            self.workers.append(self._start())
+        for process in self.hosts.connected() if self.hosts else ():
+            self._take_on(process)
+        own = sum(not isinstance(worker.process, Connected) for worker in self.workers)
+        for _ in range(own, 1 if self.hosts else self.jobs):
+            self._start()
         yield from [worker for worker in self.workers if worker.task is None]
 
     def dismiss(self, worker: Worker) -> None:
@@ -142,15 +159,21 @@ class Pool:
 
     def _read(self, worker: Worker) -> Iterator[tuple[Worker, dict[str, Any]]]:
         assert worker.process.stdout is not None
-        content = os.read(worker.process.stdout.fileno(), 1 << 20)
+        try:
+            content = os.read(worker.process.stdout.fileno(), 1 << 20)
+        except ConnectionError:
+            content = b""
         worker.heard = time.monotonic()
         *lines, worker.rest = (worker.rest + content).split(b"\n")
         for line in lines:
-            answer = {**json.loads(line), "task": worker.task}
+            try:
+                answer = {**json.loads(line), "task": worker.task}
+            except ValueError:  # of a worker that died within a line, to which its rank has added another
+                continue
             if answer["event"] == "alive":
                 continue
             if answer["event"] == "ends":
-                worker.why = answer["why"]
+                worker.why = worker.why or answer["why"]
                 continue
             worker.compiling = answer["event"] == "compiling"
             if answer["event"] in ("done", "failed", "diverged"):
@@ -160,5 +183,6 @@ class Pool:
             self.workers.remove(worker)
             code = self._bury(worker)
             task, worker.task = worker.task, None
-            how = f"its worker died of signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
+            how = f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"
+            how = f"its worker{getattr(worker.process, 'where', '')} {how}"
             yield worker, {"event": "died", "why": worker.why or how, "task": task}

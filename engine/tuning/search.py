@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lenumba.engine.common.errors import DataError
-from lenumba.engine.common.host import available_threads
 from lenumba.engine.runs.folders import lasting_all
 from lenumba.engine.tuning import report
+from lenumba.engine.tuning.hosts import Hosts
 from lenumba.engine.tuning.ledger import MAX_LOSSES, Claim, Ledger
 from lenumba.engine.tuning.pool import Pool
 from lenumba.engine.tuning.results import metric_value, progress_value, result_of
@@ -45,17 +45,20 @@ class Hooks:
 class Search:
     """The search of one process: claims trials, has them trained and records what comes of them."""
 
-    def __init__(self, folder: Path, space: Space, ledger: Ledger, jobs: int, hooks: Hooks) -> None:
+    def __init__(
+        self, folder: Path, space: Space, ledger: Ledger, jobs: int, hooks: Hooks, hosts: Hosts | None, cores: int
+    ) -> None:
         self.folder, self.space, self.ledger, self.hooks = folder, space, ledger, hooks
         self.stopped, self.images, self.begin = False, 0, time.monotonic()
-        threads = space.loaded.config.train.threads or available_threads()
-        self.threads = max(1, threads // jobs)
+        threads = space.loaded.config.train.threads or cores
+        self.threads = threads if hosts else max(1, threads // jobs)  # each rank has threads of its own
         base = json.loads(json.dumps(space.base))
         base["train"]["threads"] = self.threads
         if base["data"]["root"] is not None:
             base["data"]["root"] = lasting_all(base["data"]["root"])
         target = space.tune.target if space.tune.metric == "seconds_to_accuracy" else None
-        self.pool = Pool(jobs, {"base": base, "name": space.loaded.name, "metric": space.tune.metric, "target": target})
+        settings = {"base": base, "name": space.loaded.name, "metric": space.tune.metric, "target": target}
+        self.pool = Pool(jobs, settings, hosts)
         self.compiled, self.compile_seconds, self.ran, self.search_s = 0, 0.0, 0, 0.0
         self.losses = 0  # trainings in a row that the machine did not allow
 

@@ -12,11 +12,13 @@ from lenumba.engine.common.files import remove_leftovers, write_json, write_text
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.data.selection import load_data
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.extras import need
 from lenumba.engine.runs.folders import in_use, locked, make_folder, portable
 from lenumba.engine.runs.transfer import absolute_source, read_source
 from lenumba.engine.training.build import check_network, check_trainable, stated_shape
 from lenumba.engine.tuning import finals, report
+from lenumba.engine.tuning.hosts import hosting
 from lenumba.engine.tuning.ledger import Ledger
 from lenumba.engine.tuning.record import (
     RECORD,
@@ -38,13 +40,17 @@ class InterruptedStudyError(LenumbaError):
 
     def __init__(self, study: Study, signal: int) -> None:
         done = study.summary["counts"]["finished"] + study.summary["counts"]["pruned"]
-        name = study.path.name if study.path.parent == STUDIES else shlex.quote(str(study.path))
         super().__init__(
-            f"interrupted after {done} of {study.summary['total']} trials; "
-            f"go on with: lenumba tune --resume --name {name}"
+            f"interrupted after {done} of {study.summary['total']} trials; go on with: {resuming(study.path)}"
         )
         self.study = study
         self.exit_code = 128 + signal
+
+
+def resuming(folder: Path) -> str:
+    """Return the command that goes on with a study."""
+    name = folder.name if folder.parent == STUDIES else shlex.quote(str(folder))
+    return f"lenumba tune --resume --name {name}"
 
 
 def run_study(
@@ -57,6 +63,7 @@ def run_study(
     storage: str | None = None,
     retry_failed: bool = False,
     hooks: Hooks | None = None,
+    team: Alone = ALONE,
 ) -> Study:
     """Start a study, or go on with the one of this name, up to the total number of trials.
 
@@ -77,6 +84,8 @@ def run_study(
         one a journal in its folder.
     retry_failed
         Try the failed trials again.
+    team
+        The ranks that work, each with one worker, in place of `jobs`; the others call :func:`follow_study`.
 
     Raises
     ------
@@ -84,7 +93,7 @@ def run_study(
         For every fault of the configuration and its space, before anything runs.
     DataError
         Where Optuna or the data are missing, the database does not answer, another process has the study, or this
-        machine allows no training; everything that has finished is kept.
+        machine allows no training, or ranks do not share the study's folder; everything that has finished is kept.
     InterruptedStudyError
         After SIGINT or SIGTERM, with everything that has finished written.
     """
@@ -109,6 +118,9 @@ def run_study(
         study = open_study(open_storage(folder, url), folder, space, digest)
         make_folder(folder)
         remove_leftovers(folder)
+        team.resumes_with(resuming(folder))
+        hosts = stack.enter_context(hosting(team, folder, loaded.config.train.threads))
+        jobs = team.size if hosts else jobs
         facts = {"recipe": loaded.name, "storage": hide_password(url) if url else JOURNAL, "jobs": jobs}
         write_json(folder / RECORD, {**read_record(folder), **facts, "status": "running"})
         # Last, as it makes the folder a study, whose record is to tell where its trials are.
@@ -116,7 +128,7 @@ def run_study(
         ledger = Ledger(study, space, space.tune.trials, shared=url is not None, jobs=jobs)
         if retry_failed:
             ledger.retry_failed()
-        search = Search(folder, space, ledger, jobs, hooks)
+        search = Search(folder, space, ledger, jobs, hooks, hosts, team.threads())
         interruption = stack.enter_context(Graceful(search.stop))
         final: Final | str = "the study is not complete"
         with concluding_faults(folder, space, ledger, facts), search.pool:

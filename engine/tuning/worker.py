@@ -30,6 +30,12 @@ from lenumba.engine.training.trainer import Trainer
 from lenumba.engine.tuning.space import apply
 
 LIFE_SECONDS = 1.0
+COMMAND = [sys.executable, "-m", "lenumba.engine.tuning.worker"]  # starts one
+
+
+def answer_line(**answer: Any) -> bytes:
+    """Return an answer to the parent as it is written."""
+    return json.dumps(answer).encode() + b"\n"
 
 
 class Worker:
@@ -56,7 +62,7 @@ class Worker:
 
     def say(self, **answer: Any) -> None:
         """Answer the parent; where that fails nobody waits for this process any more."""
-        text = json.dumps(answer).encode() + b"\n"
+        text = answer_line(**answer)
         try:
             while text:
                 text = text[os.write(self.answers, text) :]

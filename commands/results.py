@@ -94,16 +94,22 @@ def evaluate(
 
 
 def _evaluate_int8(run: str, overrides: tuple[str, ...], checkpoint: str, as_json: bool, more: bool) -> None:
-    """Tell what whole numbers do to a network's accuracy."""
+    """Tell what whole numbers do to a network's accuracy, or figures."""
     from lenumba.commands.judging_tables import int8_table
+    from lenumba.commands.target_tables import target_comparison_table
     from lenumba.engine.common.kinds import without_nan
-    from lenumba.engine.deploy.calibration import assess_int8
+    from lenumba.engine.deploy.calibration import assess_int8, compare_int8
     from lenumba.engine.models.model import load
 
     if more:
         raise click.UsageError("--html and --thresholds are of the network in float32: leave them or --int8 out")
     model = load(run, checkpoint, overrides=overrides)
-    model.loaded.only_targets("--int8")
+    if model.network.target != "class":
+        both = compare_int8(model)
+        tell_notes(both.notes)
+        values = json.dumps(without_nan(both.as_dict()), ensure_ascii=False) if as_json else ""
+        click.echo(values or target_comparison_table(both))
+        return
     found = assess_int8(model)
     tell_notes(found.notes)
     click.echo(json.dumps(without_nan(found.as_dict()), ensure_ascii=False) if as_json else int8_table(found))

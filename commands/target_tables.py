@@ -48,8 +48,8 @@ def target_comparison_table(found: TargetComparison) -> str:
         lines += [table([f"seed: {WORDS[found.judged_by]}", "first", "second", "difference"], pairs), ""]
         test = f"means over {len(found.seeds)} seeds; intervals and p: of Student's paired t-test, seed by seed"
         return "\n".join([*lines, f"{found.samples} samples; {about}; {test}"])
-    for which, better in (("first", found.better_first), ("second", found.better_second)):
+    for which, better in zip(found.names, (found.better_first, found.better_second), strict=True):
         listed = [f"{row['sample']} ({row['first']:.4g}, {row['second']:.4g})" for row in better[:LISTED]]
-        lines.append(f"smaller mean squared errors in the {which}, with both: {', '.join(listed) or 'none'}")
+        lines.append(f"smaller mean squared errors in {which}, with both: {', '.join(listed) or 'none'}")
     test = f"paired bootstrap over samples, {found.draws:,} draws"
     return "\n".join([*lines, f"{found.samples} samples; {about}; intervals and p: {test}"])

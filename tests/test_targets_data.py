@@ -166,6 +166,27 @@ def test_exports_agree_and_explanations_end_in_the_same_outputs(place, target):
     assert ("target the input itself" if target == "input" else "target ") in text
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_batch_s_gradients_are_those_of_its_loss(place, target):
+    model, (signals, truth) = package.load(target), (part[TRAIN : TRAIN + 8] for part in samples(target))
+    found = model.gradients(signals, None if target == "input" else truth)["dense1.bias"][0]
+    bias, losses = model.network.views(model.executor.theta)["dense1.bias"], []
+    for step in (0.01, -0.02):
+        bias[0] += step
+        losses.append(model.evaluate(signals, truth).measured.loss)
+    assert found == pytest.approx((losses[0] - losses[1]) / 0.02, rel=0.02, abs=1e-4)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_whole_numbers_are_compared_sample_by_sample(place, target):
+    found = json.loads(lenumba("evaluate", target, "--int8", "--json"))
+    assert found["names"] == ["float32", "int8"]
+    figure = found["figures"][COMPARED[target]]
+    assert figure["first"] == pytest.approx(record(target)[FIGURES[target]])
+    assert abs(figure["difference"]) < 0.05
+    assert any("calibrated on" in note for note in found["notes"])
+
+
 COMPARED = {"labels": "average_precision", "numbers": "r2", "input": "auc"}
 
 
@@ -211,7 +232,6 @@ def test_two_runs_are_compared_sample_by_sample(place, target):
         (("why", "input", "3"), "class for 'why'"),
         (("evaluate", "numbers", "--thresholds"), "class or labels for --thresholds"),
         (("predict", "input", "input.npz", "--thresholds"), "class or labels for thresholds"),
-        (("evaluate", "labels", "--int8"), "class for --int8"),
         (("explain", "labels", "0", "--label", "1"), "class for --label"),
     ],
 )

@@ -1,12 +1,13 @@
 """A trained network in whole numbers, calibrated on the images that it was trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lenumba.engine.common.errors import DataError
+from lenumba.engine.common.measures import MEASURES
 from lenumba.engine.common.statistics import mcnemar
 from lenumba.engine.data.selection import load_data, split
 from lenumba.engine.deploy import int8
@@ -17,6 +18,9 @@ from lenumba.engine.deploy.quantize import Quantized, quantize
 from lenumba.engine.explain.plain import judge
 from lenumba.engine.models.evaluation import Evaluation
 from lenumba.engine.models.model import Model
+from lenumba.engine.models.target_comparison import TargetComparison, compare_samples
+from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.judging import reconstruction_errors
 
 CALIBRATED, JUDGED = 512, 1000  # images at most
 BUDGET = 4e9  # multiply-adds of a trial
@@ -97,6 +101,27 @@ class Int8Assessment:
         evaluations = {"float32": self.floats.as_dict(), "int8": self.whole.as_dict()}
         figures = {"lost": self.lost, "right_alone": self.alone, "mcnemar_p": mcnemar(*self.alone)}
         return evaluations | figures | {"notes": list(self.notes)}
+
+
+def compare_int8(model: Model) -> TargetComparison:
+    """Return what whole numbers do to a network whose target is no class: float32 beside int8, sample by sample.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As :func:`assess_int8` does.
+    """
+    quantized, notes = calibrate(model, lower_run(model.trained))
+    dataset = model.test_data()
+    floats = model.evaluate_data(dataset)
+    outputs = int8.probabilities(quantized.network, dataset.test_images)
+    truth, loss = floats.truth, float("nan")
+    if model.network.target == "input":
+        outputs = reconstruction_errors(model.executor, planar(dataset.test_images), outputs)
+        truth, loss = floats.anomalous, float(outputs.mean())
+    measured = MEASURES[model.network.target](loss, outputs, truth)
+    found = compare_samples(("float32", "int8"), floats, replace(floats, measured=measured, outputs=outputs))
+    return replace(found, notes=(*floats.notes, *notes))
 
 
 def assess_int8(model: Model, quantized: Quantized | None = None, notes: Sequence[str] = ()) -> Int8Assessment:

@@ -42,11 +42,14 @@ class Agreement:
     probabilities: float
     classes: int
     largest: float = 1.0
+    target: str = "class"
 
     def __str__(self) -> str:
+        checked = f"checked in {self.runtime} on {self.images} {self.source}: "
+        if self.target != "class":
+            return f"{checked}largest difference of outputs {self.probabilities:.1e}"
         return (
-            f"checked in {self.runtime} on {self.images} {self.source}: "
-            f"largest difference of logits {self.logits:.1e}, of probabilities {self.probabilities:.1e}; "
+            f"{checked}largest difference of logits {self.logits:.1e}, of probabilities {self.probabilities:.1e}; "
             f"{self.classes} classes differ"
         )
 
@@ -211,6 +214,7 @@ def check_agreement(model: Model, data: bytes, reference_only: bool) -> Agreemen
         float(np.abs(found[1] - outputs).max()),
         int((predicted_classes(found[1]) != predicted_classes(outputs)).sum()),
         max(1.0, float(np.abs(logits).max())),
+        model.network.target,
     )
 
 

@@ -179,19 +179,28 @@ class Model:
             return self.evaluate_data(self.test_data())
         if (target := self.network.target) != "class" and images is not None:
             images = as_images(self.trained, images)
-            numbers, _ = as_numbers("labels", labels, self.class_names, target, len(images))
-            if numbers.shape != (len(images), *self.trained.judge.blank(0).shape[1:]):
-                expected = list(self.trained.judge.blank(len(images)).shape)
-                raise DataError(f"labels: expected {expected}, found {list(numbers.shape)}; use those that belong")
+            numbers = self._truth(labels, len(images))
             return self.evaluate_targets(
                 images, numbers, tuple(map(str, range(1 + numbers.max()))) if target == "input" else None
             )
         if images is None or labels is None:
             raise DataError("evaluate: expected both images and labels, or neither, found one of them")
         images = as_images(self.trained, images)
-        labels = as_labels(self.class_names, labels, len(images))
+        labels = self._truth(labels, len(images))
         loss, outputs = self.executor.evaluate(planar(images), labels, np.arange(len(images)))
         return Evaluation(loss, labels, outputs, self.class_names)
+
+    def _truth(self, labels: Any, count: int) -> np.ndarray:
+        """Return what `count` images are compared with, as a :class:`Dataset` has it; or raise DataError."""
+        target, expected = self.network.target, list(self.trained.judge.blank(count).shape)
+        if target == "class":
+            return as_labels(self.class_names, labels, count)
+        if labels is None and target != "input":
+            raise DataError(f"labels: expected {target} {expected}, found None; give those that belong to the images")
+        numbers, _ = as_numbers("labels", labels, self.class_names, target, count)
+        if list(numbers.shape) != expected:
+            raise DataError(f"labels: expected {expected}, found {list(numbers.shape)}; use those that belong")
+        return numbers
 
     @speaks_python
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -217,13 +226,13 @@ class Model:
         return {unit.name: y for unit, y in zip(network.units, maps, strict=True)} | {"outputs": outputs}
 
     @speaks_python
-    def gradients(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    def gradients(self, images: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return the gradient of the mean loss of a batch, as a training step's kernels compute it.
 
         Parameters
         ----------
         images, labels
-            As for :meth:`evaluate`; all of them are one batch.
+            As for :meth:`evaluate`; all of them are one batch. Labels are not needed where the target is the input.
 
         Returns
         -------
@@ -234,23 +243,23 @@ class Model:
         Raises
         ------
         DataError, ConfigError
-            Where images or labels do not fit, or the network's target is no class.
+            Where images or labels do not fit.
         """
-        self.loaded.only_targets("gradients")
         if self.network.answers:
             raise ConfigError(
                 "gradients: expected a program that trains, found one that only answers; load without batch_size"
             )
         images = as_images(self.trained, images)
-        labels = as_labels(self.class_names, labels, len(images))
-        own = self.executor
+        own, truth = self.executor, self._truth(labels, len(images))
         executor = Executor(
             self.network, own.program, own.optimizer, normalization=self.trained.normalization, threads=1,
             smoothing=self.loaded.config.loss.label_smoothing,
         )  # fmt: skip
         executor.theta[:], executor.decay[:] = own.theta, 0
         order = np.arange(len(images))
-        executor.train(planar(images), labels, order, len(order), own.optimizer.gradient_hyper())
+        executor.train(
+            planar(images), self.trained.judge.learned(truth), order, len(order), own.optimizer.gradient_hyper()
+        )
         return self.network.views(executor.state[: self.network.size].copy())
 
     def _repr_html_(self) -> str:

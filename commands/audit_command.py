@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import PATH, split_arguments
+from lenumba.commands.base import PATH, split_arguments, with_mpi
 
 SHOWN = 12  # suspicious labels that are printed
 
@@ -21,6 +21,7 @@ SHOWN = 12  # suspicious labels that are printed
 @click.option("--out", type=PATH, help="The audit's folder  [default: audits/RECIPE]")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the audit's summary as JSON, and nothing else.")
+@with_mpi
 def audit(
     config: str | None,
     overrides: tuple[str, ...],
@@ -45,17 +46,21 @@ def audit(
     from lenumba.engine.audit.trainings import Hooks
     from lenumba.engine.common.files import write_text
     from lenumba.engine.config.config import load_config
+    from lenumba.engine.ranks.team import current
 
     name, changes = split_arguments(config, overrides)
     loaded = load_config(name or "quickstart", [*changes, *([] if threads is None else [f"train.threads={threads}"])])
-    silent = quiet or as_json
+    team = current()
+    silent = quiet or as_json or not team.leads
     with StepBar() as bar:
 
         def watch(fraction: float, done: int, total: int) -> None:
             bar(f"training {min(done + 1, total)} of {total}", fraction, 1)
 
         hooks = Hooks() if silent else Hooks(bar, watch, download_bar=True)
-        found = run_audit(loaded, folds=folds, seeds=seeds, out=out, overrides=changes, hooks=hooks)
+        found = run_audit(loaded, folds=folds, seeds=seeds, out=out, overrides=changes, hooks=hooks, team=team)
+        if found is None:
+            return
         write_text(found.path / "audit.html", audit_page(found))
     if as_json:
         click.echo(json.dumps({"path": str(found.path), **found.summary}, indent=2, ensure_ascii=False))

@@ -53,7 +53,7 @@ class Numbers(click.ParamType):
         return tuple(map(int, parts))
 
 
-TOGETHER = ("train", "compare", "tune", "profile")  # commands that several processes of a job share
+TOGETHER = ("train", "compare", "tune", "audit", "why", "profile")  # commands that several processes of a job share
 LEAD_SECONDS = 2.0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lenumba.commands.base import PATH, RUN_HELP
+from lenumba.commands.base import PATH, RUN_HELP, with_mpi
 
 
 @click.command(epilog=RUN_HELP)
@@ -23,6 +23,7 @@ from lenumba.commands.base import PATH, RUN_HELP
 @click.option("--force", is_flag=True, help="Replace an existing page.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+@with_mpi
 def why(
     run: str,
     image: str,
@@ -46,19 +47,24 @@ def why(
     from lenumba.engine.audit.trainings import Hooks
     from lenumba.engine.audit.why import run_why
     from lenumba.engine.common.files import check_new_file, write_text
+    from lenumba.engine.ranks.team import current
     from lenumba.engine.runs.folders import find_run, load_run_config
 
     if page is not None:
         check_new_file(page, force, "--html")
     changes = [*overrides, *([] if threads is None else [f"train.threads={threads}"])]
-    silent = quiet or as_json
+    team = current()
+    silent = quiet or as_json or not team.leads
     with StepBar() as bar:
 
         def watch(fraction: float, done: int, total: int) -> None:
             bar(f"training {min(done + 1, total)} of {total}", fraction, 1)
 
         hooks = Hooks() if silent else Hooks(bar, watch, download_bar=True)
-        found = run_why(find_run(run), image, trainings=trainings, count=count, overrides=changes, hooks=hooks)
+        path = find_run(run)
+        found = run_why(path, image, trainings=trainings, count=count, overrides=changes, hooks=hooks, team=team)
+    if found is None:
+        return
     if page is not None:
         from lenumba.engine.audit.why_page import why_page
 

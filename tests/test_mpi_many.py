@@ -91,6 +91,17 @@ def test_a_signal_to_any_rank_interrupts_a_study(config, tmp_path):
     wait_for(lambda: not processes(name))
 
 
+def test_an_audit_on_several_ranks_finds_what_one_process_finds(config, tmp_path):
+    arguments = ("audit", config, "--seeds", 1, "--folds", 3, "--quiet", "--out")
+    assert run(0, *arguments, tmp_path / "one").returncode == 0
+    result = mpirun(tmp_path, *LENUMBA, *arguments, "other")
+    assert result.returncode == 0, result.stderr
+    kept = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").rglob("*.[cs]*"))]
+    assert len(kept) == 1 + 3
+    for path in kept:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "other" / path).read_bytes()
+
+
 @pytest.mark.parametrize("command", ["seeds", *(pytest.param(name, marks=LONG) for name in ("tune", "compare"))])
 def test_a_folder_that_a_rank_does_not_share_is_told_in_one_line(config, tmp_path, command):
     (tmp_path / "own.sh").write_text(OWN.replace("FOLDER", str(tmp_path / "own")))

@@ -1,5 +1,6 @@
 """An audit: every image of a data set judged by networks that have not seen it, kept in a folder that can go on."""
 
+import contextlib
 import csv
 import io
 import shlex
@@ -22,6 +23,8 @@ from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.decisions import image_key, read_decisions
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.network.layers import activation_of
+from lenumba.engine.ranks.folders import check_shared
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import differences
 from lenumba.engine.runs.folders import LOCK, check_writable, locked, portable
 from lenumba.engine.training.build import check_network, check_trainable, check_training, stated_shape
@@ -87,7 +90,8 @@ def run_audit(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     hooks: Hooks | None = None,
-) -> Audit:
+    team: Alone = ALONE,
+) -> Audit | None:
     """Audit the labels of a configuration's training and test images, or finish what an earlier call has begun.
 
     For each of the seeds train.seed, train.seed + 1, … all images are cut into folds; for each fold a network trains
@@ -101,6 +105,8 @@ def run_audit(
         The folder; without it ``audits/<recipe>``.
     overrides
         How the configuration was changed on the command line, to say how to go on.
+    team
+        The ranks that share out the trainings, each of which calls this alike; those that others lead return None.
 
     Raises
     ------
@@ -116,12 +122,8 @@ def run_audit(
     if stated_shape(loaded.config) is not None:
         check_trainable(loaded, check_network(loaded))
     folder = out or AUDITS / loaded.name
-    before = read_json(folder / RECORD)
-    if folder.exists() and not before and any(path.name != LOCK for path in folder.iterdir()):
-        raise ConfigError(f"{folder}: expected a new folder or one of an audit, found another; choose one with --out")
-    if not before:
-        check_writable(folder)
-    dataset = load_data(loaded, hooks.download_bar)
+    before = team.told(read_begun(folder) if team.leads else {})
+    dataset = team.share(lambda: load_data(loaded, hooks.download_bar))
     pool = make_pool(loaded, dataset)
     subject = {"config": settings_of(loaded), "folds": folds, "data_sha256": pool.dataset.sha256}
     check_same(folder, before, subject)
@@ -139,13 +141,17 @@ def run_audit(
         trainer.executor.theta[:] = trainer.best_theta
         return {"probabilities": trainer.executor.evaluate(trainer.images, pool.labels, asked[part.name])[1]}
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        record = {"status": "running", "recipe": loaded.name, **subject, "seeds": seeds}
-        write_json(folder / RECORD, before | record)
+    record = {"status": "running", "recipe": loaded.name, **subject, "seeds": seeds}
+    with contextlib.ExitStack() as stack:
+        if team.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+            write_json(folder / RECORD, before | record)
+        check_shared(team, folder)
         command = go_on(loaded, folds, seeds, out, overrides)
-        trainings = Trainings(loaded, pool.dataset, folder / TRAININGS, measure, command)
-        made = trainings.run(parts, hooks)
+        made = Trainings(loaded, pool.dataset, folder / TRAININGS, measure, command, team).run(parts, hooks)
+        if not team.leads:
+            return None
         probabilities = np.zeros((seeds, len(pool.labels), pool.dataset.classes))
         for number, (images, values) in enumerate(zip(held_out, made, strict=True)):
             probabilities[number // folds, images] = class_shares(values["probabilities"])
@@ -153,6 +159,16 @@ def run_audit(
         write_text(folder / "audit.csv", csv_text(audit))
         write_json(folder / RECORD, audit.summary)
     return audit
+
+
+def read_begun(folder: Path) -> dict[str, Any]:
+    """Return the record of an audit that has begun, an empty one of none; check that its folder can be used."""
+    before = read_json(folder / RECORD)
+    if folder.exists() and not before and any(path.name != LOCK for path in folder.iterdir()):
+        raise ConfigError(f"{folder}: expected a new folder or one of an audit, found another; choose one with --out")
+    if not before:
+        check_writable(folder)
+    return before
 
 
 def check_judges(loaded: LoadedConfig) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 
 from lenumba.engine.common.errors import DivergedError, LenumbaError
 from lenumba.engine.common.files import durable
-from lenumba.engine.common.host import available_threads
 from lenumba.engine.common.interrupts import Graceful
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.dataset import Dataset
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.tensor_file import checksum, read_tensors
 from lenumba.engine.training.buffers import planar
 from lenumba.engine.training.trainer import Trainer
@@ -73,6 +73,8 @@ class Trainings:
         ``measure(trainer, part)`` → arrays by name, once a training is over; called from several threads.
     command
         What goes on after an interruption.
+    team
+        The ranks that share out the trainings, each of which makes and runs this alike; `folder` must be theirs.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Trainings:
         folder: Path,
         measure: Callable[[Trainer, Part], dict[str, np.ndarray]],
         command: str,
+        team: Alone = ALONE,
     ) -> None:
+        self.team = team
         self.loaded, self.dataset, self.folder = loaded, dataset, folder
         self.measure, self.command = measure, command
         self.planes = planar(dataset.train_images)
@@ -91,6 +95,8 @@ class Trainings:
 
     def run(self, parts: Sequence[Part], hooks: Hooks) -> list[dict[str, np.ndarray]]:
         """Return what each training brings, in order; those that are on disk are not made again.
+
+        Ranks that others lead return nothing.
 
         Raises
         ------
@@ -101,25 +107,30 @@ class Trainings:
         InterruptedTrainingsError
             After SIGINT or SIGTERM.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        found = {part.name: read_kept(self.folder / f"{part.name}.safetensors") for part in parts}
-        due = [part for part in parts if found[part.name] is None]
+        team, found = self.team, {}
+        if team.leads:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            found = {part.name: read_kept(self.folder / f"{part.name}.safetensors") for part in parts}
+        due = team.told([part for part in parts if found.get(part.name) is None])
+        team.resumes_with(self.command)
         if due:
             self.trainer(due[0], 1, hooks.compile)  # compiles, and finds what does not fit, before there are threads
             found |= self._train(due, len(parts), hooks)
-        return [values for part in parts if (values := found[part.name]) is not None]
+        return [values for part in parts if (values := found.get(part.name)) is not None]
 
     def _train(self, due: Sequence[Part], total: int, hooks: Hooks) -> dict[str, dict[str, np.ndarray]]:
-        threads = self.loaded.config.train.threads or available_threads()
+        team, next_number = self.team, self.team.counter()
+        threads = self.loaded.config.train.threads or team.threads()
         jobs = min(threads, len(due))  # one thread a training loses no time at barriers; it never changes a bit
         made: dict[str, dict[str, np.ndarray]] = {}
 
-        def train(part: Part) -> None:
-            if not self.stopped and (values := self._train_part(part, threads // jobs)) is not None:
-                made[part.name] = values
+        def train() -> None:
+            while not self.stopped and (number := next_number()) < len(due):
+                if (values := self._train_part(due[number], threads // jobs)) is not None:
+                    made[due[number].name] = values
 
-        with Graceful(self.stop) as interruption, ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(train, part) for part in due]
+        with Graceful(self.stop) as interruption, team.on_its_own(), ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(train) for _ in range(jobs)]
             pending = set(futures)
             try:
                 while pending:
@@ -129,13 +140,17 @@ class Trainings:
                     if hooks.watch:
                         with self.lock:
                             partly = sum(share for _, share in self.running.values())
-                        done = total - len(due) + len(made)
+                        done = total - len(due) + len(made)  # on several ranks, those of this one
                         hooks.watch((done + partly) / total, done, total)
             except BaseException:
                 self.stop()
                 raise
-        if interruption.signal is not None:
-            raise InterruptedTrainingsError(total - len(due) + len(made), total, interruption.signal, self.command)
+            if interruption.signal:
+                team.pass_on(interruption.signal)
+            team.wait()
+        made = {name: values for part in team.collected(made) for name, values in part.items()}
+        if signal := team.largest(interruption.signal or 0):
+            raise InterruptedTrainingsError(total - len(due) + len(made), total, signal, self.command)
         return made
 
     def _train_part(self, part: Part, threads: int) -> dict[str, np.ndarray] | None:

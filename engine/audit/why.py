@@ -1,5 +1,6 @@
 """Why a network answers as it does: the training images that an answer rests on, found by training without them."""
 
+import contextlib
 import csv
 import io
 import shlex
@@ -21,6 +22,8 @@ from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.data.selection import load_data, split
 from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.models.model import Model
+from lenumba.engine.ranks.folders import check_shared
+from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import check_overrides
 from lenumba.engine.runs.folders import load_run_config, locked
 from lenumba.engine.training.buffers import planar
@@ -79,7 +82,8 @@ def run_why(
     count: int = 10,
     overrides: Sequence[str] = (),
     hooks: Hooks | None = None,
-) -> Why:
+    team: Alone = ALONE,
+) -> Why | None:
     """Find the training images that a run's answer rests on, or finish what an earlier call has begun.
 
     The trainings are kept in the run's folder: another image takes moments.
@@ -96,6 +100,8 @@ def run_why(
         How many images to name on each side.
     overrides
         Where the data are now, or the threads.
+    team
+        The ranks that share out the trainings, each of which calls this alike; those that others lead return None.
 
     Raises
     ------
@@ -112,7 +118,7 @@ def run_why(
     loaded = load_run_config(folder, overrides)
     loaded.only_targets("'why'")
     check_judges(loaded)
-    dataset = load_data(loaded, hooks.download_bar)
+    dataset = team.share(lambda: load_data(loaded, hooks.download_bar))
     if read_json(folder / "run.json").get("data_sha256") not in (None, dataset.sha256):
         raise DataError(f"{folder}: expected the images that it was trained with, found others; correct data.root")
     model = Model(folder, threads=1, overrides=overrides)
@@ -135,8 +141,11 @@ def run_why(
         return {"theta": trainer.best_theta, "own": own, **pixels}
 
     command = go_on(folder, image, trainings, overrides)
-    with locked(folder):
-        made = Trainings(loaded, dataset, folder / FOLDER, measure, command).run(parts, hooks)
+    with locked(folder) if team.leads else contextlib.nullcontext():
+        check_shared(team, folder)
+        made = Trainings(loaded, dataset, folder / FOLDER, measure, command, team).run(parts, hooks)
+    if not team.leads:
+        return None
     shares = class_shares(model.predict_proba(pixels))[0]
     answer = int(shares.argmax())
     opinions = class_shares(answers(model.executor, made, pixels))

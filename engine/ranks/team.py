@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import pickle
@@ -80,6 +81,14 @@ class Alone:
     def every(self, value: T) -> list[T]:
         """Return all ranks' values, in their order."""
         return [value]
+
+    def collected(self, value: T) -> list[T]:
+        """Return all ranks' values in rank 0, nothing in the others."""
+        return [value]
+
+    def counter(self) -> Callable[[], int]:
+        """Return a function that gives 0, 1, 2, …, each number to one caller among the ranks and their threads."""
+        return itertools.count().__next__
 
     def share_out(self, count: int, work: Callable[[int], T], resume: str = "") -> list[T]:
         """Return what `work` makes of 0, 1, … count − 1, each done by a rank that is free.
@@ -177,16 +186,23 @@ class Team(Alone):
     def every(self, value: T) -> list[T]:  # noqa: D102
         return self.comm.allgather(value)
 
+    def collected(self, value: T) -> list[T]:  # noqa: D102
+        return self.comm.gather(value) or []
+
+    def counter(self) -> Callable[[], int]:  # noqa: D102
+        name = f"work-{self.shared_out}"
+        self.shared_out += 1
+        return functools.partial(self.watched.next_number, name)
+
     def zeros(self, size: int, dtype: type = np.float32) -> np.ndarray:
         """Return zeros [size], aligned, in memory that the ranks of this machine share."""
         return map_shared(self.node, size * np.dtype(dtype).itemsize).view(dtype)
 
     def share_out(self, count: int, work: Callable[[int], T], resume: str = "") -> list[T]:  # noqa: D102
-        name, found, stopped = f"work-{self.shared_out}", {}, None
-        self.shared_out += 1
+        next_number, found, stopped = self.counter(), {}, None
         with self.on_its_own(), Graceful(lambda: None) as interruption:
             try:
-                while not interruption.signal and (number := self.watched.next_number(name)) < count:
+                while not interruption.signal and (number := next_number()) < count:
                     found[number] = work(number)
             except InterruptedRunError as error:
                 stopped = error

@@ -118,6 +118,23 @@ def test_no_names_of_layers_get_in_each_others_way():
     assert len(names) == len(set(names))
 
 
+def test_a_bias_has_no_gradient_where_a_norm_alone_reads_what_it_is_added_to():
+    conv, last = (
+        {"type": "conv", "channels": 4, "kernel_size": 3},
+        {"type": "dense", "units": 10, "activation": "softmax"},
+    )
+    layers = [
+        {**conv, "norm": "batch"},
+        conv,
+        {"type": "flatten"},
+        {"type": "dense", "units": 8, "norm": "batch"},
+        last,
+    ]
+    calls = make_network(layers, (8, 8, 1)).plan(STILL).calls
+    biases = {str(call["db"]) for call in calls if call.kernel in ("conv_bias_gradient", "dense_bias_gradient")}
+    assert biases == {"at(gradient, conv2_bias)", "at(gradient, dense2_bias)"}
+
+
 def test_the_runs_arguments_are_named_once():
     assert set(Run._fields) & set(BLOCK) == {"count"}  # of a block, its own
     assert set(UPDATE_ARGUMENTS) & set(BLOCK) == {"first"}

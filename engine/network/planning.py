@@ -101,6 +101,7 @@ def nodes(network: Network) -> list[Node]:
                 registers=vector_registers(),
                 number=k,
                 more=tuple(more),
+                centered=[units[reader].layer.sees_batch for reader in layout.readers[k + 1]] == [True],
             )
         )
     return found

@@ -136,7 +136,8 @@ class Node:
     """A layer at its place in a network: where its tensors, parameters and gradients lie.
 
     `dx` is None where nobody needs the gradient with respect to the input; `number` counts the layers from 0. A layer
-    of several inputs finds the others in `more`.
+    of several inputs finds the others in `more`. Where it is `centered`, a batch norm alone reads y, and takes any
+    constant away again: a bias has no gradient.
     """
 
     x: Tensor
@@ -150,6 +151,7 @@ class Node:
     registers: int
     number: int = 0
     more: tuple[Tensor, ...] = ()
+    centered: bool = False
 
     @property
     def has_bias(self) -> bool:

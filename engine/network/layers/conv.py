@@ -170,7 +170,7 @@ class Conv(LayerBase):
         if node.x.unit == 1:
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
         given: dict[str, Argument] = {"dy": node.dy.interior, "M": self.channels}
-        biased = self.bias and self.trainable
+        biased = self.bias and self.trainable and not node.centered
         bias = [call("conv_bias_gradient", self._geometry(node), db=node.gradients["bias"], **given)] if biased else []
         return bias + self._gradients(node)
 

@@ -134,7 +134,7 @@ class Dense(LayerBase):
                 call("dense_weight_gradient", sizes, xt=xt, dy=dy, dw=node.gradients["kernel"], ROW=row, **tile)
                 for tile in tiles("M", self.units, "V", row // LANES, 4 if node.registers >= 32 else 2, node.registers)
             ]
-            if self.bias:
+            if self.bias and not node.centered:
                 kernel = "dense_bias_gradient" if block else "dense_bias_gradient_pixels"
                 calls.append(call(kernel, sizes, dy=dy, db=node.gradients["bias"]))
         if node.dx is None:

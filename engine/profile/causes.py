@@ -11,7 +11,7 @@ from typing import Any
 
 from lenumba.engine.profile import rules_memory as memory
 from lenumba.engine.profile import rules_work as work
-from lenumba.engine.profile.judging import Cause, Context, Judge
+from lenumba.engine.profile.judging import SHARED, Cause, Context, Judge
 from lenumba.engine.profile.loops import LoopFacts
 from lenumba.kernels.measure.listings import is_wrapper
 
@@ -24,6 +24,7 @@ WORKING = 0.25  # of a call: threads that work less wait far more than they work
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 EVERYWHERE = ("allocation", "Python objects", "math function", "bounds checks")
+LEAST_LEFT = 1e-3  # of a call, without what Numba does around it
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
 WORK = (work.python_objects, work.allocation, work.math_function, work.recursion, work.generator)
@@ -41,16 +42,25 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
     for fact in facts:
         if fact.share < LEAST_SHARE or not fact.blocks or is_wrapper(fact.function.symbol):
             continue
-        looked = Judge(fact, context)
+        looked = Judge(fact, context, waiting(fact, facts, context))
         rules = RULES if fact.place[0] else WORK  # the rest is of no use for loops that Numba wrote
         named = {cause.name: cause for rule in rules for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR}
         found = list(named.values())
         found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
         causes += found or [limit_of(looked)]
-    causes = together(causes)
+    causes = [fused(cause, facts, context) if cause.name == "allocation" else cause for cause in together(causes)]
     causes += [*memory_made_anew(facts, context), *whole_causes(facts, context)]
     # What goes wrong between threads is measured, and hides what else the loops could gain.
     return sorted(causes, key=lambda one: (one.limit, not one.measured, -one.share if one.limit else -one.factor))
+
+
+def waiting(fact: LoopFacts, facts: Sequence[LoopFacts], context: Context) -> float:
+    """Return the share of the call in which the loop around one waits for it: what its own work does not explain."""
+    outer = fact.main.loop.parent if fact.main.loop else None
+    for other in facts:
+        if outer and any(version.loop is outer for version in other.versions):
+            return other.share * max(0.0, 1 - Judge(other, context).now / max(1.0, other.cycles))
+    return 0.0
 
 
 def together(causes: Sequence[Cause]) -> list[Cause]:
@@ -63,6 +73,27 @@ def together(causes: Sequence[Cause]) -> list[Cause]:
             main = max(first, cause, key=lambda one: one.factor)
             found[cause.name] = replace(main, factor=1 / max(0.02, 1 - gained), share=first.share + cause.share)
     return list(found.values())
+
+
+def fused(cause: Cause, facts: Sequence[LoopFacts], context: Context) -> Cause:
+    """Return what an allocation in a loop costs with what fills and reads the arrays that it makes.
+
+    Without them all of it is one loop, of which arithmetic, accesses to arrays that were there, and chains stay.
+    """
+    loop = next((f.main.loop for f in facts if f.place == (cause.file, cause.line) and f.main.loop), None)
+    before = after = 0.0
+    for fact in facts:
+        own = fact.main.loop
+        if is_wrapper(fact.function.symbol) or (loop and own and own.function is loop.function
+                                                and not own.blocks & loop.blocks):  # fmt: skip
+            continue
+        kept = sum(access.count for access in fact.accesses
+                   if any(array.low <= access.low < array.high for array in context.arrays))  # fmt: skip
+        needed = max(fact.arithmetic, 0.5 * kept, fact.costs["divide"], fact.costs["chain"] * (not fact.counting))
+        if not fact.flops and not (fact.place[0] and any(work.ALLOCATING.search(name) for name in fact.called)):
+            needed = fact.cycles  # such as sorting
+        before, after = before + fact.share, after + fact.share * min(1.0, needed / max(1.0, fact.cycles))
+    return replace(cause, factor=min(60.0, max(cause.factor, 1 / max(0.01, 1 - before + after))))
 
 
 def limit_of(looked: Judge) -> Cause:
@@ -81,10 +112,14 @@ def call_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]
     """Yield what lies in the call itself: arguments that Numba takes apart, and calls too short to be worth one."""
     wrappers = [fact for fact in facts if is_wrapper(fact.function.symbol)]
     share = sum(fact.share for fact in wrappers)
+    # What few samples tell of the rest is no better than what its operations need.
+    every_cycle = sum(fact.cycles for fact in facts) / max(0.01, 1 - context.beside)
+    needed = sum(Judge(fact, context).rest() for fact in facts if not is_wrapper(fact.function.symbol))
+    left = max(1 - share - context.beside, needed / max(1.0, every_cycle), LEAST_LEFT)
     every = context.samples / max(0.01, 1 - context.beside)
     if context.object_mode or every < LEAST_SAMPLES or share + context.beside < AROUND:
         return
-    factor = 1 / max(0.02, 1 - share - context.beside)
+    factor = 1 / left
     if share > context.beside:
         words = f"{share:.0%} of the call goes into taking its arguments apart and building its result"
         advice = "pass arrays in place of lists and objects, or typed lists that stay compiled"
@@ -128,15 +163,15 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         (access.count, access.place.one)
         for fact in facts
         for access in fact.accesses
-        if context.contested.get(access.place.one.at, 0.0) > 0.2 and access.stores
+        if context.contested.get(access.place.one.at, 0.0) > SHARED and access.stores
     ]
     rounds = sum(version.rounds for version in first.versions)
-    if shared and sum(count for count, _ in shared) > 0.2 * rounds:
+    if context.crowded > LEAST_FACTOR and shared and sum(count for count, _ in shared) > 0.2 * rounds:
         file, line = max(shared, key=lambda item: item[0])[1].source or first.place
         words = "threads write into the same cache lines, which go to and fro between cores"
         advice = "give each thread a variable of its own, or places 64 bytes apart"
-        factor = min(60.0, max(3.0, uneven, first.cycles / max(1.0, Judge(first, context).now)))
-        yield Cause("false sharing", file, line, first.share, factor, words, advice, loop_factor=factor, measured=True)
+        yield Cause("false sharing", file, line, first.share, context.crowded, words, advice,
+                    loop_factor=context.crowded, measured=True)  # fmt: skip
     elif context.working < WORKING * (1 - context.away) or 0 < round_trip(facts, context) < LAUNCH:
         words = (
             f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LATENCY = {"fadd": 3, "fsub": 3, "fmul": 3, "fdiv": 13, "frem": 40, "load": 5, "mul": 3, "sdiv": 18, "udiv": 18,
            "srem": 18, "urem": 18, "sitofp": 4, "uitofp": 4, "fptosi": 4, "fpext": 4, "fptrunc": 4,
-           "fcmp": 3}  # fmt: skip
+           "fcmp": 1}  # fmt: skip  # with a select, the least or the greatest of two
 FREE = ("phi", "getelementptr", "bitcast", "inttoptr", "ptrtoint", "freeze", "zext", "trunc", "extractvalue",
         "insertvalue", "br", "ret", "alloca", "fence")  # fmt: skip
 QUICK = re.compile(r"llvm\.(?:[su](?:min|max)|abs|fabs|copysign|fsh[lr]|bswap)\.")

@@ -12,12 +12,14 @@ import numpy as np
 from lenumba.engine.common.errors import one_line
 from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.causes import call_causes, judge
-from lenumba.engine.profile.judging import Context
+from lenumba.engine.profile.judging import SHARED, Context
 from lenumba.engine.profile.loops import LoopFacts, find_facts
 from lenumba.engine.profile.machine import cache_sizes, clock_ghz, machine_facts
-from lenumba.engine.profile.places import arrays_of
+from lenumba.engine.profile.places import arrays_of, filled
+from lenumba.engine.profile.turns import compare_in_turns
 
-LIKELY, AGAIN = 0.7, 0.1  # of a call in its own code: with less, calls are timed again, for so many seconds
+LIKELY, TURNS = 0.7, 5  # of a call in its own code: with less, calls are timed again, in so many turns
+ALONE = 0.1  # seconds to time calls on one thread for
 QUICK = 0.1  # others lengthen most calls: limits are compared with a call as quick as the quickest tenth
 FAULTS = (
     RuntimeError,
@@ -32,9 +34,16 @@ LONGEST = 2.0  # seconds of a call that is counted, too: counting takes some ten
 
 
 @cache
-def machine_of(threads: int) -> dict[str, Any]:
-    """Return the machine's peaks, measured once a process."""
-    return machine_facts(threads, ROUND) | {"clock_ghz": clock_ghz(ROUND)}
+def machine_of(threads: int, used: int = 0) -> dict[str, Any]:
+    """Return the machine's peaks, measured once a process for `used` bytes, a power of two."""
+    return machine_facts(threads, ROUND, used=used) | {"clock_ghz": clock_ghz(ROUND)}
+
+
+def used_bytes(found: Any) -> int:
+    """Return the bytes that a call goes over: a power of two, between its core's caches and the last one."""
+    sizes = sorted(cache_sizes().values())
+    used = 1 << max(1, filled(found.accesses)).bit_length()
+    return min(max(used, 1 << sizes[-2].bit_length()), sizes[-1] // 2)
 
 
 def observe(
@@ -70,17 +79,25 @@ def observe(
     seconds, quick = median(times), float(np.quantile(times, QUICK))
     observer = Observer(function, overload, text, calls.renew)
     found, notes = observer.found, []
+    ways: list[Any] = []
+
+    def sampled(run: Any) -> list[float]:
+        ways[:] = [run]
+        return calls.times(spent, run, many=True)
+
     try:
-        observer.sample(lambda run: calls.times(spent, run, many=True))
+        observer.sample(sampled)
     except FAULTS as error:
         found.method = f"not sampled: {one_line(error)}"
     if found.sampled and not observer.parallel:
         # Calls that are sampled go another way than by Numba's dispatcher: what matters is what its own code takes.
-        inside = (1 - found.beside) * median(found.sampled)
-        # Others may have lengthened the calls before.
-        whole = seconds if inside > LIKELY * seconds else min(seconds, median(calls.times(AGAIN)))
-        found.beside = min(0.99, max(0.0, 1 - inside / whole))
-    machine = machine_of(threads)
+        inside = (1 - found.beside) * max(0.0, median(found.sampled) - found.folding)
+        beside = 1 - inside / seconds
+        if inside < LIKELY * seconds:  # or others lengthened the calls before: both in turns tell
+            turns = compare_in_turns((function, calls.renew), (ways[0], calls.renew), rounds=TURNS)
+            beside = 1 - (1 - found.beside) / turns["factor"]
+        found.beside = min(0.99, max(0.0, beside))
+    crowded = 1.0
     found.threads += [0] * (threads - len(found.threads)) if observer.parallel else []
     try:
         if seconds < LONGEST:
@@ -88,11 +105,13 @@ def observe(
             observer.hand_up()
             if observer.parallel and threads > 1:
                 observer.share()
+                crowded = crowding(found, calls)
         else:
             notes.append(f"not counted, as a call takes longer than {LONGEST:g} s")
     except FAULTS as error:
         notes.append(f"not counted: {one_line(error)}")
     calls.renew()
+    machine = machine_of(threads, used_bytes(found) if found.accesses else 0)
     facts = find_facts(found, machine, quick)
     names = list(inspect.signature(function.py_func).parameters)
     context = Context(
@@ -110,8 +129,13 @@ def observe(
         found.beside,
         *paging,
         away,
+        crowded,
     )
-    causes = [*call_causes(facts, context), *judge(facts, context)] if found.counts and found.sampled else []
+    causes = []
+    try:
+        causes = [*call_causes(facts, context), *judge(facts, context)] if found.counts and found.sampled else []
+    except FAULTS as error:
+        notes.append(f"not judged: {one_line(error)}")
     return {
         "lines": lines_of(found, seconds),
         "loops": [loop_row(fact, seconds) for fact in facts if fact.share >= 0.01],
@@ -128,6 +152,18 @@ def observe(
         "machine": machine,
         "trace": line_events(found, seconds),
     }
+
+
+def crowding(found: Any, calls: Calls) -> float:
+    """Return how many times as long threads that write into the same cache lines work together as one alone would."""
+    if not found.contested or max(found.contested.values()) <= SHARED or not found.sampled:
+        return 1.0
+    from lenumba.kernels.measure.user_function import use_threads
+
+    usual = use_threads(1)
+    alone = float(np.quantile(calls.times(ALONE), QUICK))
+    use_threads(usual)
+    return sum(found.threads) / found.rate / len(found.sampled) / alone
 
 
 def uses_generator(overload: Any) -> bool:

@@ -6,9 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lenumba.engine.profile.loops import LEVELS, LoopFacts
-from lenumba.engine.profile.places import LINE, Array, Stepping, steppings
+from lenumba.engine.profile.places import LINE, Array, Stepping, filled, steppings
 
 LANES_REACHED = 0.5  # of a vector's lanes, as a speed-up: what vectorising usually gives
+SHARED = 0.2  # of a store's rounds, in lines that another thread writes into, too
+DIVIDED = 3.0  # times as many quotients by vectors: processors have a unit of 2 to 4 elements
+SUMMED = 10.0  # cycles for a vector's lanes to become one number, beside other work
+CALLING = 0.2  # of a loop's time in functions that it calls: it does not become vectors
+MANY = 16  # accesses
+STEADY = 0.9  # of an access's steps, for vectors of neighbours
 
 
 @dataclass
@@ -42,7 +48,8 @@ class Context:
 
     `working` is the share of the call that the thread with most work works, `beside` that of what Numba does around it,
     `system` that of the system's work; `new_pages` are the pages of memory that it gives to a call; `away` is the share
-    of the time that other processes had the cores.
+    of the time that other processes had the cores; `crowded` is how many times as long its threads work together as one
+    alone would.
     """
 
     machine: Mapping[str, Any]
@@ -60,6 +67,7 @@ class Context:
     new_pages: float = 0.0
     system: float = 0.0
     away: float = 0.0
+    crowded: float = 1.0
 
     def said(self, line: int, last: int, *words: str) -> bool:
         """Return whether LLVM remarked one of some words on lines of a loop, or without a place."""
@@ -73,14 +81,17 @@ class Context:
 class Judge:
     """One loop and what it would take without each of its parts."""
 
-    def __init__(self, fact: LoopFacts, context: Context) -> None:
-        self.fact, self.context = fact, context
-        self.costs = fact.costs
+    def __init__(self, fact: LoopFacts, context: Context, around: float = 0.0) -> None:
+        """Judge a loop; `around` is the share of the call in which the loop around it waits for its results."""
+        self.fact, self.context, self.around = fact, context, around
+        calls = sum(fact.called_share.values()) / max(fact.share, 1e-9)
+        self.costs = fact.costs | {"calls": fact.cycles * min(1.0, calls)}
         self.steps: list[Stepping] = steppings(fact.accesses, fact.place, context.arrays)
         lines = [one.source[1] for block in fact.blocks for one in block.instructions if one.source]
         self.last = max([fact.place[1], *lines])
         lanes = context.machine["vector_bits"] / fact.bits
-        self.lanes = 1.0 if fact.vectorised else max(1.0, LANES_REACHED * lanes)
+        self.full = lanes
+        self.lanes = 1.0 if fact.vectorised or self.scattered or calls > CALLING else max(1.0, LANES_REACHED * lanes)
         self.now = self.rest()
 
     def rest(self, lanes: float = 1.0, without: Sequence[str] = (), dense: bool = False) -> float:
@@ -90,7 +101,9 @@ class Judge:
         would hold them.
         """
         costs = {name: value for name, value in self.costs.items() if name not in without}
-        work = (costs.get("compute", 0.0) + costs.get("divide", 0.0) / (1 if lanes == 1 else 2)) / lanes
+        # Counting and adding whole numbers goes on in lanes, too.
+        wait = costs.get("chain", 0.0) / (lanes if self.fact.counting else 1.0)
+        work = costs.get("compute", 0.0) / lanes + costs.get("divide", 0.0) / DIVIDED
         if lanes == 1:
             work = max(costs.get("compute", 0.0), costs.get("divide", 0.0))
         far, filled = 0.0, self.filled
@@ -99,7 +112,9 @@ class Judge:
             least = min(1.0, self.fact.bytes / LINE / lines) if dense and lines else 1.0
             fits = dense and filled <= self.context.machine["caches"].get(LEVELS[k], 0)
             far = max(far, 0.0 if fits else costs.get(level, 0.0) * least)
-        return max(work, costs.get("L1", 0.0) / lanes, far, costs.get("chain", 0.0)) + costs.get("branch", 0.0)
+        beside = costs.get("branch", 0.0) + costs.get("end", 0.0) + costs.get("calls", 0.0)
+        beside += self.left_over if lanes > 1 and "end" not in without else 0.0
+        return max(work, costs.get("L1", 0.0) / lanes, far, wait) + beside
 
     def factor(self, after: float) -> float:
         """Return how many times as fast a loop is that takes so many cycles; what the costs miss stays in part."""
@@ -109,7 +124,7 @@ class Judge:
     def cause(self, name: str, factor: float, words: str, advice: str, **more: Any) -> Cause:
         """Return a cause; `factor` is the loop's, its own that of the call."""
         share = self.fact.share
-        whole = 1 / max(1e-3, 1 - share * (1 - 1 / max(1.0, factor)))
+        whole = 1 / max(1e-3, 1 - min(1.0, share + self.around) * (1 - 1 / max(1.0, factor)))
         file, line = self.fact.place
         return Cause(name, file, more.pop("line", line), share, whole, words, advice, loop_factor=factor, **more)
 
@@ -119,13 +134,30 @@ class Judge:
         return 1 / (1 - part * (1 - left))
 
     @property
+    def left_over(self) -> float:
+        """Cycles that a loop in vectors takes for the rounds that fill none, and for its lanes' sum."""
+        starts = max(version.starts for version in self.fact.versions)
+        each = self.fact.cycles / max(1.0, starts * self.fact.trips)
+        summed = SUMMED * (not self.fact.counting)
+        return starts * (self.fact.trips % max(1.0, self.full / 2) * min(each, SUMMED) + summed)
+
+    @property
     def filled(self) -> float:
         """Bytes that its accesses would fill, were none left out between those that they use."""
-        spans, reached = 0, 0
-        for step in sorted(self.steps, key=lambda step: step.low):
-            spans += max(0, step.high - max(step.low, reached))
-            reached = max(reached, step.high)
-        return min(float(spans), self.fact.bytes)
+        return min(float(filled(self.fact.accesses)), self.fact.bytes)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether it reads or writes at places, or under conditions, that only data tell: vectors would gain little."""
+        for version in self.fact.versions:
+            steady = STEADY * (1 - version.starts / max(1, version.rounds))
+            if version.loop and any(
+                access.steady < steady and access.count > MANY and access.high > access.low
+                for access in self.fact.accesses
+                if access.place.block.name in version.loop.blocks
+            ):
+                return True
+        return self.fact.conditional
 
     @property
     def stray(self) -> list[Stepping]:

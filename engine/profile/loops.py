@@ -17,6 +17,9 @@ DIVISIONS = {"fdiv": 5.0, "frem": 40.0, "sdiv": 10.0, "udiv": 10.0, "srem": 10.0
 WORKING = ("fadd", "fsub", "fmul", "fdiv", "frem", "load", "store", "call", "add", "sub", "mul", "and", "or", "xor",
            "icmp", "select", "fcmp")  # fmt: skip
 WRONG_BRANCH = 18.0  # cycles
+INTEGER = re.compile(r"^(?:load|store) (?:<\d+ x )?i(8|16|32|64)\b")
+MANY = 0.25  # of the accesses
+SELDOM = 0.1  # of the rounds
 LEVELS = ("L1", "L2", "L3", "memory")
 
 
@@ -60,8 +63,12 @@ class LoopFacts:
     flops
         Floating-point operations, a multiply-add counted twice.
     costs
-        Cycles that its parts would take alone: ``compute``, ``divide``, ``branch``, ``chain``, and a part for each
-        level of memory, L1 first.
+        Cycles that its parts would take alone: ``compute``, ``divide``, ``branch`` and ``end`` (branches guessed wrong
+        within and at its end), ``chain``, and a part for each level of memory, L1 first.
+    conditional
+        Whether it goes to memory in some rounds only.
+    arithmetic
+        Cycles of its floating-point operations alone.
     """
 
     place: tuple[str, int]
@@ -80,6 +87,8 @@ class LoopFacts:
     accesses: "list[Access]" = field(default_factory=list)
     costs: dict[str, float] = field(default_factory=dict)
     wrong: float = 0.0
+    arithmetic: float = 0.0
+    conditional: bool = False
     chain: str = ""
     unrolled: int = 1
     blocks: "list[Block]" = field(default_factory=list)
@@ -95,6 +104,11 @@ class LoopFacts:
         rounds = sum(version.rounds * max(1, version.width) for version in self.versions)
         starts = max((version.starts for version in self.versions), default=1)
         return self.unrolled * rounds / max(1, starts)
+
+    @property
+    def counting(self) -> bool:
+        """Whether its longest chain only counts, or adds whole numbers."""
+        return set(self.chain.split(" → ")) <= {"add", "sub", ""}
 
     @property
     def bytes(self) -> float:
@@ -146,7 +160,7 @@ def gather(
     found: "Observation", function: "Function", place: tuple[str, int], loops: "Sequence[Loop | None]", total: float
 ) -> LoopFacts | None:
     """Return a loop's versions, samples and operations; None where none of it ran."""
-    versions, blocks = [], []
+    versions, blocks, sometimes = [], [], False
     for loop in loops:
         own = blocks_of(function, loop)
         header = loop.header if loop else next(iter(function.blocks))
@@ -156,13 +170,18 @@ def gather(
             starts = max(1, round(rounds - sum(edge(found, function, name, header) for name in loop.blocks)))
         samples = sum(sum(found.samples.get(one.at, (0, 0))) for block in own for one in block.instructions)
         width = max((one.width for block in own for one in block.instructions if one.op in WORKING), default=1)
+        sometimes |= loop is not None and any(
+            SELDOM * rounds < found.count(function, block.name) < (1 - SELDOM) * rounds
+            and any(one.op in ("load", "store") for one in block.instructions)
+            for block in own
+        )
         versions.append(Version(loop, rounds, starts, samples, width))
         blocks += own
     ran = sorted((v for v in versions if v.rounds or v.samples), key=lambda v: (-v.samples, -v.rounds * v.width))
     if not ran:
         return None
     fact = LoopFacts(place, function, ran, [v for v in versions if not v.rounds and not v.samples])
-    fact.share = sum(v.samples for v in ran) / total
+    fact.share, fact.conditional = sum(v.samples for v in ran) / total, sometimes
     fact.blocks = [block for block in blocks if found.count(function, block.name)]
     names = {block.name for block in fact.blocks}
     fact.accesses = [
@@ -176,6 +195,7 @@ def count_operations(fact: LoopFacts, found: "Observation", total: float) -> Non
     """Fill in what a loop's blocks do: operations, calls, numbers that are subnormal, branches guessed wrong."""
     function = fact.function
     kinds: dict[int, float] = {}
+    sizes: dict[int, float] = {}
     for block in fact.blocks:
         count = found.count(function, block.name)
         fact.subnormal += found.subnormals.get((function.symbol, block.name), 0)
@@ -192,9 +212,24 @@ def count_operations(fact: LoopFacts, found: "Observation", total: float) -> Non
                 fact.results += count * one.width
                 bits = 64 if "double" in one.text.split(",")[0] else 32
                 kinds[bits] = kinds.get(bits, 0) + count
-        last = block.instructions[-1]
-        fact.wrong += count * found.wrong.get(last.at, 0.0)
-    fact.bits = max(kinds, key=lambda bits: kinds[bits]) if kinds else 64
+            if one.op in ("load", "store") and (whole := INTEGER.search(one.text)):
+                sizes[int(whole[1])] = sizes.get(int(whole[1]), 0) + count
+        wrong = count * found.wrong.get(block.instructions[-1].at, 0.0)
+        fact.wrong += wrong * (not ends(fact, block))
+        fact.costs["end"] = fact.costs.get("end", 0.0) + WRONG_BRANCH * wrong * ends(fact, block)
+    # Of whole numbers, the widest ones that it often goes to memory with.
+    often = [bits for bits, count in sizes.items() if count > MANY * sum(sizes.values())]
+    fact.bits = max(kinds, key=lambda bits: kinds[bits]) if kinds else max(often, default=64)
+
+
+def ends(fact: LoopFacts, block: "Block") -> bool:
+    """Return whether a block's last branch may end the loop."""
+    return any(
+        version.loop is not None
+        and block.name in version.loop.blocks
+        and any(name not in version.loop.blocks for name in block.successors)
+        for version in fact.versions
+    )
 
 
 def edge(found: "Observation", function: "Function", name: str, to: str) -> float:
@@ -214,27 +249,30 @@ def edge(found: "Observation", function: "Function", name: str, to: str) -> floa
 
 def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> None:
     """Fill in what the parts of a loop would cost alone, in cycles of a call."""
-    access = divide = 0.0
+    loads = stores = divide = 0.0
     units = {"add": 0.0, "multiply": 0.0, "other": 0.0}
     for block in fact.blocks:
         count = found.count(fact.function, block.name)
         for one in block.instructions:
-            wide = max(1.0, one.width * (fact.bits if "double" in one.text or "float" in one.text else 64) / 256)
+            wide = max(1.0, one.width * fact.bits / 256)
             if one.op == "call" and "@llvm.sqrt." in one.text:
                 divide += count * 6.0 * max(1.0, one.width / 2)
             elif one.op in DIVISIONS:
                 divide += count * DIVISIONS[one.op] * max(1.0, one.width / 2)
             elif one.op in ARITHMETIC or one.fused:
                 units["add" if one.op in ("fadd", "fsub") else "multiply"] += count * 0.5 * wide
-            elif one.op in ("load", "store"):
-                access += count * (0.5 if one.op == "load" else 1.0) * wide
+            elif one.op == "load":
+                loads += count * 0.5 * wide
+            elif one.op == "store":
+                stores += count * wide
             elif one.op not in FREE:
                 units["other"] += count * 0.2 * max(1.0, one.width / 4)
     compute = sum(units.values())
+    fact.arithmetic = units["add"] + units["multiply"]
     if compute > fact.cycles:  # then sums, products and the rest have units of their own here
         compute = max(units.values())
     ghz = machine["clock_ghz"]
-    fact.costs = {"compute": compute, "L1": access, "divide": divide, "branch": WRONG_BRANCH * fact.wrong}
+    fact.costs |= {"compute": compute, "L1": max(loads, stores), "divide": divide, "branch": WRONG_BRANCH * fact.wrong}
     lines = [sum(a.misses[k] for a in fact.accesses) for k in range(3)]
     speeds = machine["gbytes"]
     for level, count in zip(LEVELS[1:], lines, strict=True):

@@ -124,22 +124,32 @@ def read_counter(program: native.Native | None = None) -> int:
     return int(place[0])
 
 
-def measured_spans(count: int) -> dict[str, int]:
-    """Return by level the bytes of one core's arrays that measure its bandwidth while `count` cores work."""
+def measured_spans(count: int, used: int = 0) -> dict[str, int]:
+    """Return by level the bytes of one core's arrays that measure its bandwidth while `count` cores work.
+
+    `used`: bytes that all of them go over (0: unknown). A last cache, which other machines of the same host may share,
+    is the quicker the less of it is asked for.
+    """
     sizes = cache_sizes()
     # Most of the first level, as a pass over little data is short beside its start; half of the others.
     spans = {level: 3 * size // 4 if level == "L1" else size // 2 for level, size in sizes.items()}
     last = max(sizes, key=lambda level: sizes[level])
     if last not in ("L1", "L2"):  # shared by the cores
-        spans[last] = max(spans[last] // count, sizes.get("L2", 0) + sizes.get("L2", 0) // 2)
+        spans[last] = min(spans[last], used or spans[last]) // count
+        spans[last] = max(spans[last], sizes.get("L2", 0) + sizes.get("L2", 0) // 2)
     spans["memory"] = min(4 * sizes[last], MEMORY_LIMIT) // count
     return spans
 
 
 def machine_facts(
-    threads: int | None = None, seconds: float = 0.01, progress: Callable[[str, int, int], None] | None = None
+    threads: int | None = None,
+    seconds: float = 0.01,
+    progress: Callable[[str, int, int], None] | None = None,
+    used: int = 0,
 ) -> dict[str, Any]:
     """Measure the machine, in rounds of about `seconds`; `progress` is called before each peak.
+
+    `used`: see :func:`measured_spans`.
 
     Returns
     -------
@@ -148,7 +158,7 @@ def machine_facts(
         bytes; ``target``, ``vector_bits``; ``counter_ghz``.
     """
     count = threads or available_threads()
-    spans = measured_spans(count)
+    spans = measured_spans(count, used)
     ticks = native.get_program(peaks.counter_source())
     start, first = time.perf_counter_ns(), read_counter(ticks)
     tell = progress or (lambda *_: None)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LINE = 64  # bytes of a cache line
 DENSE = 0.5  # of the bytes that an access goes over: so many accesses leave no gaps, if they go back and forth
 COVERED = 0.7  # of the bytes between two rounds: accesses that together use so many leave no gaps worth a word
+CONSTANT = 0.4  # of the accesses: so many at the same address as the one before
 UNROLLED = (64, 32, 16, 8, 4, 2)
 
 
@@ -79,7 +80,9 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
     groups: dict[tuple[Any, ...], list[Access]] = {}
     for access in accesses:
         one = access.place.one
-        regular = access.steady + access.outer_steady > 0.5 or access.count < 3
+        # Of few places without order, many are the same as the one before: that is no rule.
+        steady = access.steady + access.outer_steady * (access.step != 0 or access.steady > CONSTANT)
+        regular = steady > 0.5 or access.count < 3
         here = one.source or place
         home = next((array.name for array in arrays if array.low <= access.low < array.high), "")
         key = (here, access.stores, access.step if regular else "irregular", access.bytes, home)
@@ -115,6 +118,15 @@ def steppings(accesses: "Sequence[Access]", place: tuple[str, int], arrays: Sequ
                      max(a.high for a in members), home, unrolled, members)
         )  # fmt: skip
     return found
+
+
+def filled(accesses: "Sequence[Access]") -> int:
+    """Return the bytes between the least and the greatest addresses of accesses, those that several go over once."""
+    spans = reached = 0
+    for access in sorted(accesses, key=lambda one: one.low):
+        spans += max(0, access.high - max(access.low, reached))
+        reached = max(reached, access.high)
+    return spans
 
 
 def covering(accesses: "Sequence[Access]") -> dict[int, float]:

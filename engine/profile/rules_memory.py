@@ -1,5 +1,6 @@
 """Rules about where a loop goes: its steps through memory, its branches, its ends; and what keeps it from vectors."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -8,6 +9,8 @@ from lenumba.engine.profile.loops import WRONG_BRANCH
 from lenumba.engine.profile.places import LINE, expression
 
 SHORT = 12  # rounds
+SORTED = 1.35  # times as fast: less is not worth sorting for
+EXPLAINED = 0.7  # of a loop's time: with more, what it waits for memory does not matter
 NEAR = 0.2  # of the accesses: with fewer misses, a step costs no more than a vector's lanes
 
 
@@ -24,6 +27,12 @@ def stride(looked: Judge) -> Iterator[Cause]:
     if outer and outer < step and outer <= LINE:
         words = f"{expression(worst)} steps {step:,} bytes from round to round"
         advice = f"change the order of the loops: then it steps {outer:,} bytes"
+        wide = {array.name for array in looked.context.arrays if max(map(abs, array.strides)) > LINE}
+        other = next((one for one in looked.steps if abs(one.step) == one.bytes and one.weight > 0.2
+                      and one.array in wide), None)  # fmt: skip
+        if other:  # blocks make short runs of both: about half of that
+            factor **= 0.5
+            advice = f"go through it in blocks, such as 32 by 32: in the other order, {expression(other)} would step so"
         yield looked.cause("column order", factor, words, advice, line=worst.line)
     else:
         words = f"{expression(worst)} steps {step:,} bytes, {worst.bytes} of which it uses"
@@ -41,30 +50,35 @@ def is_short(looked: Judge) -> bool:
 def gather(looked: Judge) -> Iterator[Cause]:
     """Yield accesses at places that other data tell."""
     fact, found = looked.fact, looked.irregular
-    if not found:
+    count, misses = sum(step.count for step in found), sum(step.misses for step in found)
+    near = looked.rest(without=("L2", "L3", "memory"))
+    if not found or misses < NEAR * count or near > EXPLAINED * fact.cycles:
         return
-    ghz, count = looked.context.machine["clock_ghz"], sum(step.count for step in found)
     worst = max(found, key=lambda step: step.misses)
-    # Latencies of L2, L3 and memory, of which some pass at the same time.
-    every = [access.misses for step in found for access in step.accesses]
-    waits = sum(12 * near + 40 * middle + 60 * ghz * far for near, middle, far in every) / 5
-    if waits > 0.15 * fact.cycles or not fact.vectorised:
-        after = max(looked.rest(looked.lanes, ("L2", "L3", "memory")), 0.5 * count)
-        factor = min(looked.factor(after), max(1.4, fact.cycles / max(fact.cycles - waits, 0.1 * fact.cycles)))
-        missed = worst.misses / max(1, worst.count)
-        words = f"{expression(worst)} goes to {count:,} places without order, {missed:.0%} of them not in L1"
-        advice = "sort what it is indexed by, or lay out the data in the order of use"
-        yield looked.cause("gather", factor, words, advice, line=worst.line)
+    missed = worst.misses / max(1, worst.count)
+    words = f"{expression(worst)} goes to {count:,} places without order, {missed:.0%} of them not in L1"
+    dense = looked.factor(looked.rest(dense=True))
+    # In ascending order, each line comes but once: so many do that this number of accesses meets, at random.
+    spans = [max(1.0, (step.high - step.low) / LINE) for step in found]
+    lines = sum(span * -math.expm1(-step.count / span) for span, step in zip(spans, found, strict=True))
+    ordered = fact.cycles / (near + max(0.0, fact.cycles - near) * min(1.0, lines / max(1, misses)))
+    if "load" in fact.chain.split(" → "):
+        advice = "lay out the data in the order of use: each address is read at the one before"
+        yield looked.cause("gather", dense, words, advice, line=worst.line)
+    elif ordered >= SORTED:
+        yield looked.cause("gather", min(ordered, dense), words, "sort what it is indexed by", line=worst.line)
+    else:
+        advice = "lay out the data in the order of use (in order of address alone is no quicker), or make them smaller"
+        yield looked.cause("gather", dense, words, advice, line=worst.line)
 
 
 def branch(looked: Judge) -> Iterator[Cause]:
     """Yield branches that no predictor foretells."""
     fact = looked.fact
-    cost = fact.costs["branch"]
-    if cost > 0.25 * fact.cycles:
+    if fact.costs["branch"] > 0.25 * fact.cycles:
         words = f"about {fact.wrong:,.0f} branches a call are guessed wrong, {WRONG_BRANCH:.0f} cycles each"
         advice = "compute both sides and choose (np.where, min, max, arithmetic), or sort the data"
-        yield looked.cause("branch", looked.factor(looked.rest(looked.lanes, ("branch",))), words, advice)
+        yield looked.cause("branch", looked.factor(looked.rest(without=("branch",))), words, advice)
 
 
 def aliasing(looked: Judge) -> Iterator[Cause]:
@@ -76,7 +90,9 @@ def aliasing(looked: Judge) -> Iterator[Cause]:
         return
     words = ("identify array bounds", "unsafe dependent memory", "pointer checks", "memory conflicts")
     wide, both = any(version.width > 1 for version in fact.idle), overlap(looked)
-    if (wide and both) or (not wide and looked.context.said(fact.place[1], looked.last, *words)):
+    if (wide and both) or (
+        not wide and not looked.scattered and looked.context.said(fact.place[1], looked.last, *words)
+    ):
         factor = looked.factor(looked.rest(looked.lanes, ("chain",)))
         told = f"{both} overlap, so it runs one by one" if both else "LLVM cannot tell whether the arrays overlap"
         advice = "pass arrays that do not share memory; keep in variables what does not change"
@@ -114,7 +130,7 @@ def short_loop(looked: Judge) -> Iterator[Cause]:
     fact = looked.fact
     if not is_short(looked):
         return
-    factor = max(1.5, looked.factor(looked.rest(looked.lanes, ("chain", "branch"))))
+    factor = max(1.5, looked.factor(looked.rest(looked.lanes, ("chain", "branch", "end"))))
     words = f"{fact.trips:.0f} rounds each of {fact.main.starts:,} times: beginning and ending take longer"
     advice = "make the long loop the inner one, or write the few rounds out (tuples, a constant length)"
     yield looked.cause("short loop", factor, words, advice)

@@ -40,7 +40,7 @@ def allocation(looked: Judge) -> Iterator[Cause]:
     count = max([count for name, count in fact.called.items() if "alloc" in name.lower()], default=0.0)
     if share > 0.1 * fact.share and count > 2:
         alone = looked.scaled(share, 0.05)
-        factor = max(alone, min(5 * alone, looked.factor(looked.rest())))
+        factor = max(alone, min(5 * alone, looked.factor(looked.rest(without=("calls",)))))
         words = f"{count:,.0f} allocations and releases take {share:.0%} of the call"
         yield looked.cause("allocation", factor, words, "make the array once, before the loop, and write into it")
 
@@ -90,10 +90,8 @@ def division(looked: Judge) -> Iterator[Cause]:
         yield looked.cause("division", looked.factor(looked.rest(looked.lanes)), words, advice, flags=flags)
     else:
         advice = "multiply by the reciprocal, take it out of the loop, or use powers of two"
-        # Remainders and quotients of whole numbers tell places and turns: what is left of such a loop stays scalar.
-        lanes = looked.lanes if kinds.keys() <= {"fdiv", "sqrt"} else 1.0
         without = ("divide", "chain") if kinds.keys() & set(fact.chain.split(" → ")) else ("divide",)
-        yield looked.cause("division", looked.factor(looked.rest(lanes, without)), words, advice)
+        yield looked.cause("division", looked.factor(looked.rest(without=without)), words, advice)
 
 
 def double_in_single(looked: Judge) -> Iterator[Cause]:

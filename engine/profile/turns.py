@@ -33,7 +33,7 @@ def largest_difference(one: Any, other: Any) -> float:
         return 0.0
 
 
-def compare_in_turns(one: Side, other: Side) -> dict[str, Any]:
+def compare_in_turns(one: Side, other: Side, rounds: int = ROUNDS) -> dict[str, Any]:
     """Time calls of two functions in turns, and compare their results.
 
     Returns
@@ -47,7 +47,7 @@ def compare_in_turns(one: Side, other: Side) -> dict[str, Any]:
         values = arguments()
         outcomes.append((copied(function(*values)), copied(values)))
     ratios, watch = [], Stopwatch()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         took = [0.0, 0.0]
         for side in (0, 1) if number % 2 else (1, 0):
             function, arguments = (one, other)[side]

@@ -6,6 +6,7 @@ sampled, with the same machine code, and once to be counted.
 
 import ctypes
 import inspect
+import timeit
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from lenumba.kernels.measure.sampling import Sampler, behind_call, why_not
 from lenumba.kernels.measure.ufuncs import LOOP
 from lenumba.kernels.measure.user_function import folded, use_threads
 
+FOLDED = 20  # times
 ENOUGH, REPEATS = 150, 4  # samples: with fewer, calls are sampled again, so many times at the most
 
 
@@ -50,6 +52,7 @@ class Observer:
     def __init__(self, function: Any, overload: Any, text: str, values: Callable[[], Sequence[Any]]) -> None:
         self.function, self.overload, self.values = function, overload, values
         self.parallel = bool(function.targetoptions.get("parallel"))
+        self.code: Rebuilt | None = None
         self.found = Observation(parse(text, lines_of(function)), text)
 
     def fold(self, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -66,7 +69,7 @@ class Observer:
         if not places:
             self.found.method = "this machine's object files are not known"
             return
-        call = code.function()
+        call, self.code = code.function(), code  # which keeps it in memory
         call(self.fold(self.values()))  # every thread is there from now on
         sampler = Sampler(places[0][0], places[-1][0], self.parallel)
 
@@ -78,6 +81,8 @@ class Observer:
             finally:
                 sampler.watch(False)
 
+        values = self.values()
+        self.found.folding = min(timeit.repeat(lambda: self.fold(values), number=1, repeat=FOLDED))
         self.found.rate, self.found.overhead = sampler.bearable()
         sampler.forget()
         with sampler.running(self.found.rate):
@@ -93,10 +98,10 @@ class Observer:
         noted, found = sampler.samples(), self.found
         addresses = [address for address, _ in places]
         heads = {function.at + 1 for function in found.functions}
-        # What belongs to no instruction, such as a register's spill, goes to the one before it.
+        # What belongs to no instruction, such as a register's spill (line 0), goes to the one before it.
         lines, last = [], 0
         for _, line in places:
-            last = line if line not in heads else last
+            last = line if line and line not in heads else last
             lines.append(last)
         waits = {
             one.at + 1
@@ -156,7 +161,7 @@ class Observer:
             state[0] = branches[0] = tracers.BUDGET
             state[tracers.HEADER : tracers.HEADER + tracers.WORDS * len(made.accesses)] = 0
             records = branches[tracers.HEADER : tracers.HEADER + tracers.BRANCH_WORDS * len(made.branches)]
-            records.reshape(-1, tracers.BRANCH_WORDS)[:, [0, 1, 3, 4]] = 0
+            records.reshape(-1, tracers.BRANCH_WORDS)[:, [0, 1, 3, 4, 9]] = 0
             call(self.fold(self.values()))
         use_threads(usual)
         for (function, block), count, few in zip(made.blocks, counts.tolist(), subnormals.tolist(), strict=True):
@@ -167,7 +172,7 @@ class Observer:
             found.accesses.append(access_of(place, record))
         for number, place in enumerate(made.branches):
             record = branches[tracers.HEADER + number * tracers.BRANCH_WORDS :][: tracers.BRANCH_WORDS].tolist()
-            found.wrong[place.one.at] = min(record[3], record[4]) / max(1, record[0])
+            found.wrong[place.one.at] = min(record[3], record[4], record[9]) / max(1, record[0])
             found.taken[place.one.at] = record[1] / max(1, record[0])
 
     def hand_up(self) -> None:

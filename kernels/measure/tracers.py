@@ -1,8 +1,8 @@
 """What an instrumented function reports to: simulated caches, branch predictors, and owners of cache lines.
 
 They are programs as networks are: compiled once, and cached. Caches are set-associative, and the least recently used
-line leaves; the predictors are a local one of 8 bits of history and a global one of 12 (Yeh and Patt, 1992; McFarling,
-1993).
+line leaves; the predictors are a local one of 8 bits of history, a global one of 12 (Yeh and Patt, 1992; McFarling,
+1993), and one that expects a turn after as many rounds as the last time.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ WAYS = {"L1": 8, "L2": 8, "L3": 16}
 COUNT, LAST, STRIDE, VOTES, SAME, NEAR, LOW, HIGH, MISS_L1, MISS_L2, MISS_L3, FORWARDED = range(12)
 START, OUTER, OUTER_VOTES, OUTER_SAME, STORE, DISTANCE = range(12, 18)
 WORDS, HEADER, STORES, SEEN = 18, 8, 4096, 512  # SEEN: accesses that a stored value is remembered for
-BRANCH_WORDS, HISTORY = 6, 4096
+BRANCH_WORDS, HISTORY, LONGEST = 10, 4096, 64  # LONGEST: rounds of a loop whose end is foreseen
 SHARE_WORDS, LINES = 2, 4096
 
 ACCESS = '''"""Every access to memory: strides, caches, values that were stored shortly before."""
@@ -93,7 +93,7 @@ LEVEL = """\
         return
     state[r + {miss}] += 1
 """
-BRANCH = '''"""Every conditional branch: how often two simple predictors are wrong about it."""
+BRANCH = '''"""Every conditional branch: how often three simple predictors are wrong about it."""
 
 from lenumba.kernels.compile.jit import kernel
 
@@ -113,6 +113,15 @@ def run(state, number, taken):
         state[r + 3] += 1
     if (state[b] >= 2) != (taken != 0):
         state[r + 4] += 1
+    run = state[r + 5]
+    turns = run >= state[r + 7 + state[r + 6]]
+    if turns != (taken != state[r + 6]):
+        state[r + 9] += 1
+    if taken != state[r + 6]:
+        state[r + 7 + state[r + 6]] = run if run < {longest} else {mask} * {mask}
+        state[r + 5] = 0
+        state[r + 6] = taken
+    state[r + 5] += 1
     if taken:
         state[a] = min(3, state[a] + 1)
         state[b] = min(3, state[b] + 1)
@@ -181,10 +190,14 @@ def access_tracer(sizes: Mapping[str, int], count: int) -> tuple[Native, np.ndar
 
 
 def branch_tracer(count: int) -> tuple[Native, np.ndarray]:
-    """Return the tracer of branches and its state; records of (count, taken, history, wrong, wrong) begin at HEADER."""
+    """Return the tracer of branches and its state; records of ten words begin at HEADER.
+
+    They are count, taken, history, the local and the global predictor's errors; then the present run of equal outcomes,
+    the outcome, how long such runs were, for both, and the errors of who expects that again.
+    """
     count = 64 * -(-max(count, 1) // 64)
     tables = HEADER + BRANCH_WORDS * count
-    source = BRANCH.format(records=HEADER, words=BRANCH_WORDS, tables=tables, mask=HISTORY - 1)
+    source = BRANCH.format(records=HEADER, words=BRANCH_WORDS, tables=tables, mask=HISTORY - 1, longest=LONGEST)
     state = np.ones(tables + 2 * HISTORY, np.int64)
     state[:tables] = 0
     state[0] = BUDGET

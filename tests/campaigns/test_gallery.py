@@ -5,7 +5,9 @@ import sys
 from statistics import median
 
 import gallery
+import gallery_five  # noqa: F401
 import gallery_four  # noqa: F401
+import gallery_mends  # noqa: F401
 import gallery_three  # noqa: F401
 import gallery_two  # noqa: F401
 import pytest

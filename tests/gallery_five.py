@@ -1,0 +1,103 @@
+"""Functions as people write them, found to be misjudged once; see `gallery_two`."""
+
+import numpy as np
+from gallery import numbers, planted
+from numba import njit
+
+
+@njit
+def turned_in_blocks(a, b):
+    for jj in range(0, a.shape[1], 64):
+        for ii in range(0, a.shape[0], 64):
+            for j in range(jj, min(jj + 64, a.shape[1])):
+                for i in range(ii, min(ii + 64, a.shape[0])):
+                    b[j, i] = a[i, j]
+
+
+@planted("column order", lambda: (numbers(2000, 2000), np.zeros((2000, 2000))), turned_in_blocks)
+@njit
+def turned(a, b):
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            b[j, i] = a[i, j]
+
+
+@planted("bound by compute", lambda: (np.random.default_rng(10).normal(size=100_000), 64, -4.0, 4.0))
+@njit
+def binned(values, bins, low, high):
+    counts = np.zeros(bins, np.int64)
+    for v in values:
+        b = int((v - low) / (high - low) * bins)
+        if 0 <= b < bins:
+            counts[b] += 1
+    return counts
+
+
+@njit(fastmath=True)
+def distances_mended(x, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[0]):
+            d = 0.0
+            for k in range(x.shape[1]):
+                d += (x[i, k] - x[j, k]) ** 2
+            out[i, j] = np.sqrt(d)
+
+
+@planted(
+    "reduction order", lambda: (numbers(200, 64), np.zeros((200, 200))), distances_mended, flags={"fastmath": True}
+)
+@njit
+def distances(x, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[0]):
+            d = 0.0
+            for k in range(x.shape[1]):
+                d += (x[i, k] - x[j, k]) ** 2
+            out[i, j] = np.sqrt(d)
+
+
+@njit
+def life_mended(board, out):
+    n, m = board.shape
+    for i in range(n):
+        above, below = i - 1 if i else n - 1, i + 1 if i < n - 1 else 0
+        for j in range(m):
+            left, right = j - 1 if j else m - 1, j + 1 if j < m - 1 else 0
+            s = board[above, left] + board[above, j] + board[above, right] + board[i, left] + board[i, right]
+            s += board[below, left] + board[below, j] + board[below, right]
+            out[i, j] = s == 3 or (s == 2 and board[i, j] == 1)
+
+
+def board(size: int) -> np.ndarray:
+    return np.random.default_rng(11).integers(0, 2, (size, size)).astype(np.int8)
+
+
+@planted("division", lambda: (board(200), np.zeros((200, 200), np.int8)), life_mended)
+@njit
+def life(board, out):
+    n, m = board.shape
+    for i in range(n):
+        for j in range(m):
+            s = 0
+            for di in (-1, 0, 1):
+                for dj in (-1, 0, 1):
+                    if di != 0 or dj != 0:
+                        s += board[(i + di) % n, (j + dj) % m]
+            out[i, j] = s == 3 or (s == 2 and board[i, j] == 1)
+
+
+@planted("math function", lambda: (numbers(200, 3), np.zeros((200, 3)), numbers(200), 0.01))
+@njit
+def pulled(place, speed, mass, dt):
+    for i in range(mass.size):
+        ax = ay = az = 0.0
+        for j in range(mass.size):
+            if i != j:
+                dx, dy, dz = place[j, 0] - place[i, 0], place[j, 1] - place[i, 1], place[j, 2] - place[i, 2]
+                r = (dx * dx + dy * dy + dz * dz + 1e-9) ** 1.5
+                ax += mass[j] * dx / r
+                ay += mass[j] * dy / r
+                az += mass[j] * dz / r
+        speed[i, 0] += dt * ax
+        speed[i, 1] += dt * ay
+        speed[i, 2] += dt * az

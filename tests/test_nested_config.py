@@ -117,7 +117,10 @@ def test_layers_that_do_not_fit_are_one_line(layer, words):
 
 def test_a_batch_of_one_image_has_no_variance():
     (line,) = faults("    - {type: conv, channels: 4, kernel_size: 3, norm: batch}\n", "data.batch_size=1")
-    assert line == "override data.batch_size: expected at least 2 for batch norm, found 1: one image has no variance"
+    assert (
+        line
+        == "override data.batch_size: expected at least 2 for batch norm, found 1: one image has no variance; use more"
+    )
     dense = "    - flatten\n    - {type: dense, units: 4, norm: batch}\n"
     (line,) = faults(dense, "data.samples=101", "data.validation=0", "data.batch_size=50")
     assert "the last batch of 101 images would be a single one, which has no variance for batch norm" in line
@@ -152,3 +155,25 @@ def test_transfer_takes_a_layer_with_its_norm_or_neither():
     taken, drawn = fitting(Source(Path("run"), tensors, frozenset()), network, loaded)
     assert {name.partition(".")[0] for name in drawn} == {"conv2", "conv2_norm"}
     assert {name.partition(".")[0] for name in taken} == {"conv1", "conv1_norm", "conv3", "conv3_norm", "dense1"}
+
+
+def test_layers_that_do_not_fit_are_told_all_at_once_with_what_to_do():
+    text = """\
+    - {type: conv, channels: 4, kernel_size: 3, padding: 1, groups: 2}
+    - type: residual
+      layers: [{type: conv, channels: 8, kernel_size: 3, groups: 3}]
+      shortcut: [{type: conv, channels: 9, kernel_size: 1}]
+    - {type: residual, layers: [{type: residual, layers: [flatten], shortcut: [{type: max_pool, size: 40}]}]}
+    - {type: depthwise_conv, kernel_size: 3}
+"""
+    found = faults(text)
+    expected = [
+        ("4: network.layers.0: groups: expected a divisor of its 3 input channels and 4 channels, found 2", "use 1"),
+        ("6: network.layers.1.layers.0: groups: expected a divisor of its 4 input", "use 1 or 2 or 4"),
+        ("5: network.layers.1: expected equal shapes to add, found", "change one of them"),
+        ("8: network.layers.2.layers.0.layers.0: flatten cannot stand in a residual", "put it before or behind that"),
+    ]
+    assert len(found) == len(expected), found
+    for line, (start, advice) in zip(found, expected, strict=True):
+        assert line.startswith(f"my.yaml:{start}"), line
+        assert line.endswith(f"; {advice}"), line

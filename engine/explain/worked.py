@@ -143,7 +143,8 @@ def work_out(data: Mapping[str, Any], source: str, origins: Mapping[str, str] | 
         channels, height, width = image.shape
         units = Assembly(layers, (channels, height, width), LOSSES["mean_squared_error"], fast=False).units
     except LayerError as error:
-        raise ConfigError(f"{where(f'layers.{error.path}')}: {error}") from None
+        told = [f"{where(f'layers.{path}')}: {reason}" for path, reason in error.faults]
+        raise ConfigError("\n".join(told)) from None
     parameters, notes = give(units, given, where)
     with interpreted():
         outputs = plain.forward_units(units, parameters, image[np.newaxis])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.config.config import Config, LoadedConfig
 from lenumba.engine.data.balance import check_class_weight
 from lenumba.engine.data.dataset import Dataset, dataset_spec
@@ -39,7 +40,8 @@ def build_network(
             weighted=weighted or config.loss.class_weight is not None, target=config.data.target,
         )  # fmt: skip
     except LayerError as error:
-        raise loaded.error(f"network.layers.{error.path}", str(error)) from None
+        told = [f"{loaded.where(f'network.layers.{path}')}: {reason}" for path, reason in error.faults]
+        raise ConfigError("\n".join(told)) from None
 
 
 def stated_shape(config: Config) -> tuple[int, int, int] | None:
@@ -83,7 +85,9 @@ def check_network(
     if classes is not None and (misfit := outputs_misfit(network.loss, network.outputs, classes, target)):
         raise loaded.error(f"network.layers.{len(config.network.layers) - 1}", f"{config.data.name}: {misfit}")
     if network.sees_batch and config.data.batch_size == 1:
-        raise loaded.error("data.batch_size", "expected at least 2 for batch norm, found 1: one image has no variance")
+        raise loaded.error(
+            "data.batch_size", "expected at least 2 for batch norm, found 1: one image has no variance; use more"
+        )
     return network
 
 

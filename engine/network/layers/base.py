@@ -208,6 +208,10 @@ class LayerBase(Strictly):
         """Return the output's (channels, height, width); raise ValueError with the reason if there is none."""
         return shape
 
+    def known_shape(self, shape: Shape) -> Shape:
+        """Return the output's shape as far as it is known where `output_shape` raises; zeros where it is not."""
+        return (0, 0, 0)
+
     def note(self, shape: Shape) -> str:
         """Return what users should know of it at an input of `shape`, such as what it leaves out; "" if nothing."""
         return ""

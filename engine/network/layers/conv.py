@@ -1,5 +1,6 @@
 """Convolution."""
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -125,14 +126,25 @@ class Conv(LayerBase):
         (kh, kw), (sh, sw) = pair(self.kernel_size), pair(self.stride)
         if kh > height or kw > width:
             padded = " with its padding" if (height, width) != shape[1:] else ""
-            raise ValueError(f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}")
+            raise ValueError(
+                f"the {kh}×{kw} kernel is larger than its {height}×{width} input{padded}; use a smaller one"
+            )
         if shape[0] % self.groups or self.channels % self.groups:
             counts = f"its {shape[0]} input channels and {self.channels} channels"
-            raise ValueError(f"groups: expected a divisor of {counts}, found {self.groups}")
+            most = math.gcd(shape[0], self.channels)
+            fitting = " or ".join(str(k) for k in range(1, most + 1) if most % k == 0)
+            raise ValueError(f"groups: expected a divisor of {counts}, found {self.groups}; use {fitting}")
         if self.kernel is not None and len(self.kernel[0]) * self.groups != shape[0]:
             inputs = f"{shape[0] // self.groups} input channels" + (" of a group" if self.groups > 1 else "")
             raise ValueError(f"expected a kernel for {inputs}, found one for {len(self.kernel[0])}")
         return (self.channels, (height - kh) // sh + 1, (width - kw) // sw + 1)
+
+    def known_shape(self, shape: Shape) -> Shape:
+        """Return the output's shape where groups alone do not fit; zeros where more does not."""
+        try:
+            return self.model_copy(update={"groups": 1, "kernel": None}).output_shape(shape)
+        except ValueError:
+            return super().known_shape(shape)
 
     def parameters(self, shape: Shape) -> list[Parameter]:
         """Return the kernel [channels, input channels of a group, height, width] and the bias [channels]."""

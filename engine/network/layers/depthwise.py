@@ -51,7 +51,9 @@ class DepthwiseConv(LayerBase):
 
     def assemble(self, assembly: Any, name: str, path: str, tensor: int) -> int:
         """Add the convolution."""
-        if (channels := assembly.shapes[tensor][0]) * self.multiplier > MAX_CHANNELS:
-            found = f"{channels} × {self.multiplier}"
-            raise assembly.error(path, f"multiplier: expected at most {MAX_CHANNELS} channels, found {found}")
-        return assembly.unit(name, path, self.as_conv(assembly.shapes[tensor]), (tensor,))  # type: ignore[no-any-return]
+        shape = assembly.shapes[tensor]
+        if shape[0] * self.multiplier > MAX_CHANNELS:
+            found = f"{shape[0]} × {self.multiplier}"
+            raise assembly.error(path, f"multiplier: expected at most {MAX_CHANNELS} channels, found {found}; use less")
+        layer = self.as_conv(shape) if all(shape) else self  # zeros are not known
+        return assembly.unit(name, path, layer, (tensor,))  # type: ignore[no-any-return]

@@ -129,9 +129,9 @@ class Sliding(Pool):
         height, width = shape[1] + top + bottom, shape[2] + left + right
         (kh, kw), (sh, sw) = self.windows(shape)
         if top >= kh or left >= kw:
-            raise ValueError(f"the padding {top}×{left} must be smaller than the {kh}×{kw} window")
+            raise ValueError(f"the padding {top}×{left} must be smaller than the {kh}×{kw} window; use less")
         if kh > height or kw > width:
-            raise ValueError(f"the {kh}×{kw} window is larger than its {height}×{width} input")
+            raise ValueError(f"the {kh}×{kw} window is larger than its {height}×{width} input; use a smaller one")
         return (shape[0], (height - kh) // sh + 1, (width - kw) // sw + 1)
 
     def note(self, shape: Shape) -> str:

@@ -30,12 +30,11 @@ class Residual(LayerBase):
             assembly.chain(self.shortcut, f"{path}.shortcut", tensor, inside=True),
         )
         shapes = [assembly.shapes[end] for end in ends]
-        if shapes[0] != shapes[1]:
+        if shapes[0] != shapes[1] and all(map(all, shapes)):  # one of zeros is not known
             ways = f"{shape_text(*shapes[0])} from its layers and {shape_text(*shapes[1])} from its shortcut"
-            remedy = "give the shortcut a conv with as many channels and the same stride" if not self.shortcut else ""
-            raise assembly.error(
-                path, f"expected equal shapes to add, found {ways}" + (f"; {remedy}" if remedy else "")
-            )
+            remedy = "give the shortcut a conv with as many channels and the same stride"
+            remedy = "change one of them" if self.shortcut else remedy
+            raise assembly.error(path, f"expected equal shapes to add, found {ways}; {remedy}")
         return assembly.unit(name, path, Add(), ends)  # type: ignore[no-any-return]
 
     def inner(self) -> dict[str, tuple[LayerBase, ...]]:

@@ -41,7 +41,7 @@ def audit(
     The same command again goes on with what was interrupted; with more --seeds it adds to what is there.
     """
     from lenumba.commands.display import StepBar
-    from lenumba.engine.audit.audit import run_audit
+    from lenumba.engine.audit.audit import Audit, run_audit
     from lenumba.engine.audit.page import audit_page
     from lenumba.engine.audit.trainings import Hooks
     from lenumba.engine.common.files import write_text
@@ -65,7 +65,7 @@ def audit(
     if as_json:
         click.echo(json.dumps({"path": str(found.path), **found.summary}, indent=2, ensure_ascii=False))
     elif not quiet:
-        click.echo(audit_text(found))
+        click.echo((audit_text if isinstance(found, Audit) else target_audit_text)(found))
 
 
 def audit_text(found: Any) -> str:
@@ -105,6 +105,27 @@ def audit_text(found: Any) -> str:
     path = shlex.quote(str(found.path))
     lines.append(f"{path}/audit.csv  every image, the most suspicious label first")
     lines.append(f"{path}/audit.html  the pictures: keep, relabel or drop, save the decisions, train with them")
+    return "\n".join(lines)
+
+
+def target_audit_text(found: Any) -> str:
+    """Return what an audit found of labels or numbers, as text."""
+    from lenumba.engine.common.text import table
+
+    summary, judged = found.summary, found.judged
+    images, suspicious = summary["images"], summary["suspicious"]
+    figures = "   ".join(f"{name} {value}" for name, value in judged.told.items() if name != "loss")
+    lines = [
+        f"{images['train']:,} training and {images['test']:,} test samples, judged by {summary['seeds']} "
+        f"network{'s' * (summary['seeds'] > 1)} that had not seen it: {figures}",
+        f"{suspicious['train']:,} training and {suspicious['test']:,} test samples with suspicious "
+        f"{judged.target}: {found.rule}",
+    ]
+    if rows := [[found.called(k), ", ".join(found.doubts(k))] for k in found.suspicious[:SHOWN].tolist()]:
+        lines.append(table(["sample", "given, and found"], rows, 2))
+    path = shlex.quote(str(found.path))
+    lines.append(f"{path}/audit.csv  every sample, the one farthest from its {judged.target} first")
+    lines.append(f"{path}/audit.html  the samples, and how the networks do on them")
     return "\n".join(lines)
 
 

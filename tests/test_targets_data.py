@@ -177,6 +177,30 @@ def test_a_batch_s_gradients_are_those_of_its_loss(place, target):
     assert found == pytest.approx((losses[0] - losses[1]) / 0.02, rel=0.02, abs=1e-4)
 
 
+@pytest.mark.parametrize("target", ["labels", "numbers"])
+def test_an_audit_finds_wrong_labels_and_numbers_in_training_and_test_samples(place, target):
+    signals, truth = samples(target)
+    sure = np.flatnonzero(np.abs(samples("numbers")[1][:, 0]) > 1.2)[[0, 1, 2, -1]]  # of the test samples the last
+    truth[sure, 0] = 1 - truth[sure, 0] if target == "labels" else -4 * truth[sure, 0]
+    np.savez(
+        "wrong.npz", x_train=signals[:TRAIN], x_test=signals[TRAIN:], y_train=truth[:TRAIN], y_test=truth[TRAIN:],
+        target_names=np.array(NAMES),
+    )  # fmt: skip
+    command = ("audit", f"{target}.yaml", "data.root=wrong.npz", "train.epochs=20", "--folds", "3", "--seeds", "2")
+    told = lenumba(*command, "--out", f"audit-{target}")
+    assert f"with suspicious {target}: " in told
+    with open(f"audit-{target}/audit.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["split"], int(row["index"])) for row in rows if row["suspicious"]}
+    assert {("train", int(k)) if k < TRAIN else ("test", int(k) - TRAIN) for k in sure} <= found
+    assert len(rows) == TRAIN + TEST
+    assert len(found) < 20
+    summary = json.loads(lenumba(*command, "--out", f"audit-{target}", "--json"))
+    assert summary["suspicious"]["train"] + summary["suspicious"]["test"] == len(found)
+    assert summary[f"suspicious_by_{target[:-1]}"]["left"] >= 4
+    assert "Answers to unseen samples" in Path(f"audit-{target}/audit.html").read_text()
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_whole_numbers_are_compared_sample_by_sample(place, target):
     found = json.loads(lenumba("evaluate", target, "--int8", "--json"))
@@ -228,7 +252,7 @@ def test_two_runs_are_compared_sample_by_sample(place, target):
     [
         (("compare", "numbers", "labels"), "numbers, as of numbers"),
         (("compare", "numbers.yaml", "labels.yaml"), "numbers, as of numbers"),
-        (("audit", "labels.yaml"), "class for an audit"),
+        (("audit", "input.yaml"), "class or labels or numbers for an audit, as the input itself has no labels"),
         (("why", "input", "3"), "class for 'why'"),
         (("evaluate", "numbers", "--thresholds"), "class or labels for --thresholds"),
         (("predict", "input", "input.npz", "--thresholds"), "class or labels for thresholds"),

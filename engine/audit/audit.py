@@ -14,6 +14,7 @@ import numpy as np
 
 from lenumba.engine.audit.folds import Pool, assign_folds, make_pool
 from lenumba.engine.audit.judgement import Judgement, Overlap, conflicting_copies, judge, near_copies, overlaps
+from lenumba.engine.audit.targets import TargetAudit, conclude_targets, target_csv
 from lenumba.engine.audit.trainings import Hooks, Part, Trainings, for_part
 from lenumba.engine.common.errors import ConfigError
 from lenumba.engine.common.files import read_json, write_json, write_text
@@ -91,7 +92,7 @@ def run_audit(
     overrides: Sequence[str] = (),
     hooks: Hooks | None = None,
     team: Alone = ALONE,
-) -> Audit | None:
+) -> Audit | TargetAudit | None:
     """Audit the labels of a configuration's training and test images, or finish what an earlier call has begun.
 
     For each of the seeds train.seed, train.seed + 1, … all images are cut into folds; for each fold a network trains
@@ -117,7 +118,7 @@ def run_audit(
     """
     hooks = hooks or Hooks()
     started = time.monotonic()
-    loaded.only_targets("an audit")
+    loaded.only_targets("an audit, as the input itself has no labels that could be wrong", "class", "labels", "numbers")
     check_judges(loaded)
     if stated_shape(loaded.config) is not None:
         check_trainable(loaded, check_network(loaded))
@@ -139,7 +140,8 @@ def run_audit(
 
     def measure(trainer: Trainer, part: Part) -> dict[str, np.ndarray]:
         trainer.executor.theta[:] = trainer.best_theta
-        return {"probabilities": trainer.executor.evaluate(trainer.images, pool.labels, asked[part.name])[1]}
+        order, truth = asked[part.name], pool.dataset.train_truth
+        return {"probabilities": trainer.judge.answers(trainer.executor, trainer.images, truth, order)[1]}
 
     record = {"status": "running", "recipe": loaded.name, **subject, "seeds": seeds}
     with contextlib.ExitStack() as stack:
@@ -152,11 +154,18 @@ def run_audit(
         made = Trainings(loaded, pool.dataset, folder / TRAININGS, measure, command, team).run(parts, hooks)
         if not team.leads:
             return None
-        probabilities = np.zeros((seeds, len(pool.labels), pool.dataset.classes))
+        answers = np.zeros((seeds, len(pool.labels), pool.dataset.classes))
+        shares = class_shares if loaded.config.data.target == "class" else np.asarray
         for number, (images, values) in enumerate(zip(held_out, made, strict=True)):
-            probabilities[number // folds, images] = class_shares(values["probabilities"])
-        audit = conclude(folder, loaded, pool, probabilities, record, time.monotonic() - started)
-        write_text(folder / "audit.csv", csv_text(audit))
+            answers[number // folds, images] = shares(values["probabilities"])
+        seconds = time.monotonic() - started
+        audit: Audit | TargetAudit
+        if loaded.config.data.target == "class":
+            audit = conclude(folder, loaded, pool, answers, record, seconds)
+            write_text(folder / "audit.csv", csv_text(audit))
+        else:
+            audit = conclude_targets(folder, loaded, pool, answers, record, seconds)
+            write_text(folder / "audit.csv", target_csv(audit))
         write_json(folder / RECORD, audit.summary)
     return audit
 
@@ -174,7 +183,8 @@ def read_begun(folder: Path) -> dict[str, Any]:
 def check_judges(loaded: LoadedConfig) -> None:
     """Raise ConfigError where a configuration's networks cannot judge images, or may have seen them."""
     config = loaded.config
-    if config.network.signals:
+    target = config.data.target
+    if target == "class" and config.network.signals:
         raise loaded.error(
             "network.input", "expected [height, width, channels], as images alone are judged, found signals"
         )
@@ -182,7 +192,7 @@ def check_judges(loaded: LoadedConfig) -> None:
         raise loaded.error(
             "init_from", "expected null, as that run may have seen the images to be judged; use a recipe without it"
         )
-    if (output := activation_of(config.network.layers[-1])) not in PROBABILITIES:
+    if target == "class" and (output := activation_of(config.network.layers[-1])) not in PROBABILITIES:
         path = f"network.layers.{len(config.network.layers) - 1}"
         raise loaded.error(path, f"expected softmax or sigmoid, which give probabilities, found {output}")
 

@@ -61,8 +61,13 @@ def make_pool(loaded: LoadedConfig, dataset: Dataset) -> Pool:
     used = np.sort(np.concatenate(split(loaded, dataset)))
     images = np.concatenate([dataset.train_images[used], dataset.test_images])
     labels = np.concatenate([dataset.train_labels[used], dataset.test_labels])
+    targets = dataset.train_targets
+    if targets is not None and dataset.test_targets is not None:
+        targets = np.concatenate([targets[used], dataset.test_targets])
     together = replace(
         dataset,
+        train_targets=targets,
+        test_targets=None if targets is None else targets[:0],
         train_images=images,
         train_labels=labels,
         test_images=dataset.test_images[:0],

@@ -10,8 +10,11 @@ import numpy as np
 
 from lenumba.engine.audit.audit import Audit
 from lenumba.engine.audit.judgement import Overlap
+from lenumba.engine.audit.targets import TargetAudit
 from lenumba.engine.data.decisions import FORMAT, image_key, read_decisions
+from lenumba.engine.report.evaluation_page import packed
 from lenumba.engine.report.page import escape, fill, html_table, run_page, web_file
+from lenumba.engine.report.target_view import group_values
 
 SCRIPTS = ("network.js", "drawing.js", "decisions.js", "audit.js")
 MOST_BYTES = 24 << 20  # of pixels: a page of 32 MB
@@ -20,8 +23,10 @@ GROUPS = 200
 LISTED = 20  # pairs of classes
 
 
-def audit_page(audit: Audit) -> str:
+def audit_page(audit: Audit | TargetAudit) -> str:
     """Return the page's HTML."""
+    if isinstance(audit, TargetAudit):
+        return target_audit_page(audit)
     loaded, seeds = audit.loaded, len(audit.probabilities)
     body = fill(
         "audit.html",
@@ -38,6 +43,43 @@ def audit_page(audit: Audit) -> str:
         [web_file(name) for name in SCRIPTS],
         web_file("audit.css"),
     )
+
+
+def target_audit_page(audit: TargetAudit) -> str:
+    """Return the page's HTML where the target is several labels or numbers: the doubted samples, and the charts."""
+    loaded, judged, pool, summary = audit.loaded, audit.judged, audit.pool, audit.summary
+    height, width, channels = pool.dataset.image_shape
+    room = max(1, min(MOST, MOST_BYTES // (height * width * channels)))
+    shown = audit.suspicious[:room]
+    shown = shown if len(shown) else judged.worst[: min(LEAST, room)]
+    images, suspicious = summary["images"], summary["suspicious"]
+    told = {
+        "samples": f"{images['train']:,} training, {images['test']:,} test",
+        f"suspicious {judged.target}": f"{suspicious['train']:,} training, {suspicious['test']:,} test samples",
+        **{name: value for name, value in judged.told.items() if name != "loss"},
+        "trainings": f"{summary['folds']} folds × {summary['seeds']} seeds",
+    }
+    values = {
+        "type": pool.images.dtype.name,
+        "shape": [channels, height, width],
+        "groups": group_values(judged),
+        "mistakes": {
+            "pixels": packed(pool.images[shown]),
+            "names": [audit.called(sample) for sample in shown],
+            "lines": [audit.doubts(sample) or judged.lines(sample) for sample in shown],
+        },
+    }
+    worst = (
+        f"Suspicious: {audit.rule}. " if audit.doubted.any() else "None is suspicious; those farthest from the truth. "
+    )
+    worst += "The answers are means of networks that had not seen the sample. audit.csv has all samples."
+    header, rows = judged.rows
+    body = fill(
+        "targets.html", title="Answers to unseen samples", hint="", table=html_table(header, rows), worst=escape(worst)
+    )
+    title = f"{judged.target.capitalize()} of {pool.dataset.name}, audited with {loaded.name}"
+    scripts = [web_file(name) for name in (*SCRIPTS[:2], "charts.js", "targets.js")]
+    return run_page(title, told, body, loaded.config, values, scripts)
 
 
 def figures(audit: Audit) -> dict[str, str]:

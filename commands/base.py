@@ -83,7 +83,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
-        prepare_streams()
+        prepare_streams(silent=is_follower())
         called = on_command_line.set(True)
         try:
             with leaving(silent=is_follower()):
@@ -95,9 +95,11 @@ class Commands(click.Group):
             code = error.exit_code
         except click.ClickException as error:
             code = error.exit_code
-            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            if is_follower():
+                pass
+            elif isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
-            elif not is_follower():
+            else:
                 context = getattr(error, "ctx", None)
                 hint = f" (see '{context.command_path} --help')" if context else ""
                 tell(f"error: {' '.join(error.format_message().split())}{hint}")
@@ -173,8 +175,13 @@ def tell(line: str) -> None:
         click.echo(line, err=True)
 
 
-def prepare_streams() -> None:
-    """Make output never fail for a closed descriptor, or for a character that the terminal's encoding lacks."""
+def prepare_streams(*, silent: bool = False) -> None:
+    """Make output never fail for a closed descriptor, or for a character that the terminal's encoding lacks.
+
+    A `silent` process drops what it prints: the results of a job are printed by its first process.
+    """
+    if silent:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: take its descriptor, or the next file opened would get it
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

@@ -152,7 +152,7 @@ def compare(configs: tuple[str, ...], seeds: int | None, out: Path | None, as_js
         found = compare(names, changes, seeds or SEEDS, display.hooks, out, team)
     if team.leads:
         click.echo(json.dumps([item.as_dict() for item in found], indent=2) if as_json else comparison_table(found))
-    if out is not None and (path := draw_comparison(out)) and not as_json:
+    if team.leads and out is not None and (path := draw_comparison(out)) and not as_json:
         click.echo(f"{path}  the curves of all trainings")
 
 

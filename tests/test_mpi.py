@@ -189,6 +189,11 @@ def test_commands_for_one_process_run_once(config):
     assert result.stdout.count("correct") == 1
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--help"]])
+def test_help_is_printed_once(arguments):
+    assert run(2, *arguments).stdout == run(0, *arguments).stdout
+
+
 def test_without_mpi_one_line_says_what_to_install(config, tmp_path):
     (tmp_path / "mpi4py.py").write_text("raise ImportError('no such module')")
     result = run(2, "train", config, PYTHONPATH=str(tmp_path))

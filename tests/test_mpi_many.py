@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("mpi4py", reason="needs mpi4py: pip install 'lenumba[mpi]'")
@@ -35,7 +36,7 @@ LONG = pytest.mark.long("waits for folders")
 # Runs a command; in rank 1 with a folder of its own in the place of everybody's.
 OWN = """\
 if [ "$PMI_RANK$OMPI_COMM_WORLD_RANK" = 1 ]; then
-    exec unshare -m sh -c 'mount -t tmpfs none FOLDER && cd FOLDER && exec "$@"' sh "$@"
+    exec unshare -m sh -c 'mount -t tmpfs none FOLDER && cd FOLDER && cp FOLDER-1/* . ; exec "$@"' sh "$@"
 fi
 exec "$@"
 """
@@ -52,6 +53,28 @@ def mpirun(folder: Path, *command: object, ranks: int = 2, apart: int = 1) -> su
     words = [MPIRUN, "-n", str(ranks), *map(str, command)]
     there = environment(LENUMBA_RANKS_PER_MACHINE=str(apart))
     return subprocess.run(words, capture_output=True, text=True, env=there, cwd=folder, timeout=SECONDS)
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A folder that is another one in rank 1 of commands that `sh {own}.sh` runs: a copy of {own}-1."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (tmp_path / "own-1").mkdir()
+    (tmp_path / "own.sh").write_text(OWN.replace("FOLDER", str(folder)))
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", folder], check=False).returncode:
+        pytest.skip("needs to mount a folder for one process")
+    return folder
+
+
+def refused(folder: Path, *command: object) -> str:
+    """Run a command that must fail for what its second rank has; return the one line that says so."""
+    result = mpirun(folder, *command)
+    assert result.returncode == 3, result.stderr
+    told = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(told) == 1
+    assert "rank 1 on" in told[0]
+    return told[0]
 
 
 def found(study: Path) -> list[dict[str, str]]:
@@ -103,22 +126,36 @@ def test_an_audit_on_several_ranks_finds_what_one_process_finds(config, tmp_path
 
 
 @pytest.mark.parametrize("command", ["seeds", *(pytest.param(name, marks=LONG) for name in ("tune", "compare"))])
-def test_a_folder_that_a_rank_does_not_share_is_told_in_one_line(config, tmp_path, command):
-    (tmp_path / "own.sh").write_text(OWN.replace("FOLDER", str(tmp_path / "own")))
-    (tmp_path / "own").mkdir()
-    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", tmp_path / "own"], check=False).returncode:
-        pytest.skip("needs to mount a folder for one process")
+def test_a_folder_that_a_rank_does_not_share_is_told_in_one_line(config, own, command):
     arguments = {
         "tune": ("tune", config),
         "seeds": ("train", config, "--seeds", 2, "--out", "runs"),
         "compare": ("compare", config, config, "--out", "runs"),
     }[command]
-    result = mpirun(tmp_path / "own", "sh", tmp_path / "own.sh", *LENUMBA, *arguments)
-    assert result.returncode == 3
-    told = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(told) == 1
-    assert "rank 1 on" in told[0]
-    assert "choose a folder that all machines share" in told[0]
+    told = refused(own, "sh", f"{own}.sh", *LENUMBA, *arguments)
+    assert "choose a folder that all machines share" in told
+
+
+def test_machines_with_other_images_are_told_apart(own):
+    rng = np.random.default_rng(0)
+    for folder in (own, Path(f"{own}-1")):
+        images, labels = rng.integers(0, 256, (40, 8, 8), np.uint8), np.arange(40) % 2
+        np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    network = {"layers": ["flatten", {"type": "dense", "units": 2, "activation": "softmax"}]}
+    recipe = {"data": {"name": "npz", "root": str(own / "data.npz")}, "network": network}
+    (own / "mine.yaml").write_text(json.dumps(recipe))
+    told = refused(own, "sh", f"{own}.sh", *LENUMBA, "train", own / "mine.yaml")
+    assert "has other images of npz than rank 0" in told
+
+
+def test_machines_with_other_versions_are_told_apart(config, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata, os\n"
+        "if '1' in (os.environ.get('PMI_RANK'), os.environ.get('OMPI_COMM_WORLD_RANK')):\n"
+        "    importlib.metadata.version = lambda name: '0.0.1'\n"
+    )
+    told = refused(tmp_path, "env", f"PYTHONPATH={tmp_path}", *LENUMBA, "train", config)
+    assert "install the same on all machines" in told
 
 
 def test_ranks_are_the_workers_of_a_study(config):

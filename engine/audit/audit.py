@@ -22,7 +22,7 @@ from lenumba.engine.common.host import cpu_name, versions
 from lenumba.engine.common.kinds import without_nan
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.decisions import image_key, read_decisions
-from lenumba.engine.data.selection import load_data
+from lenumba.engine.data.selection import load_shared
 from lenumba.engine.network.layers import activation_of
 from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone
@@ -117,14 +117,14 @@ def run_audit(
         As :class:`lenumba.engine.audit.trainings.Trainings` does.
     """
     hooks = hooks or Hooks()
-    started = time.monotonic()
+    started, loaded = time.monotonic(), team.told(loaded)
     loaded.only_targets("an audit, as the input itself has no labels that could be wrong", "class", "labels", "numbers")
     check_judges(loaded)
     if stated_shape(loaded.config) is not None:
         check_trainable(loaded, check_network(loaded))
     folder = out or AUDITS / loaded.name
     before = team.told(read_begun(folder) if team.leads else {})
-    dataset = team.share(lambda: load_data(loaded, hooks.download_bar))
+    dataset = load_shared(loaded, team, hooks.download_bar)
     pool = make_pool(loaded, dataset)
     subject = {"config": settings_of(loaded), "folds": folds, "data_sha256": pool.dataset.sha256}
     check_same(folder, before, subject)

@@ -19,7 +19,7 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.data.selection import load_data, split
+from lenumba.engine.data.selection import load_shared, split
 from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.models.model import Model
 from lenumba.engine.ranks.folders import check_shared
@@ -118,7 +118,7 @@ def run_why(
     loaded = load_run_config(folder, overrides)
     loaded.only_targets("'why'")
     check_judges(loaded)
-    dataset = team.share(lambda: load_data(loaded, hooks.download_bar))
+    dataset = load_shared(loaded, team, hooks.download_bar)
     if read_json(folder / "run.json").get("data_sha256") not in (None, dataset.sha256):
         raise DataError(f"{folder}: expected the images that it was trained with, found others; correct data.root")
     model = Model(folder, threads=1, overrides=overrides)

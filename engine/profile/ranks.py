@@ -6,7 +6,7 @@ from typing import Any
 
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
-from lenumba.engine.data.selection import load_data
+from lenumba.engine.data.selection import load_shared
 from lenumba.engine.profile.machine import read_counter
 from lenumba.engine.profile.profiling import Clocks, profiled_source, time_epoch
 from lenumba.engine.ranks.team import Alone
@@ -25,7 +25,8 @@ def profile_ranks(loaded: LoadedConfig, team: Alone, seconds: float) -> dict[str
         Plain values: ``ranks``, one dict for each with ``computing_ms``, ``waiting_ms`` and ``communicating_ms`` of a
         step, means over its threads.
     """
-    dataset = team.share(lambda: load_data(loaded))
+    loaded = team.told(loaded)
+    dataset = load_shared(loaded, team)
     trainer = Trainer(loaded, dataset, team=team)
     _, source = profiled_source(trainer.network, trainer.optimizer)
     program, threads = get_program(source), trainer.executor.threads

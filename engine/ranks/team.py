@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import pickle
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lenumba.engine.common.errors import DataError, InterruptedRunError
-from lenumba.engine.common.host import available_threads
+from lenumba.engine.common.host import available_threads, versions
 from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
 from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, known, launched
 from lenumba.engine.ranks.shared import map_shared
@@ -82,6 +83,10 @@ class Alone:
         """Return all ranks' values, in their order."""
         return [value]
 
+    def differing(self, value: object) -> str:
+        """Return which rank is the first with another value than rank 0's, and where it is; nothing where none is."""
+        return ""
+
     def collected(self, value: T) -> list[T]:
         """Return all ranks' values in rank 0, nothing in the others."""
         return [value]
@@ -134,6 +139,9 @@ class Team(Alone):
         super().__init__()
         self.comm, self.mpi, self.shared_out = comm, MPI, 0
         self.rank, self.size = comm.rank, comm.size
+        if other := self.differing({**versions(), "python": ""}):
+            told = ", ".join(f"{name} {number}" for name, number in self.told(versions()).items())
+            raise DataError(f"{other} has other versions than rank 0 ({told}); install the same on all machines")
         together = os.environ.get(TOGETHER, "")
         if together.isdecimal() and int(together):
             self.node = comm.Split(self.rank // int(together), self.rank)
@@ -185,6 +193,11 @@ class Team(Alone):
 
     def every(self, value: T) -> list[T]:  # noqa: D102
         return self.comm.allgather(value)
+
+    def differing(self, value: object) -> str:  # noqa: D102
+        found = self.every((value, socket.gethostname()))
+        places = [f"rank {rank} on {host}" for rank, (other, host) in enumerate(found) if other != found[0][0]]
+        return places[0] if places else ""
 
     def collected(self, value: T) -> list[T]:  # noqa: D102
         return self.comm.gather(value) or []

@@ -1,7 +1,6 @@
 """Configurations side by side: each trained with several seeds, in memory or in run folders, and measured alike."""
 
 import contextlib
-import functools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from lenumba.engine.common.errors import ConfigError, DivergedError
 from lenumba.engine.common.files import SUFFIX, write_text
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import load_data
+from lenumba.engine.data.selection import load_shared
 from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.checkpoint import BEST, Checkpoint
@@ -71,7 +70,7 @@ def compare(
     if seeds < 1:
         raise ConfigError(f"seeds: expected at least 1 seed, found {seeds}")
     overrides = overrides if isinstance(overrides, Mapping) else list(overrides)
-    loaded = [absolute_source(load_config(config, overrides)) for config in configs]
+    loaded = team.told([absolute_source(load_config(config, overrides)) for config in configs])
     names = [item.name for item in loaded]
     names = [name if names.count(name) == 1 else item.source for name, item in zip(names, loaded, strict=True)]
     sources = [read_source(item) for item in loaded]
@@ -99,7 +98,7 @@ def compare(
             )
         )
         if keys[-1] not in datasets:
-            datasets[keys[-1]] = team.share(functools.partial(load_data, item, hooks.download_bar))
+            datasets[keys[-1]] = load_shared(item, team, hooks.download_bar)
         dataset = datasets[keys[-1]]
         networks.append(check_trainable(item, check_network(item, dataset.image_shape, dataset.classes)))
     record = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides

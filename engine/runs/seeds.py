@@ -101,7 +101,7 @@ def train_seeds(
     DataError, DivergedError, InterruptedRunError
         As :func:`lenumba.engine.runs.run.start_run` does; the first also where the ranks do not share the folder.
     """
-    hooks, loaded = hooks or CompareHooks(), absolute_source(loaded)
+    hooks, loaded = hooks or CompareHooks(), team.told(absolute_source(loaded))
     items = seeded_configs(loaded, seeds)
     with contextlib.ExitStack() as stack:
         given = out

@@ -22,7 +22,7 @@ from lenumba.engine.common.host import cpu_name, versions
 from lenumba.engine.common.kinds import without_nan
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.decisions import image_key, read_decisions
-from lenumba.engine.data.selection import load_shared
+from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.network.layers import activation_of
 from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone

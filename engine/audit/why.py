@@ -19,7 +19,8 @@ from lenumba.engine.common.errors import ConfigError, DataError
 from lenumba.engine.common.files import read_json, write_json, write_text
 from lenumba.engine.data.dataset import Dataset
 from lenumba.engine.data.normalization import Normalization
-from lenumba.engine.data.selection import load_shared, split
+from lenumba.engine.data.selection import split
+from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.explain.subject import find_sample, find_subject
 from lenumba.engine.models.model import Model
 from lenumba.engine.ranks.folders import check_shared

@@ -12,7 +12,6 @@ from lenumba.engine.data.dataset import Dataset, data_sha256, dataset_spec, load
 from lenumba.engine.data.decisions import apply_decisions, read_decisions
 from lenumba.engine.data.normalization import Normalization, unmeasured
 from lenumba.engine.data.splits import draw_stratified
-from lenumba.engine.ranks.team import Alone
 
 
 def load_data(loaded: LoadedConfig, progress: bool = False, given: Dataset | None = None) -> Dataset:
@@ -42,20 +41,6 @@ def load_data(loaded: LoadedConfig, progress: bool = False, given: Dataset | Non
     if data.decisions is not None:
         dataset = apply_decisions(dataset, read_decisions(data.decisions), data.decisions)
     return select(loaded, dataset)
-
-
-def load_shared(loaded: LoadedConfig, team: Alone, progress: bool = False, given: Dataset | None = None) -> Dataset:
-    """Load a configuration's data set once a machine, for ranks that all call this; otherwise as :func:`load_data`.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As :func:`load_data` does; the latter also where machines have different images.
-    """
-    dataset = team.share(lambda: load_data(loaded, progress, given))
-    if place := team.differing(dataset.sha256):
-        raise DataError(f"{place} has other images of {dataset.name} than rank 0; give all machines the same files")
-    return dataset
 
 
 def reading(loaded: LoadedConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
-from lenumba.engine.data.selection import load_shared
+from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.profile.machine import read_counter
 from lenumba.engine.profile.profiling import Clocks, profiled_source, time_epoch
 from lenumba.engine.ranks.team import Alone

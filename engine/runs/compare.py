@@ -10,7 +10,7 @@ from lenumba.engine.common.errors import ConfigError, DivergedError
 from lenumba.engine.common.files import SUFFIX, write_text
 from lenumba.engine.config.config import LoadedConfig, Overrides, load_config
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import load_shared
+from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.ranks.folders import check_shared
 from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.checkpoint import BEST, Checkpoint

@@ -20,7 +20,7 @@ from lenumba.engine.common.targets import FALLING, WORDS
 from lenumba.engine.config.config import LoadedConfig, dump_config
 from lenumba.engine.config.sections import IN_MEMORY
 from lenumba.engine.data.dataset import Dataset
-from lenumba.engine.data.selection import load_shared
+from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.ranks.team import ALONE, Alone
 from lenumba.engine.runs.changes import RESUMABLE, check_overrides, training_on
 from lenumba.engine.runs.checkpoint import LAST, Checkpoint, save

@@ -158,6 +158,18 @@ def test_machines_with_other_versions_are_told_apart(config, tmp_path):
     assert "install the same on all machines" in told
 
 
+def test_a_machine_without_mpi_ends_the_job(config, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if '1' in (os.environ.get('PMI_RANK'), os.environ.get('OMPI_COMM_WORLD_RANK')):\n"
+        "    sys.modules['mpi4py'] = None\n"
+    )
+    result = mpirun(tmp_path, "env", f"PYTHONPATH={tmp_path}", *LENUMBA, "train", config)
+    assert result.returncode == 3
+    assert result.stderr.count("error: rank 1: ") == 1
+    assert "pip install 'lenumba[mpi]'" in result.stderr
+
+
 def test_ranks_are_the_workers_of_a_study(config):
     result = run(2, "tune", config, "--jobs", 2)
     assert result.returncode == 2

@@ -1,5 +1,6 @@
 """Which launcher started this process, told by its environment: nothing is imported to find out."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ def launched() -> Launch | None:
         if all(number.isdecimal() for number in numbers) and int(numbers[1]) > 1:
             return Launch(launcher, int(numbers[0]), int(numbers[1]))
     return Launch("--mpi", 0, 0) if os.environ.get(ASKED) else None
+
+
+def give_up(code: int) -> None:
+    """Have the launcher end the job, from a process that cannot get to MPI: MPICH's would wait for it for ever."""
+    if code and "HYDI_CONTROL_FD" in os.environ:
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\n".encode())
 
 
 def is_follower() -> bool:

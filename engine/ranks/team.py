@@ -18,7 +18,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError, InterruptedRunError
 from lenumba.engine.common.host import available_threads, versions
 from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
-from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, known, launched
+from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, give_up, known, launched
 from lenumba.engine.ranks.shared import map_shared
 
 T = TypeVar("T")
@@ -277,6 +277,7 @@ def current() -> Alone:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # without a library of MPI, mpi4py raises the latter
         asked = "--mpi asks" if launch.size == 0 else f"{launch.launcher} started {launch.size} processes, which asks"
+        farewells.append(give_up)
         missing = "mpi4py" if isinstance(error, ImportError) else "a library of MPI"
         raise DataError(f"{asked} for MPI: expected {missing}, found none; {INSTALL}") from None
     if MPI.COMM_WORLD.size == 1 and launch.size > 1:

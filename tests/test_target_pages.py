@@ -23,14 +23,14 @@ SIDE = 4
 
 
 def samples(target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Signals, and what is to be told of them; where the target is the input, images uint8 [N, 4, 4]."""
+    """Signals, and what is to be told of them; where the target is the input, images float32 [N, 4, 4]."""
     if target != "input":
         return signals_of(target)
     rng = np.random.default_rng(2)
     strange = (np.arange(TRAIN + TEST) % 3 == 0) & (np.arange(TRAIN + TEST) >= TRAIN)
     images = 120 + 25 * rng.normal(size=(TRAIN + TEST, 2)) @ rng.normal(size=(2, SIDE * SIDE))
     images[strange] = rng.uniform(0, 255, (strange.sum(), SIDE * SIDE))
-    return np.clip(images, 0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE), strange.astype(int)
+    return images.astype(np.float32).reshape(-1, SIDE, SIDE), strange.astype(int)
 
 
 def config_of(target: str) -> dict:
@@ -38,7 +38,7 @@ def config_of(target: str) -> dict:
     config = recipe(target) | {"plots": True}
     if target == "input":
         layers = [*config["network"]["layers"][:-1], {"type": "dense", "units": SIDE * SIDE}]
-        config["network"] = {"layers": layers}
+        config["network"], config["data"]["dtype"] = {"layers": layers}, "float32"
     return config
 
 
@@ -73,6 +73,14 @@ def test_a_run_with_plots_has_its_target_s(place, target):
     assert found == sorted(["curves", "features", "histograms", "mistakes", *OWN[target]])
     model = package.load(target)
     assert model.activations(samples(target)[0][:2])["outputs"].shape == (2, model.network.outputs)
+
+
+def test_images_of_numbers_are_drawn_as_such_and_no_picture_is_asked_for(place, tmp_path):
+    values = page_values("input")
+    assert (values["pad"], values["prepare"]) == (None, None)
+    script = 'answer([...document.querySelectorAll("#samples canvas")].map(({ width, height }) => [width, height]))'
+    drawn = in_browser(Path("input/report.html"), script, tmp_path)
+    assert set(map(tuple, drawn)) == {(SIDE, SIDE)}
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -122,6 +122,11 @@ def moved_in_place(source, target):
         target[i] = source[i] * HALF + abs(source[i]) * QUARTER
 
 
+def in_one_line(*shape: int) -> np.ndarray:
+    memory = np.zeros(32, np.int32)
+    return memory[-memory.ctypes.data % 64 // 4 :][: math.prod(shape)].reshape(shape)
+
+
 @njit(parallel=True)
 def histograms_mended(kinds, counts):
     for t in prange(counts.shape[0]):
@@ -133,7 +138,7 @@ def histograms_mended(kinds, counts):
 
 @planted(
     "false sharing",
-    lambda: (np.random.default_rng(6).integers(0, 4, 3_000_000, np.uint8), np.zeros((2, 4), np.int32)),
+    lambda: (np.random.default_rng(6).integers(0, 4, 3_000_000, np.uint8), in_one_line(2, 4)),
     histograms_mended,
 )
 @njit(parallel=True)

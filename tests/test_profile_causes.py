@@ -90,12 +90,12 @@ def test_samples_of_code_without_a_line_are_those_of_the_instruction_before():
     add, product = (one.at for one in function.blocks["entry"].instructions[:2])
     # The line table has 0 for what the compiler added, such as a register's spill.
     places = [(100, function.at + 1), (104, add + 1), (110, 0), (120, product + 1), (130, 0)]
-    sites = np.array([105, 112, 112, 125, 131])
+    sites = np.array([101, 105, 112, 112, 125, 131])
     assert [places[bisect_right([address for address, _ in places], site) - 1][1] for site in sites].count(0) == 3
     seen = SimpleNamespace(function=None, parallel=False, found=Observation([function], CODE))
-    samples = Samples(sites, sites, np.zeros(5, np.int64), np.arange(5))
+    samples = Samples(sites, sites, np.zeros(6, np.int64), np.arange(6))
     Observer.attribute(seen, SimpleNamespace(samples=lambda: samples), places)
-    assert seen.found.samples == {add: (3, 0), product: (2, 0)}
+    assert seen.found.samples == {add: (4, 0), product: (2, 0)}
     assert seen.found.beside == 0
 
 

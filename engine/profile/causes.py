@@ -24,6 +24,7 @@ WORKING = 0.25  # of a call: threads that work less wait far more than they work
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 EVERYWHERE = ("allocation", "Python objects", "math function", "bounds checks")
+TOLD = 0.02  # of a call: samples tell no less
 LEAST_LEFT = 1e-3  # of a call, without what Numba does around it
 LIMITS = {"compute": "bound by compute", "L1": "bound by L1", "L2": "bound by L2", "L3": "bound by L3",
           "memory": "bound by memory"}  # fmt: skip
@@ -115,7 +116,8 @@ def call_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]
     # What few samples tell of the rest is no better than what its operations need.
     every_cycle = sum(fact.cycles for fact in facts) / max(0.01, 1 - context.beside)
     needed = sum(Judge(fact, context).rest() for fact in facts if not is_wrapper(fact.function.symbol))
-    left = max(1 - share - context.beside, needed / max(1.0, every_cycle), LEAST_LEFT)
+    own = 1 - share - context.beside
+    left = max(own if own > TOLD else 0.0, needed / max(1.0, every_cycle), LEAST_LEFT)
     every = context.samples / max(0.01, 1 - context.beside)
     if context.object_mode or every < LEAST_SAMPLES or share + context.beside < AROUND:
         return
@@ -136,7 +138,7 @@ def memory_made_anew(facts: Sequence[LoopFacts], context: Context) -> Iterator[C
         return
     # New pages slow down those who touch them first, too.
     alone = 1 / max(0.02, 1 - context.system)
-    left = sum(Judge(fact, context).now for fact in facts if fact.share >= LEAST_SHARE)
+    left = sum(Judge(fact, context).now * given(fact, context) for fact in facts if fact.share >= LEAST_SHARE)
     factor = max(alone, min(3 * alone, sum(fact.cycles for fact in facts) / max(left, 1.0)))
     words = (
         f"{context.new_pages:,.0f} new pages of memory ({context.new_pages * mmap.PAGESIZE / 2**20:,.1f} MiB) take "
@@ -144,6 +146,14 @@ def memory_made_anew(facts: Sequence[LoopFacts], context: Context) -> Iterator[C
     )
     advice = "write into arrays that exist (array expressions make one for their result)"
     yield Cause("allocation", *facts[0].place, context.system, factor, words, advice, loop_factor=factor)
+
+
+def given(fact: LoopFacts, context: Context) -> float:
+    """Return the share of a loop's cache lines that belong to arrays which were there before the call."""
+    lines = sum(access.misses[0] for access in fact.accesses)
+    there = sum(access.misses[0] for access in fact.accesses
+                if any(array.low <= access.low < array.high for array in context.arrays))  # fmt: skip
+    return there / lines if lines else 1.0
 
 
 def round_trip(facts: Sequence[LoopFacts], context: Context) -> float:

@@ -19,6 +19,7 @@ from lenumba.engine.profile.places import arrays_of, filled
 from lenumba.engine.profile.turns import compare_in_turns
 
 LIKELY, TURNS = 0.7, 5  # of a call in its own code: with less, calls are timed again, in so many turns
+SHORT = 2e-5  # seconds of a call
 ALONE = 0.1  # seconds to time calls on one thread for
 QUICK = 0.1  # others lengthen most calls: limits are compared with a call as quick as the quickest tenth
 FAULTS = (
@@ -91,9 +92,11 @@ def observe(
         found.method = f"not sampled: {one_line(error)}"
     if found.sampled and not observer.parallel:
         # Calls that are sampled go another way than by Numba's dispatcher: what matters is what its own code takes.
-        inside = (1 - found.beside) * max(0.0, median(found.sampled) - found.folding)
-        beside = 1 - inside / seconds
-        if inside < LIKELY * seconds:  # or others lengthened the calls before: both in turns tell
+        inside = (1 - found.beside) * median(found.sampled)
+        beside = min(found.beside, 1 - inside / seconds)
+        if seconds < SHORT:  # what Python does around it is long beside that: samples in its own code tell
+            beside = 1 - sum(map(sum, found.samples.values())) / found.rate / max(1, found.calls) / seconds
+        elif inside < LIKELY * seconds:  # or others lengthened the calls before: both in turns tell
             turns = compare_in_turns((function, calls.renew), (ways[0], calls.renew), rounds=TURNS)
             beside = 1 - (1 - found.beside) / turns["factor"]
         found.beside = min(0.99, max(0.0, beside))

@@ -108,7 +108,7 @@ class LoopFacts:
     @property
     def counting(self) -> bool:
         """Whether its longest chain only counts, or adds whole numbers."""
-        return set(self.chain.split(" → ")) <= {"add", "sub", ""}
+        return only_counts(self.chain)
 
     @property
     def bytes(self) -> float:
@@ -284,12 +284,18 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
 
 def chain_cost(fact: LoopFacts, found: "Observation") -> tuple[float, str]:
     """Return the cycles of the longest chain from round to round, and what it is made of."""
-    total, words = 0.0, ""
+    found_chains = []
     for version in fact.versions:
         if version.loop is None or version.rounds < 2:
             continue
         cycles, made = chain_of(version.loop, fact.accesses, found)
-        if cycles * version.rounds > total:
-            words = made
-        total += cycles * version.rounds
-    return total, words
+        found_chains.append((not only_counts(made), cycles * version.rounds, made))
+    if not found_chains:
+        return 0.0, ""
+    kind, _, words = max(found_chains)  # what only counts runs beside the rest
+    return sum(cycles for other, cycles, _ in found_chains if other == kind), words
+
+
+def only_counts(chain: str) -> bool:
+    """Return whether a chain only counts, or adds whole numbers."""
+    return set(chain.split(" → ")) <= {"add", "sub", ""}

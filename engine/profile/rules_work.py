@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lenumba.engine.profile.chains import MATH
-from lenumba.engine.profile.judging import Cause, Judge
+from lenumba.engine.profile.judging import LANES_REACHED, Cause, Judge
 from lenumba.engine.profile.loops import DIVISIONS
 from lenumba.engine.profile.places import expression
 from lenumba.engine.profile.rules_memory import SHORT, overlap
@@ -12,6 +12,7 @@ from lenumba.engine.profile.rules_memory import SHORT, overlap
 ALLOCATING = re.compile(r"^NRT_|^numba_.*alloc|nrt|^(malloc|calloc|free|realloc)$")
 PYTHON = re.compile(r"^(Py|_Py|numba_unpickle|numba_gil|NRT_adapt)")
 
+KEPT = 0.05  # of a loop's accesses
 OPERATION = re.compile(r"^Py(Number_|Sequence_|Iter_Next|Object_(Get|Set|Call|RichCompare))")
 
 
@@ -68,7 +69,9 @@ def recursion(looked: Judge) -> Iterator[Cause]:
 def generator(looked: Judge) -> Iterator[Cause]:
     """Yield a generator's state, kept in memory from value to value."""
     if looked.context.generator and not looked.fact.vectorised and looked.fact.main.rounds > 50:
-        factor = max(2.0, looked.factor(looked.rest(looked.lanes, ("chain",))))
+        # Its state is what keeps it from vectors, and much of what it reads and writes.
+        after = looked.rest(max(1.0, LANES_REACHED * looked.full), ("end", "calls"))
+        factor = min(60.0, max(1.4, looked.fact.cycles / max(1.0, after)))
         words = "a generator keeps its state in memory between values, and nothing is vectorised across it"
         yield looked.cause("generator", factor, words, "write its loop where the values are used")
 
@@ -126,7 +129,7 @@ def chains(looked: Judge) -> Iterator[Cause]:
     kinds = {name for name in names if name not in ("store", "load")}
     after = looked.rest(looked.lanes, ("chain",))
     both = overlap(looked)
-    kept = [step for step in looked.steps if step.constant and step.stores]
+    kept = [step for step in looked.steps if step.constant and step.stores and step.weight > KEPT]
     if len(kinds) < len(set(names)) and (both or kept):
         if both:
             words = f"{both} overlap: each round waits for what another wrote"

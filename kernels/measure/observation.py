@@ -65,8 +65,8 @@ class Observation:
         worked.
     sampled
         Seconds of each call while it was sampled; empty where nothing was.
-    folding
-        Seconds of each of them before the code itself, for its arguments.
+    calls
+        How many calls that were.
     rate, overhead
         Samples a second of a thread, and what they add to the time of one that computes, as a share of it.
     method
@@ -88,7 +88,7 @@ class Observation:
     text: str
     samples: dict[int, tuple[float, float]] = field(default_factory=dict)
     sampled: list[float] = field(default_factory=list)
-    folding: float = 0.0
+    calls: int = 0
     rate: float = 0.0
     overhead: float = 0.0
     method: str = ""

@@ -6,7 +6,6 @@ sampled, with the same machine code, and once to be counted.
 
 import ctypes
 import inspect
-import timeit
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,6 @@ from lenumba.kernels.measure.sampling import Sampler, behind_call, why_not
 from lenumba.kernels.measure.ufuncs import LOOP
 from lenumba.kernels.measure.user_function import folded, use_threads
 
-FOLDED = 20  # times
 ENOUGH, REPEATS = 150, 4  # samples: with fewer, calls are sampled again, so many times at the most
 
 
@@ -75,14 +73,13 @@ class Observer:
 
         def run(*values: Any) -> Any:
             folded = self.fold(values)
+            self.found.calls += 1
             sampler.watch(True)
             try:
                 return call(folded)
             finally:
                 sampler.watch(False)
 
-        values = self.values()
-        self.found.folding = min(timeit.repeat(lambda: self.fold(values), number=1, repeat=FOLDED))
         self.found.rate, self.found.overhead = sampler.bearable()
         sampler.forget()
         with sampler.running(self.found.rate):
@@ -97,11 +94,11 @@ class Observer:
         """Give the samples to instructions."""
         noted, found = sampler.samples(), self.found
         addresses = [address for address, _ in places]
-        heads = {function.at + 1 for function in found.functions}
+        firsts = {f.at + 1: next(iter(f.blocks.values())).instructions[0].at + 1 for f in found.functions}
         # What belongs to no instruction, such as a register's spill (line 0), goes to the one before it.
         lines, last = [], 0
         for _, line in places:
-            last = line if line and line not in heads else last
+            last = firsts.get(line, line) if line else last
             lines.append(last)
         waits = {
             one.at + 1

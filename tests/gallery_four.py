@@ -121,9 +121,7 @@ def transformed(points, matrix, out):
         out[i] = (matrix * points[i]).sum(axis=1)
 
 
-@planted(
-    "reduction order", lambda: (np.ones(4000, np.complex128), np.ones(4000, np.complex128)), flags={"fastmath": True}
-)
+@planted("reduction order", lambda: (np.ones(4000, np.complex128), np.ones(4000, np.complex128)))
 @njit
 def inner(a, b):
     s = 0j

@@ -12,6 +12,7 @@ from numba import njit
 
 import lenumba as package
 from lenumba.engine.profile import machine
+from lenumba.engine.profile.trying import corrected
 from lenumba.kernels.measure import tracers
 from lenumba.kernels.measure.llvm_code import parse
 from lenumba.kernels.measure.observation import Observation
@@ -121,3 +122,18 @@ def test_the_last_cache_is_measured_with_as_many_bytes_as_a_call_goes_over(monke
     assert machine.measured_spans(2, 4 << 20)["L3"] == 2 << 20
     assert machine.measured_spans(1, 64 << 20)["L3"] == 16 << 20
     assert machine.measured_spans(1, 4 << 20)["memory"] == machine.measured_spans(1)["memory"]
+
+
+def test_a_cause_takes_over_what_trying_its_advice_has_shown():
+    causes = [
+        {"name": "reduction order", "flags": {"fastmath": ["reassoc"]}, "factor": 5.0, "advice": "fastmath"},
+        {"name": "column order", "flags": None, "factor": 3.0, "advice": "the other order"},
+    ]
+    tried = [
+        {"change": "contiguous arrays", "flags": {}, "factor": 1.5},
+        {"change": "fastmath={'reassoc'}", "flags": {"fastmath": ["reassoc"]}, "factor": 0.99},
+    ]
+    first, second = corrected(causes, tried)
+    assert first["factor"] == 1
+    assert "no quicker" in first["advice"]
+    assert second == causes[1]

@@ -14,7 +14,7 @@ from lenumba.engine.profile.diagnosis import observe
 from lenumba.engine.profile.record import Profile
 from lenumba.engine.profile.revisions import commit_of
 from lenumba.engine.profile.subject import Subject, file_of, first_line
-from lenumba.engine.profile.trying import try_changes
+from lenumba.engine.profile.trying import corrected, try_changes
 
 SECONDS, COLD_SECONDS = 1.0, 0.3  # of warm calls, and of cold ones
 AROUND = "around it: Numba's call, and what belongs to no line"
@@ -76,6 +76,7 @@ def measure(subject: Subject, seconds: float, progress: Progress, trying: bool) 
     counters, hidden = counted(lambda: function(*values))
     seen = observe(function, overload, code, text, calls, times, min(1.0, seconds), threads)
     tried = try_changes(function, calls, seen["causes"]) if trying else []
+    seen["causes"] = corrected(seen["causes"], tried)
     ms = [1e3 * value for value in times]
     return Profile(
         version=VERSION,

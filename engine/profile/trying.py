@@ -11,6 +11,7 @@ from lenumba.engine.profile.calls import Calls
 from lenumba.engine.profile.subject import first_line
 from lenumba.engine.profile.turns import compare_in_turns, factor_cells
 
+GAIN = 1.1  # times as fast: with less, a change is told to be of no use
 STANDARD: tuple[dict[str, Any], ...] = (
     {"fastmath": True},
     {"error_model": "numpy"},
@@ -53,10 +54,25 @@ def try_changes(function: Any, calls: Calls, causes: Sequence[Mapping[str, Any]]
                 warnings.simplefilter("ignore")  # that nothing can run in parallel, say: the time tells
                 other = variant(function, **change)
                 arguments = calls.renew if change else lambda: contiguous(calls.renew())
-                found.append({"change": name} | compare_in_turns((function, calls.renew), (other, arguments)))
+                found.append(
+                    {"change": name, "flags": change} | compare_in_turns((function, calls.renew), (other, arguments))
+                )
         except Exception as error:  # what Numba says of a combination that it cannot compile, or of its types
             found.append({"change": name, "error": f"{type(error).__name__}: {first_line(error)[:80]}"})
     return sorted(found, key=lambda one: -one.get("factor", 0.0))
+
+
+def corrected(causes: Sequence[Mapping[str, Any]], tried: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return causes with the factors that trying what they advise has shown; those that gain nothing say so."""
+    found = []
+    for cause in causes:
+        known = next((one for one in tried if cause["flags"] and one.get("flags") == cause["flags"]), None)
+        if known is None:
+            found.append(dict(cause))
+            continue
+        note = " (tried: alone, that is no quicker)" if known["factor"] < GAIN else " (tried)"
+        found.append(dict(cause) | {"factor": max(1.0, known["factor"]), "advice": cause["advice"] + note})
+    return found
 
 
 def contiguous(values: Sequence[Any]) -> tuple[Any, ...]:

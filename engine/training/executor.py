@@ -250,7 +250,7 @@ class Executor:
                 self.folded_from[:] = self.theta
                 self.evaluated[:] = self.network.evaluated(self.theta)
             if work < BRIEF_CALL:
-                return self._answer(images, labels, order, min(self.threads, blocks) - 1, work)
+                return self._answer(images, labels, order, blocks, work)
             results = aligned(2 * blocks, np.float64)
             outputs = aligned(count * self.network.outputs).reshape(count, self.network.outputs)
             ends = [self.team.part(blocks, rank)[1] for rank in range(self.team.size)]
@@ -266,10 +266,10 @@ class Executor:
             return mean_loss(results, count), outputs
 
     def _answer(
-        self, images: np.ndarray, labels: np.ndarray, order: np.ndarray, company: int, work: int
+        self, images: np.ndarray, labels: np.ndarray, order: np.ndarray, blocks: int, work: int
     ) -> tuple[float, np.ndarray]:
-        """Evaluate in this thread, in buffers that wait for it, with `company` others where these are awake."""
-        count, request = len(order), self.request
+        """Evaluate in this thread, in buffers that wait for it, with others where these are awake."""
+        count, request, company = len(order), self.request, min(self.threads, blocks) - 1
         if count > len(request.order):
             request = self.request = self._request(count)
         if images is not request.images or labels is not request.labels:
@@ -279,14 +279,13 @@ class Executor:
         try:
             if company and work >= SHORT_CALL:
                 self.company.wake(company, self.workers, self._serving)
-            self.program.call(address(request.arguments))
+            self.program.call(request.address)
             if company and work < SHORT_CALL:  # too late for this one, in time for the next
                 self.company.wake(company, self.workers, self._serving)
-            blocks = -(-count // self.network.unit)
-            return mean_loss(request.results[: 2 * blocks], count), request.outputs[:count].copy()
+            return request.answer(count, blocks)
         finally:
-            request.results.fill(0)
-            self.control.fill(0)
+            if self.control[STOP]:
+                self.control.fill(0)
 
     def _request(self, size: int) -> Request:
         """Return a new request of at most `size` images."""

@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lenumba.kernels.compile.jit import TYPES, kernel
-from lenumba.kernels.constants import ADDRESS, CLOSED, JOINED, LEFT, NUMBER, SENT_AWAY, SPINNING
+from lenumba.kernels.constants import ADDRESS, CLAIMED, CLOSED, JOINED, LEFT, NUMBER, SENT_AWAY, SPINNING
 from lenumba.kernels.program.arguments import Run, types_of
 from lenumba.kernels.program.loop import evaluate_loop
 from lenumba.kernels.vector.parallel import (
@@ -94,7 +94,10 @@ def nanoseconds(context):
 
 @kernel
 def evaluate_in_company(run, arguments, evaluate_block, WIDTH, OUTPUT, UNIT):
-    """Evaluate as `evaluate_loop` does; who does it as the only worker takes in all that join."""
+    """Evaluate as `evaluate_loop` does; who does it as the only worker takes in all that join.
+
+    Then no block is claimed any more when it ends.
+    """
     company, open_to_others = run.company, run.workers == 1
     if open_to_others:
         company[ADDRESS] = address_of(arguments)
@@ -106,6 +109,7 @@ def evaluate_in_company(run, arguments, evaluate_block, WIDTH, OUTPUT, UNIT):
         joined = atomic_exchange(company, JOINED, CLOSED)
         while atomic_load(company, LEFT) != joined:
             pause()
+        atomic_store(run.control, CLAIMED, 0)
 
 
 @kernel

@@ -156,10 +156,12 @@ def evaluate_loop(run, evaluate_block, WIDTH, OUTPUT, UNIT):
     while block < blocks and atomic_load(control, STOP) == 0:
         first = block * UNIT
         images_here = min(UNIT, run.count - first)
-        evaluate_block(run, work, first, images_here, run.theta, at(run.results, 2 * block), 1.0)
+        results = at(run.results, 2 * block)
+        results[0] = 0.0
+        results[1] = 0.0
+        evaluate_block(run, work, first, images_here, run.theta, results, 1.0)
         for lane in range(images_here):
             for k in range(WIDTH):
                 outputs[(first + lane) * WIDTH + k] = work[OUTPUT + k * LANES + lane]
-        atomic_add(control, PROGRESS, 1)
         block = atomic_add(control, CLAIMED, 1)
     set_float_mode(mode)

@@ -6,7 +6,6 @@ import numpy as np
 from harness import Result
 
 from lenumba.engine.explain import plain
-from lenumba.engine.network.layers.base import pair
 from lenumba.engine.network.layers.fast_conv import FastConv
 from lenumba.engine.network.network import Network
 from lenumba.kernels.vector.points import matrices
@@ -31,7 +30,7 @@ def amplification(layer) -> Callable[[np.ndarray], np.ndarray]:
     if not isinstance(layer, FastConv):
         return lambda sizes: sizes
     factor = 1.0
-    for outputs, taps in zip(layer.tile, pair(layer.kernel_size), strict=True):
+    for outputs, taps in layer.transforms:
         a, g, b = (np.array(matrix, np.float64) ** 2 for matrix in matrices(outputs, taps))
         terms = np.einsum("pk,pv,ps->kvs", a, g, b)
         factor *= np.sqrt(max(terms.sum(axes).max() for axes in ((1, 2), (0, 2), (0, 1))) / taps)

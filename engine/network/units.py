@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lenumba.engine.network.layers import Activation, BatchNorm, Conv, LayerBase, Parameter, Shape, activation_of
-from lenumba.engine.network.layers.fast_conv import FastConv
+from lenumba.engine.network.layers.forms import fastest
 from lenumba.engine.network.losses import Loss
 
 UNKNOWN: Shape = (0, 0, 0)  # of what comes out of a layer that does not fit
@@ -128,7 +128,7 @@ class Assembly:
             self.faults.append(self.error(path, str(error)))
             return self.add(Unit(name, path, layer, UNKNOWN, layer.known_shape(shape), (), inputs))
         if self.fast and isinstance(layer, Conv):
-            layer = FastConv.instead_of(layer, shape)
+            layer = fastest(layer, shape, slopes=inputs != (0,))
         return self.add(Unit(name, path, layer, shape, output, tuple(layer.parameters(shape)), inputs))
 
     def add(self, unit: Unit) -> int:

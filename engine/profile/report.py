@@ -75,7 +75,7 @@ def sums(profile: Profile) -> str:
 
 def fewer_products(profile: Profile) -> str:
     """Return a line that says why a share of the multiply-add peak may exceed 100 %, where a kernel makes it."""
-    fast = [row["kernel"] for row in profile["rows"] if row["kernel"].startswith("winograd")]
+    fast = [row["kernel"] for row in profile["rows"] if row["kernel"].startswith(("winograd", "toom"))]
     line = "\na share of the FMA peak above 100 %: work counts as the definition has it, {} take fewer products"
     return line.format(" and ".join(sorted(set(fast)))) if fast else ""
 

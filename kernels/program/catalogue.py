@@ -118,6 +118,20 @@ CATALOGUE: dict[str, Kernel] = {
             + (2 * s["LEARNS"] + s["SLOPES"]) * WEIGHT * s["M"] * filter_size(s)
         ),
     ),
+    "toom_forward": Kernel(
+        ".toom",
+        ".layers.conv_forward",
+        multiply_adds=lambda s: s["M"] * s["OH"] * s["OW"] * filter_size(s),
+        own=lambda s: VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"]) + WEIGHT * s["M"] * filter_size(s),
+    ),
+    "toom_weight_gradient": Kernel(
+        ".toom",
+        ".layers.conv_weight_gradient",
+        multiply_adds=lambda s: s["M"] * s["OH"] * s["OW"] * filter_size(s),
+        own=lambda s: (
+            VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"]) + 2 * WEIGHT * s["M"] * filter_size(s)
+        ),
+    ),
     "grouped_conv_forward": Kernel(
         ".grouped",
         ".layers.conv_forward",

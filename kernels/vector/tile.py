@@ -136,6 +136,25 @@ def outer_fma(context, tile, w, offset, w_stride, x, index, x_stride, MAPS, COLS
 
 
 @intrinsic(prefer_literal=True)
+def points_fma(context, tile, w, offset, w_stride, w_step, x, index, x_stride, MAPS, COLS):
+    """Add float w[offset + m·w_stride + j·w_step] times the vector from x[index + j·x_stride] to row m, column j."""
+    if not (sizes := literals(MAPS, COLS)):
+        return None
+    cols = sizes[1]
+
+    def codegen(context, builder, sig, args):
+        tile, w, offset, w_stride, w_step, x, index, x_stride = args[:8]
+        columns, found = [vector_from(builder, x, stepped(builder, index, x_stride, j)) for j in range(cols)], []
+        for k, value in enumerate(cgutils.unpack_tuple(builder, tile)):
+            weight = scalar_at(builder, w, stepped(builder, offset, w_stride, k // cols), w_step, k % cols)
+            found.append(call_llvm(builder, "llvm.fmuladd", weight, columns[k % cols], value))
+        return context.make_tuple(builder, sig.return_type, found)
+
+    whole = types.intp
+    return tile(tile, w, whole, whole, whole, x, whole, whole, MAPS, COLS), codegen
+
+
+@intrinsic(prefer_literal=True)
 def product_fma(context, tile, a, a_index, a_stride, b, b_index, b_stride, MAPS, COLS):
     """Add the vector from a[a_index + m·a_stride] times that from b[b_index + j·b_stride] to row m, column j."""
     if not (sizes := literals(MAPS, COLS)):

@@ -70,17 +70,20 @@ def multiplied(builder, matrix: Matrix, values: Sequence) -> list:
 
 @intrinsic(prefer_literal=True)
 def transform(context, tile, KIND, OUTPUTS, TAPS):
-    """Return the vectors of a tile multiplied with the matrix of a transform: ``IMAGE`` is B, ``RESULT`` is Aᵀ."""
+    """Return each row of a tile multiplied with the matrix of a transform: ``IMAGE`` is B, ``RESULT`` is Aᵀ."""
     if not (sizes := literals(KIND, OUTPUTS, TAPS)):
         return None
     matrix = matrix_of(*sizes)
+    width = len(matrix[0])
 
     def codegen(context, builder, sig, args):
-        values = cgutils.unpack_tuple(builder, args[0])
-        columns = mirrored_columns(builder, matrix, values)
-        return context.make_tuple(builder, sig.return_type, multiplied(builder, *columns))
+        values, found = cgutils.unpack_tuple(builder, args[0]), []
+        for first in range(0, len(values), width):
+            columns = mirrored_columns(builder, matrix, values[first : first + width])
+            found += multiplied(builder, *columns)
+        return context.make_tuple(builder, sig.return_type, found)
 
-    return tile_of(len(matrix))(tile, KIND, OUTPUTS, TAPS), codegen
+    return tile_of(len(matrix) * (tile.count // width))(tile, KIND, OUTPUTS, TAPS), codegen
 
 
 def mirrored_columns(builder, matrix: Matrix, values: Sequence) -> tuple[Matrix, list]:
@@ -121,6 +124,17 @@ def add_each(context, tile, value):
         return context.make_tuple(builder, sig.return_type, values)
 
     return tile(tile, vector), codegen
+
+
+@intrinsic
+def add_both(context, tile, other):
+    """Add two tiles."""
+
+    def codegen(context, builder, sig, args):
+        pairs = zip(*(cgutils.unpack_tuple(builder, each) for each in args), strict=True)
+        return context.make_tuple(builder, sig.return_type, [builder.fadd(*pair) for pair in pairs])
+
+    return tile(tile, other), codegen
 
 
 @intrinsic

@@ -21,8 +21,10 @@ from harness import (
 from rounding import Rounding
 
 from lenumba.engine.config.config import load_config
-from lenumba.engine.network.layers import fast_conv
+from lenumba.engine.network.layers import forms
 from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv
+from lenumba.engine.network.layers.toom_conv import ToomConv
+from lenumba.engine.network.layers.winograd_conv import WinogradConv
 from lenumba.engine.training.summary import summarize
 from lenumba.kernels.vector.points import matrices
 
@@ -39,6 +41,11 @@ NETWORKS = {
         [conv(9, 5, activation="relu6"), conv(16, 5, "same", orientation="convolution"), *LAST],
         (15, 13, 6),
     ),
+    "rows of 5×5, 3×3": (
+        [conv(4, 5, activation="relu"), conv(7, 3, [1, 0], bias=False, activation="tanh"), *LAST],
+        (14, 13, 1),
+    ),
+    "rows of 7×7, 2×3": ([conv(3, 7, [3, 1]), conv(6, [2, 3], orientation="convolution"), *LAST], (9, 14, 2)),
     "7×7, 3×5, 1×3": ([conv(8, 7, [3, 1]), conv(10, [3, 5]), conv(24, [1, 3]), *LAST], (9, 14, 4)),
 }
 
@@ -47,7 +54,9 @@ NETWORKS = {
 def whatever_it_costs(request, monkeypatch):
     """Have every convolution computed at points that can be."""
     if "summary" not in request.node.name:
-        monkeypatch.setattr(fast_conv, "GAIN", float("inf"))
+        for form in forms.FORMS:
+            monkeypatch.setattr(form, "gain", float("inf"))
+        monkeypatch.setattr(forms, "FORMS", [ToomConv if "rows" in request.node.name else WinogradConv])
 
 
 def fast(network) -> list[FastConv]:
@@ -85,18 +94,21 @@ HASWELL = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from harness import STILL, digest_of_training, make_network
-from lenumba.engine.network.layers import fast_conv
-from test_winograd import NETWORKS
-fast_conv.GAIN = float("inf")
-network = make_network(*NETWORKS["3×3"])
+from lenumba.engine.network.layers import forms
+from test_fast_conv import NETWORKS
+for form in forms.FORMS:
+    form.gain = float("inf")
+forms.FORMS = [form for form in forms.FORMS if sys.argv[2].startswith("rows") == (form.__name__ == "ToomConv")]
+network = make_network(*NETWORKS[sys.argv[2]])
 sys.exit(digest_of_training(network, network.compile(STILL), 2))
 """
 
 
-def test_avx2_code_and_threads_change_no_bit(tmp_path):
-    network = make_network(*NETWORKS["3×3"])
+@pytest.mark.parametrize("name", ["3×3", "rows of 5×5, 3×3"])
+def test_avx2_code_and_threads_change_no_bit(name, tmp_path):
+    network = make_network(*NETWORKS[name])
     done = subprocess.run(
-        [sys.executable, "-c", HASWELL, os.path.dirname(__file__)],
+        [sys.executable, "-c", HASWELL, os.path.dirname(__file__), name],
         env=os.environ | avx2_setting() | {"NUMBA_CACHE_DIR": str(tmp_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -120,7 +132,8 @@ def test_small_batches_and_direct_networks_add_up_every_product():
 
 def test_summary_says_what_is_fast(place):
     told = [note for note in summarize(load_config("lenet"))["notes"] if "fast" in note]
-    assert told == ["fast convolution: conv2 by Winograd F(4×4, 5×5); network.convolution=direct goes without"]
+    forms = "conv1 by Toom–Cook F(4, 5) along rows, conv2 by Winograd F(4×4, 5×5)"
+    assert told == [f"fast convolution: {forms}; network.convolution=direct goes without"]
     direct = summarize(load_config("lenet", {"network.convolution": "direct"}))
     assert not any("fast" in note for note in direct["notes"])
     assert {layer["form"] for layer in direct["layers"]} == {""}

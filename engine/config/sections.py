@@ -139,7 +139,7 @@ class Network(Strictly):
     )
     convolution: Literal["auto", "direct"] = Field(
         "auto",
-        description="'auto' computes convolutions at points (Winograd) where their shapes make that faster; 'direct' "
+        description="'auto' computes convolutions at points (Winograd, Toom–Cook) where that is faster; 'direct' "
         "adds up every product of their definition.",
     )
     layers: Annotated[tuple[Layer, ...], LIST] = Field(min_length=1, max_length=64, description="The layers in order.")

@@ -9,6 +9,7 @@ import pytest
 import lenumba as package
 from lenumba.engine.common.errors import ConfigError, DivergedError
 from lenumba.engine.config.config import load_config
+from lenumba.engine.data import sharing
 from lenumba.engine.data.dataset import load_dataset
 from lenumba.engine.runs import compare as comparing
 from lenumba.engine.runs.compare import compare
@@ -59,8 +60,8 @@ def test_configurations_are_measured_alike(two):
 
 def test_data_set_is_loaded_once_where_its_section_agrees(two, monkeypatch):
     loaded = []
-    load = comparing.load_data
-    monkeypatch.setattr(comparing, "load_data", lambda *arguments: loaded.append(arguments) or load(*arguments))
+    load = sharing.load_data
+    monkeypatch.setattr(sharing, "load_data", lambda *arguments: loaded.append(arguments) or load(*arguments))
     compare([*two, "tiny.yaml"], ["train.epochs=1"], 1)
     assert len(loaded) == 1
 

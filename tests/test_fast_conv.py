@@ -50,6 +50,9 @@ NETWORKS = {
 }
 
 
+LONG = ("5×5", "7×7, 3×5, 1×3")
+
+
 @pytest.fixture(autouse=True)
 def whatever_it_costs(request, monkeypatch):
     """Have every convolution computed at points that can be."""
@@ -73,7 +76,7 @@ def test_matrices_give_the_correlation_exactly(taps):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long("compiles for long")] * (name == "5×5")) for name in NETWORKS]
+    "name", [pytest.param(name, marks=[pytest.mark.long("compiles for long")] * (name in LONG)) for name in NETWORKS]
 )
 def test_outputs_and_gradients_are_those_of_the_definition(name):
     layers, shape = NETWORKS[name]

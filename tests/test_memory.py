@@ -87,7 +87,7 @@ def test_allocation_that_fails_is_one_line(place, refused, monkeypatch):
     def fail(*_):
         return np.zeros(1 << 60, np.uint8)
 
-    monkeypatch.setattr("lenumba.engine.runs.run.load_data", fail)
+    monkeypatch.setattr("lenumba.engine.data.sharing.load_data", fail)
     assert refused(3, "train", "tiny.yaml").startswith("error: memory: not enough for this (Unable to allocate ")
 
 

@@ -19,7 +19,7 @@ THREADS = 2  # the table is written with one: the number of threads is to change
 PROCESSES = 2  # most of the time is compilation, which one process does on one core
 
 
-LONG = ("recipe lenet5", "recipe fashion", "distortions of other kinds")
+LONG = ("recipe lenet5", "recipe lenet-best", "recipe fashion", "distortions of other kinds")
 
 
 def work_out(pool: ProcessPoolExecutor, names: list[str], threads: int) -> dict[str, Future[Bits]]:

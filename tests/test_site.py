@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 
+pytestmark = pytest.mark.long("runs every notebook")
+
 for package in ("mkdocs", "mkdocs_jupyter", "mkdocstrings", "nbclient", "ipykernel"):
     pytest.importorskip(package)
 

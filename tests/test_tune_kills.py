@@ -249,6 +249,7 @@ def postgres(tmp_path_factory):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.long("a second database")
 def test_two_processes_share_postgresql_and_one_is_killed(place, spawn, postgres):
     two_processes(spawn, postgres, kill=True)
 

@@ -133,7 +133,7 @@ CASES = (
     Case(
         "convolutions at points",
         (
-            Conv(channels=16, kernel_size=(1, 3), padding="same", activation="relu"),
+            Conv(channels=4, kernel_size=(4, 5), padding="same", activation="relu"),
             Conv(channels=6, kernel_size=5, padding=3, activation="tanh"),
             Flatten(),
             Dense(units=3, activation="softmax"),

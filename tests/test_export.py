@@ -50,13 +50,17 @@ ENDS = {
 NETWORKS = {"softmax": [*EVERYTHING, *ENDS["softmax"]]}
 NETWORKS |= {end: ["flatten", *EVERYTHING[-1:], *ENDS[end]] for end in ("sigmoid", "squared error", "single")}
 NETWORKS |= {f"global {kind}": [EVERYTHING[0], f"global_{kind}_pool", SOFTMAX] for kind in ("average", "max")}
+LONG = ("sigmoid", "squared error")
 
 
 def expand(layers):
     return [{"type": layer} if isinstance(layer, str) else layer for layer in layers]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long("compiles for long")] * (name in LONG)) for name in NETWORKS],
+)
 def test_onnx_computes_what_the_compiled_network_does(name):
     pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

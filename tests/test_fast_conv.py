@@ -50,7 +50,7 @@ NETWORKS = {
 }
 
 
-LONG = ("5×5", "7×7, 3×5, 1×3")
+LONG = ("5×5", "rows of 7×7, 2×3", "7×7, 3×5, 1×3")
 
 
 @pytest.fixture(autouse=True)

@@ -198,7 +198,10 @@ def test_a_run_killed_before_its_first_checkpoint_records_every_epoch_once(place
 
 
 def scalars(run: Path) -> dict[str, list[tuple[float, int]]]:
-    """Read a run's event files as TensorBoard stores them: records of length, checksum, message, checksum."""
+    """Read a run's event files as TensorBoard stores them: records of length, checksum, message, checksum.
+
+    What a kill has cut short is no record.
+    """
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     found: dict[str, list[tuple[float, int]]] = {}
@@ -206,6 +209,8 @@ def scalars(run: Path) -> dict[str, list[tuple[float, int]]]:
         data = path.read_bytes()
         while data:
             size = int.from_bytes(data[:8], "little")
+            if len(data) < 16 + size:
+                break
             event = Event.FromString(data[12 : 12 + size])
             if event.session_log.status == SessionLog.START:  # TensorBoard drops what this step and later ones were
                 found = {tag: [item for item in items if item[1] < event.step] for tag, items in found.items()}

@@ -252,7 +252,7 @@ def test_study_leaves_what_it_promises(lenumba, place):
     assert len(trials()) == 9
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid"])
+@pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.long("trains for long")), "grid"])
 def test_trials_are_the_same_for_any_number_of_workers(lenumba, place, sampler):
     text = STUDY.replace("{low: 1e-3, high: 1, log: true}", "{low: 0.1, high: 0.4, step: 0.1}")
     Path("tiny.yaml").write_text(

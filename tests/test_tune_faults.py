@@ -297,6 +297,7 @@ def test_configurations_that_a_sampler_repeats_meet_once_in_the_finals(lenumba, 
     assert "5 had the configuration of an earlier trial, which stands for both" in result.stdout
 
 
+@pytest.mark.long("compiles for long")
 def test_distortions_can_be_tuned(lenumba, place):
     Path("tiny.yaml").write_text(
         f"{HEAD}tune:\n  sampler: grid\n  pruner: none\n  finalists: 1\n  space:\n    augment.shift: [0, 2]\n"

@@ -201,6 +201,7 @@ def two_processes(spawn, url: str, *, kill: bool) -> None:
     assert summary()["counts"]["finished"] == 6
 
 
+@pytest.mark.long("trains for long")
 def test_two_processes_share_a_database(place, spawn):
     two_processes(spawn, f"sqlite:///{place}/study.db", kill=False)
 

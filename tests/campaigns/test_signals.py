@@ -52,7 +52,7 @@ def test_no_command_outlives_a_signal(place, campaign):
     ended: Counter[int] = Counter()
     slowest, slow = 0.0, ""
     with serving() as server:
-        for number in campaign.each(every, 24):
+        for number in campaign.each(every, 12):
             command, rng = COMMANDS[number % len(COMMANDS)], random.Random(f"signal {number}")
             for folder in ("new", "whole", "studies"):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -90,7 +90,7 @@ class WithTorch:
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
         import torch
         from frameworks.job import Job
-        from frameworks.with_torch import make_model
+        from frameworks.with_torch import Builder
 
         self.torch = torch
         torch.manual_seed(seed)
@@ -109,7 +109,7 @@ class WithTorch:
         self.labels, self.test_labels = (torch.from_numpy(part.astype(np.int64)) for part in (labels, test_labels))
         shapes = kernel_shapes(args.network)
         job = Job(layers, shape, shapes, images, labels, np.zeros(1), np.ones(1), "adamw", PEAK_RATE, args.threads)
-        self.model = make_model(job)
+        self.model = Builder(job).chain(layers, shape[2])[0]
         kernels, biases = [], []
         for parameter in self.model.parameters():
             if parameter.ndim == 1:
@@ -144,7 +144,7 @@ class WithTorch:
 
 
 def kernel_shapes(name: str) -> dict[str, np.ndarray]:
-    """Return empty kernels by name: make_model reads the dense layers' inputs from them."""
+    """Return empty kernels by name: Builder reads the dense layers' inputs from them."""
     shape, layers, _ = NETWORKS[name]
     channels, height, width = shape[2], shape[0], shape[1]
     kernels, inputs, number = {}, 0, 0

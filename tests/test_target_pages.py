@@ -9,7 +9,7 @@ import pytest
 from browser import in_browser
 from node import run_scripts
 from sklearn import metrics as sklearn_metrics
-from test_targets_data import NAMES, TARGETS, TEST, TRAIN, lenumba, recipe
+from test_targets_data import NAMES, TARGETS, TEST, TRAIN, lenumba, recipe, train_targets
 from test_targets_data import samples as signals_of
 
 import lenumba as package
@@ -48,14 +48,8 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("targets")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        train_targets(samples, config_of)
         for target in TARGETS:
-            values, truth = samples(target)
-            arrays = {"x_train": values[:TRAIN], "x_test": values[TRAIN:], "y_test": truth[TRAIN:]}
-            if target != "input":
-                arrays |= {"y_train": truth[:TRAIN], "target_names": np.array(NAMES)}
-            np.savez(f"{target}.npz", **arrays)
-            Path(f"{target}.yaml").write_text(json.dumps(config_of(target)))
-            lenumba("train", f"{target}.yaml", "--out", target)
             lenumba("report", target)
         yield folder
 

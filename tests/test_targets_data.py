@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,25 @@ def record(folder: str) -> dict:
     return json.loads(Path(folder, "run.json").read_text())
 
 
+def train_targets(drawn: Callable[[str], tuple[np.ndarray, np.ndarray]], config_of: Callable[[str], dict]) -> None:
+    """Leave a file, a recipe and a run for each target in the working folder, by the targets' names."""
+    for target in TARGETS:
+        values, truth = drawn(target)
+        arrays = {"x_train": values[:TRAIN], "x_test": values[TRAIN:], "y_test": truth[TRAIN:]}
+        if target != "input":
+            arrays |= {"y_train": truth[:TRAIN], "target_names": np.array(NAMES)}
+        np.savez(f"{target}.npz", **arrays)
+        Path(f"{target}.yaml").write_text(json.dumps(config_of(target)))
+        lenumba("train", f"{target}.yaml", "--out", target)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a file, a recipe and a run for each target."""
     folder = tmp_path_factory.mktemp("targets")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for target in TARGETS:
-            signals, truth = samples(target)
-            arrays = {"x_train": signals[:TRAIN], "x_test": signals[TRAIN:], "y_test": truth[TRAIN:]}
-            if target != "input":
-                arrays |= {"y_train": truth[:TRAIN], "target_names": np.array(NAMES)}
-            np.savez(f"{target}.npz", **arrays)
-            Path(f"{target}.yaml").write_text(json.dumps(recipe(target)))
-            lenumba("train", f"{target}.yaml", "--out", target)
+        train_targets(samples, recipe)
         yield folder
 
 

@@ -33,7 +33,7 @@ def evaluation_page(found: Assessment) -> str:
         "evaluation.html",
         classes=class_table(found),
         called="indices among the test images" if test.files is None else "files",
-        calibration=calibration_text(found),
+        calibration=fill("calibration.html", calibration=calibration_text(found)),
         thresholds=fill("thresholds.html", thresholds=threshold_text(found)),
     )
     return run_page(

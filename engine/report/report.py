@@ -104,7 +104,7 @@ def report_page(found: Findings) -> str:
 def class_results(found: Findings) -> str:
     """Return the sections on answers that are classes, as HTML."""
     calibration = f"<p>{escape(found.absent)}</p>" if found.absent else calibration_text(found)
-    return fill("classes.html", calibration=calibration)
+    return fill("classes.html", calibration=fill("calibration.html", calibration=calibration))
 
 
 def network_script() -> str:

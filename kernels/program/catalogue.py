@@ -24,7 +24,9 @@ from lenumba.kernels.program.counts import (
     planes,
     pooling,
     pooling_pixels,
+    through,
     value,
+    whole,
 )
 
 SIGNATURE = re.compile(r"^@kernel\ndef (\w+)\(([^)]*)\):", re.MULTILINE)
@@ -106,13 +108,13 @@ CATALOGUE: dict[str, Kernel] = {
     "winograd_forward": Kernel(
         ".winograd",
         ".layers.conv_forward",
-        multiply_adds=lambda s: s["M"] * s["OH"] * s["OW"] * filter_size(s),
-        own=lambda s: VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"]) + WEIGHT * s["M"] * filter_size(s),
+        multiply_adds=whole,
+        own=lambda s: through(s) + WEIGHT * s["M"] * filter_size(s),
     ),
     "winograd_backward": Kernel(
         ".winograd",
         ".layers.conv_weight_gradient",
-        multiply_adds=lambda s: (s["LEARNS"] + s["SLOPES"]) * s["M"] * s["OH"] * s["OW"] * filter_size(s),
+        multiply_adds=lambda s: (s["LEARNS"] + s["SLOPES"]) * whole(s),
         own=lambda s: (
             VECTOR * (s["M"] * s["OH"] * s["OW"] + (s["LEARNS"] + 2 * s["SLOPES"]) * s["C"] * s["X_PLANE"])
             + (2 * s["LEARNS"] + s["SLOPES"]) * WEIGHT * s["M"] * filter_size(s)
@@ -121,16 +123,14 @@ CATALOGUE: dict[str, Kernel] = {
     "toom_forward": Kernel(
         ".toom",
         ".layers.conv_forward",
-        multiply_adds=lambda s: s["M"] * s["OH"] * s["OW"] * filter_size(s),
-        own=lambda s: VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"]) + WEIGHT * s["M"] * filter_size(s),
+        multiply_adds=whole,
+        own=lambda s: through(s) + WEIGHT * s["M"] * filter_size(s),
     ),
     "toom_weight_gradient": Kernel(
         ".toom",
         ".layers.conv_weight_gradient",
-        multiply_adds=lambda s: s["M"] * s["OH"] * s["OW"] * filter_size(s),
-        own=lambda s: (
-            VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"]) + 2 * WEIGHT * s["M"] * filter_size(s)
-        ),
+        multiply_adds=whole,
+        own=lambda s: through(s) + 2 * WEIGHT * s["M"] * filter_size(s),
     ),
     "grouped_conv_forward": Kernel(
         ".grouped",

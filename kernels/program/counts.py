@@ -41,6 +41,16 @@ def filter_size(s: Shapes) -> int:
     return s["C"] * s["KH"] * s["KW"]
 
 
+def whole(s: Shapes) -> int:
+    """Return the multiply-adds of a convolution's pass over all of its maps, rows and columns."""
+    return s["M"] * s["OH"] * s["OW"] * filter_size(s)
+
+
+def through(s: Shapes) -> int:
+    """Return the bytes of such a pass's input, with its margins, and output."""
+    return VECTOR * (s["M"] * s["OH"] * s["OW"] + s["C"] * s["X_PLANE"])
+
+
 def planes(count: str, plane: str) -> Count:
     """Return the count of the bytes of whole planes."""
     return lambda s: value(s) * s[count] * s[plane]

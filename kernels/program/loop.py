@@ -92,12 +92,12 @@ def train_loop(
         for segment in range(SEGMENTS):
             for turn in range(run.workers):
                 owner = (run.worker + turn) % run.workers
-                low = first_shard + (last_shard - first_shard) * owner // run.workers
-                high = first_shard + (last_shard - first_shard) * (owner + 1) // run.workers
+                begin = first_shard + (last_shard - first_shard) * owner // run.workers
+                end = first_shard + (last_shard - first_shard) * (owner + 1) // run.workers
                 begun = turn == 0 or atomic_load(control, claimed + CLAIMS_SIZE * owner) > 0
-                number = atomic_add(control, claimed + CLAIMS_SIZE * owner, 1) if begun else high
-                while number < high - low:
-                    shard = high - 1 - number if segment % 2 else low + number
+                number = atomic_add(control, claimed + CLAIMS_SIZE * owner, 1) if begun else end
+                while number < end - begin:
+                    shard = end - 1 - number if segment % 2 else begin + number
                     for block in range(blocks * shard // shards, blocks * (shard + 1) // shards):
                         train_block(
                             run, at(run.blocks, block * run.stride) if SEGMENTS > 1 else run.work, segment,

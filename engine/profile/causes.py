@@ -90,11 +90,21 @@ def fused(cause: Cause, facts: Sequence[LoopFacts], context: Context) -> Cause:
             continue
         kept = sum(access.count for access in fact.accesses
                    if any(array.low <= access.low < array.high for array in context.arrays))  # fmt: skip
-        needed = max(fact.arithmetic, 0.5 * kept, fact.costs["divide"], fact.costs["chain"] * (not fact.counting))
-        if not fact.flops and not (fact.place[0] and any(work.ALLOCATING.search(name) for name in fact.called)):
+        # Processors begin the next start of a short loop while its last one still waits.
+        chain = fact.costs["chain"] * (not fact.counting and fact.trips > memory.SHORT)
+        needed = max(fact.arithmetic, 0.5 * kept, fact.costs["divide"], chain)
+        own = fact.place[0] and any(work.ALLOCATING.search(name) for name in fact.called)
+        if not fact.flops and not own and not copies(fact):
             needed = fact.cycles  # such as sorting
         before, after = before + fact.share, after + fact.share * min(1.0, needed / max(1.0, fact.cycles))
     return replace(cause, factor=min(60.0, max(cause.factor, 1 / max(0.01, 1 - before + after))))
+
+
+def copies(fact: LoopFacts) -> bool:
+    """Return whether a loop stores what it loads, as it is."""
+    ran = [one for block in fact.blocks for one in block.instructions]
+    stored = {one.operands[0] for one in ran if one.op == "store"}
+    return bool(stored) and stored <= {one.result for one in ran if one.op == "load"}
 
 
 def limit_of(looked: Judge) -> Cause:

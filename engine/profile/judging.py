@@ -116,9 +116,13 @@ class Judge:
         beside += self.left_over if lanes > 1 and "end" not in without else 0.0
         return max(work, costs.get("L1", 0.0) / lanes, far, wait) + beside
 
-    def factor(self, after: float) -> float:
-        """Return how many times as fast a loop is that takes so many cycles; what the costs miss stays in part."""
-        missed = min(1.5, max(1.0, self.fact.cycles / max(self.now, 1.0)))
+    def factor(self, after: float, dense: bool = False) -> float:
+        """Return how many times as fast a loop is that takes so many cycles; what the costs miss stays in part.
+
+        `dense`: it no longer waits for cache lines, which may take longer than their bytes do.
+        """
+        waits = dense and max(self.costs.get(level, 0.0) for level in LEVELS[1:]) > 0.5 * self.now
+        missed = 1.0 if waits else min(1.5, max(1.0, self.fact.cycles / max(self.now, 1.0)))
         return min(60.0, max(1.0, self.fact.cycles / max(after * missed, 1.0)))
 
     def cause(self, name: str, factor: float, words: str, advice: str, **more: Any) -> Cause:

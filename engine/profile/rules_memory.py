@@ -22,7 +22,7 @@ def stride(looked: Judge) -> Iterator[Cause]:
     worst = max(stray, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
     if is_short(looked) and worst.misses < NEAR * worst.count:
         return  # its few rounds matter more
-    factor = looked.factor(looked.rest(looked.lanes, ("chain",), dense=True))
+    factor = looked.factor(looked.rest(looked.lanes, ("chain",), dense=True), dense=True)
     step, outer = abs(worst.step), abs(worst.outer)
     if outer and outer < step and outer <= LINE:
         words = f"{expression(worst)} steps {step:,} bytes from round to round"

@@ -119,6 +119,28 @@ def test_work_does_not_depend_on_the_tiles(loaded, registers, monkeypatch):
     assert work == 32 * (3 * sum(madds) - madds[0])
 
 
+def test_long_epochs_are_measured_in_part_and_told_whole():
+    found = profile_training(read_config(SMALL, "small.yaml"), seconds=0)
+    assert (found["images"], found["batches"], found["measured_batches"]) == (3200, 54, 16)
+    for row in found["rows"]:
+        if row["layer"]:
+            assert row["calls"] == pytest.approx(3200 / 15, rel=0.01)
+    assert found["sum_ms"] == pytest.approx(found["profiled_ms"], rel=1e-6)
+    assert profile_report.title(found).endswith("; measured on 16 batches")
+
+
+def test_work_of_both_gradients_in_one_kernel_counts_twice():
+    text = re.sub("channels: .", "channels: 16", SMALL.replace("kernel_size: 5, stride: 2", "kernel_size: 3"))
+    loaded = read_config(text, "small.yaml")
+    network = check_network(loaded)
+    rows = profiled.profile_rows(profiled.profiled_plan(network.plan(make_optimizer(loaded.config.optimizer)), 0))
+    assert "winograd_backward" in {row.kernel for row in rows}
+    update = {"SIZE": network.size, "SHARDS": 1, "STATES": 1}
+    madds = [unit.multiply_adds for unit in network.units]
+    work = [(profiling.row_work(row, network, update) or (0, 0))[0] for row in rows]
+    assert sum(work) == 32 * (3 * sum(madds) - madds[0])
+
+
 @pytest.mark.long("compiles for long")
 def test_small_batches_are_profiled_image_by_image():
     text = (

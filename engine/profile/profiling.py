@@ -28,6 +28,7 @@ from lenumba.kernels.program.source import program_source
 
 VERSION = 1  # of the JSON
 SECONDS, ROUNDS = 6.0, (3, 15)  # time for the alternating epochs; least and most rounds
+LEAST_BATCHES = 16  # of an epoch that takes too long to be measured whole
 PYTHON = "Python around it"
 Progress = Callable[[str, int, int], None]
 
@@ -63,12 +64,13 @@ class Clocks:
             clock[:] = 0
             clock[profiled.CAPACITY] = events
 
-    def read(self, seconds: float) -> Epoch:
-        """Return what the clocks counted in an epoch of `seconds`."""
+    def read(self, seconds: float, share: float) -> Epoch:
+        """Return the epoch of which the clocks counted a share, in `seconds`."""
         head, end = profiled.HEADER, profiled.HEADER + 2 * profiled.SLOTS
         clocks = [clock for clock in self.clocks if clock[profiled.FIRST]]  # small batches leave some threads out
         ticks = np.array([clock[head:end].reshape(-1, 2) for clock in clocks])
-        return Epoch(seconds, ticks, np.array([clock[profiled.LAST] - clock[profiled.FIRST] for clock in clocks]))
+        spans = np.array([clock[profiled.LAST] - clock[profiled.FIRST] for clock in clocks])
+        return Epoch(seconds / share, np.rint(ticks / share).astype(np.int64), spans / share)
 
     def events(self) -> list[list[tuple[int, int, int]]]:
         """Return each thread's noted events: slot, and counter at its begin and end."""
@@ -81,13 +83,22 @@ class Clocks:
         return threads
 
 
-def time_epoch(trainer: Trainer, executor: Executor) -> float:
-    """Train for the first epoch, from the initial parameters; return its seconds."""
+def time_batches(trainer: Trainer, executor: Executor, batches: int) -> float:
+    """Train for the first batches of the first epoch, from the initial parameters; return the seconds."""
     trainer.restart(executor)
     start = time.perf_counter()
-    for _ in trainer.epochs(until=(0, trainer.steps_per_epoch)):  # without its validation
+    for _ in trainer.epochs(until=(0, batches)):  # without its validation
         raise AssertionError("no epoch is complete before its validation")
     return time.perf_counter() - start
+
+
+def batches_for(trainer: Trainer, executor: Executor, seconds: float) -> int:
+    """Return how many of an epoch's batches can be measured often enough in `seconds`."""
+    most = trainer.steps_per_epoch
+    few = min(LEAST_BATCHES, most)
+    time_batches(trainer, executor, few)
+    each = time_batches(trainer, executor, few) / few
+    return int(np.clip(seconds / (2 * ROUNDS[0] * each), few, most))
 
 
 def profiled_source(network: Network, optimizer: Optimizer, change: Callable[[Plan], Plan] | None = None):
@@ -137,22 +148,20 @@ def profile_training(
     usual = trainer.executor
     clocks = Clocks(trainer.make_executor(program, usual.threads, 2 * profiled.CLOCK_SIZE))
     machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002, progress)
-    plain, epochs, ghz = alternate(trainer, usual, clocks, seconds, progress or (lambda *_: None))
+    images, batches = len(trainer.train_indices), trainer.steps_per_epoch
+    measured = batches_for(trainer, usual, seconds)
+    share = min(1.0, measured * loaded.config.data.batch_size / images)
+    plain, epochs, ghz = alternate(trainer, usual, clocks, seconds, (measured, share), progress or (lambda *_: None))
     chosen = sorted(epochs, key=lambda epoch: epoch.seconds)[len(epochs) // 2]
     clocks.reset(profiled.MAX_EVENTS)
-    time_epoch(trainer, clocks.executor)
-    images, batches = len(trainer.train_indices), trainer.steps_per_epoch
+    time_batches(trainer, clocks.executor, measured)
     shards = min(-(-loaded.config.data.batch_size // network.unit), usual.max_shards)
     update = {"SIZE": network.size, "SHARDS": shards, "STATES": optimizer.states}
-    multiply_adds = {unit.name: unit.multiply_adds for unit in network.units}
     table = []
     for row in rows:
         entry = time_row(row, chosen, epochs, ghz)
-        numbers = [update] if row.slot == UPDATE else [call.numbers for call in row.calls]
-        work = work_of(row.kernel, numbers) if numbers else None
+        work = row_work(row, network, update)
         times = batches if row.slot == UPDATE else images / network.unit
-        if work and work[0]:
-            work = 2 * network.unit * multiply_adds[row.layer], work[1]
         table.append(entry | limits_of(entry, work, times, machine) | {"code": report["functions"].get(row.function)})
     table.append(python_row(chosen, epochs, ghz))
     total = sum(entry["ms"] for entry in table)
@@ -167,6 +176,7 @@ def profile_training(
         "batch_size": loaded.config.data.batch_size,
         "images": images,
         "batches": batches,
+        "measured_batches": measured,
         "rounds": len(plain),
         "epoch_ms": unprofiled,
         "epochs_ms": [1e3 * value for value in plain],
@@ -175,7 +185,7 @@ def profile_training(
         "overhead": median(epoch.seconds / value for epoch, value in zip(epochs, plain, strict=True)) - 1,
         "sum_ms": total,
         "flops": sum(entry["flops"] for entry in table),
-        "forward_multiply_adds": sum(multiply_adds.values()),
+        "forward_multiply_adds": network.multiply_adds,
         "rows": table,
         "threads_wait_ms": [float(epoch_ms) for epoch_ms in chosen.ticks[:, WAIT, 1] / ghz / 1e6],
         "machine": machine | {"counter_ghz": ghz},
@@ -187,12 +197,21 @@ def profile_training(
 
 
 def alternate(
-    trainer: Trainer, usual: Executor, clocks: Clocks, seconds: float, progress: Progress
+    trainer: Trainer,
+    usual: Executor,
+    clocks: Clocks,
+    seconds: float,
+    part: tuple[int, float],
+    progress: Progress,
 ) -> tuple[list[float], list[Epoch], float]:
-    """Run epochs of both programs in turn; return the usual ones' seconds, the profiled ones, and the counter's GHz."""
+    """Run epochs of both programs in turn; return the usual ones' seconds, the profiled ones, and the counter's GHz.
+
+    `part` is how many batches of an epoch are run, and their share of it: what they take is told of the whole.
+    """
+    batches, share = part
     ticks = native.get_program(peaks.counter_source())
     for each in (usual, clocks.executor):
-        time_epoch(trainer, each)
+        time_batches(trainer, each, batches)
     plain: list[float] = []
     epochs: list[Epoch] = []
     start, first = time.perf_counter_ns(), read_counter(ticks)
@@ -200,11 +219,11 @@ def alternate(
         progress("measuring epochs", len(plain), ROUNDS[1])
         for each in (usual, clocks.executor)[:: 1 if len(plain) % 2 == 0 else -1]:
             clocks.reset()
-            took = time_epoch(trainer, each)
+            took = time_batches(trainer, each, batches)
             if each is usual:
-                plain.append(took)
+                plain.append(took / share)
             else:
-                epochs.append(clocks.read(took))
+                epochs.append(clocks.read(took, share))
     return plain, epochs, (read_counter(ticks) - first) / (time.perf_counter_ns() - start)
 
 
@@ -233,6 +252,15 @@ def time_row(row: profiled.Row, chosen: Epoch, epochs: list[Epoch], ghz: float) 
         "us_per_call": cycles / ghz / 1e3 / max(1, calls),
         "noise": spread(each),
     }
+
+
+def row_work(row: profiled.Row, network: Network, update: dict[str, int]) -> tuple[int, int] | None:
+    """Return a row's floating-point operations and bytes for a block; None where it has no kernel."""
+    numbers = [update] if row.slot == UPDATE else [call.numbers for call in row.calls]
+    work = work_of(row.kernel, numbers) if numbers else None
+    if work and work[0] and network.unit == 1:  # long rows compute more than the layer needs
+        return 2 * next(unit.multiply_adds for unit in network.units if unit.name == row.layer), work[1]
+    return work
 
 
 def python_row(chosen: Epoch, epochs: list[Epoch], ghz: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from lenumba.engine.common.text import table
 from lenumba.engine.config.config import LoadedConfig
 from lenumba.engine.data.sharing import load_shared
 from lenumba.engine.profile.machine import read_counter
-from lenumba.engine.profile.profiling import Clocks, profiled_source, time_epoch
+from lenumba.engine.profile.profiling import Clocks, batches_for, profiled_source, time_batches
 from lenumba.engine.ranks.team import Alone
 from lenumba.engine.training.trainer import Trainer
 from lenumba.kernels.compile.native import get_program
@@ -33,13 +33,14 @@ def profile_ranks(loaded: LoadedConfig, team: Alone, seconds: float) -> dict[str
     executor = trainer.make_executor(program, threads, 2 * profiled.CLOCK_SIZE, team)
     clocks, ticks = Clocks(executor), get_program(peaks.counter_source())
     first, start = read_counter(ticks), time.perf_counter()
-    count = max(1, min(100, int(seconds / team.told(time_epoch(trainer, executor)))))
+    batches = team.told(batches_for(trainer, executor, seconds))
+    count = max(1, min(100, int(seconds / team.told(time_batches(trainer, executor, batches)))))
     clocks.reset()
     before, taken = executor.exchange.seconds if executor.exchange else 0.0, 0.0
     for _ in range(count):
-        taken += time_epoch(trainer, executor)
+        taken += time_batches(trainer, executor, batches)
     ghz = (read_counter(ticks) - first) / (time.perf_counter() - start) / 1e9
-    epoch, steps = clocks.read(taken), count * trainer.steps_per_epoch
+    epoch, steps = clocks.read(taken, 1.0), count * batches
     cycles = epoch.ticks[:, :, 1].sum(axis=1).mean() if len(epoch.ticks) else 0.0
     idle = epoch.ticks[:, WAIT, 1].mean() if len(epoch.ticks) else 0.0
     step = 1e3 * taken / steps

@@ -50,9 +50,12 @@ def code_cell(code: Profile | None) -> str:
 
 def title(profile: Profile) -> str:
     """Return what was measured, in a line."""
+    measured = profile.get("measured_batches", profile["batches"])
+    part = f"; measured on {measured:,} batches" if measured < profile["batches"] else ""
     return (
         f"{profile['name']}: an epoch of {profile['images']:,} images in {profile['batches']:,} batches of "
         f"{profile['batch_size']}, {profile['threads']} thread{'s' * (profile['threads'] != 1)}; times are per thread"
+        f"{part}"
     )
 
 

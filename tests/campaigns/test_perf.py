@@ -83,7 +83,9 @@ def shares_by_line(folder, counters: list[int]) -> dict[int, float]:
     table = subprocess.run(["nm", "-S", "code.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
     start, size = re.search(rf"^(\w+) (\w+) \w {re.escape(symbol)}$", table, re.M).groups()
     inside = Counter(at - int(address) for at in counters if 0 <= at - int(address) < int(size, 16))
-    sections = subprocess.run(["objdump", "-t", "code.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    sections = subprocess.run(
+        ["objdump", "-t", "code.o"], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
     section = re.search(rf" (\S+)\s+\w+ {re.escape(symbol)}$", sections, re.M)[1]
     offsets = [hex(int(start, 16) + at) for at in inside]
     command = ["addr2line", "-e", "code.o", "-j", section, *offsets]

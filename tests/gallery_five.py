@@ -101,3 +101,21 @@ def pulled(place, speed, mass, dt):
         speed[i, 0] += dt * ax
         speed[i, 1] += dt * ay
         speed[i, 2] += dt * az
+
+
+@planted("recursion", lambda: (14, 4))
+@njit
+def chosen(n, k):
+    if k == 0 or k == n:
+        return 1
+    return chosen(n - 1, k - 1) + chosen(n - 1, k)
+
+
+@planted("allocation", lambda: (3000,))
+@njit
+def middles(n):
+    s = 0.0
+    for i in range(n):
+        three = [i * 1.0, i * 2.0, i * 3.0]
+        s += three[1]
+    return s

@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import gallery
+import gallery_five  # noqa: F401
 import gallery_two
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from lenumba.kernels.measure.observe import Observer
 from lenumba.kernels.measure.sampling import why_not
 from lenumba.kernels.measure.user_function import compile_afresh
 
-FEW = ["stencil_by_column", "dot_in_order", "scale_in_double", "unsure", "many_buffers", "fibonacci", "polynomial"]
+FEW = ["stencil_by_column", "dot_in_order", "scale_in_double", "unsure", "many_buffers", "chosen", "polynomial"]
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sampling works here")
 

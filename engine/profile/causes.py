@@ -46,7 +46,8 @@ def judge(facts: Sequence[LoopFacts], context: Context) -> list[Cause]:
         looked = Judge(fact, context, waiting(fact, facts, context))
         rules = RULES if fact.place[0] else WORK  # the rest is of no use for loops that Numba wrote
         named = {cause.name: cause for rule in rules for cause in rule(looked) if cause.loop_factor >= LEAST_FACTOR}
-        found = list(named.values())
+        # Where a function calls itself, wrong branches and chains are those of its calls.
+        found = [named["recursion"]] if "recursion" in named else list(named.values())
         found = found or [cause for cause in memory.scalar(looked) if cause.loop_factor >= LEAST_FACTOR]
         causes += found or [limit_of(looked)]
     causes = [fused(cause, facts, context) if cause.name == "allocation" else cause for cause in together(causes)]

@@ -42,9 +42,9 @@ def profile_function(
     except LenumbaError:
         raise
     except Exception as error:  # typing errors, or the function's own, in whichever call
+        given = f" with --args {subject.arguments!r}" if subject.arguments else ""
         raise ConfigError(
-            f"{subject.name}: calling it with --args {subject.arguments!r} raised {type(error).__name__}: "
-            f"{first_line(error)}"
+            f"{subject.name}: calling it{given} raised {type(error).__name__}: {first_line(error)}"
         ) from None
 
 

@@ -10,6 +10,7 @@ from lenumba.engine.profile.places import expression
 from lenumba.engine.profile.rules_memory import SHORT, overlap
 
 ALLOCATING = re.compile(r"^NRT_|^numba_.*alloc|nrt|^(malloc|calloc|free|realloc)$")
+MAKING = re.compile(r"alloc|NRT_MemInfo_new", re.I)
 PYTHON = re.compile(r"^(Py|_Py|numba_unpickle|numba_gil|NRT_adapt)")
 
 KEPT = 0.05  # of a loop's accesses
@@ -38,7 +39,7 @@ def allocation(looked: Judge) -> Iterator[Cause]:
     """Yield arrays that are made in a loop."""
     fact = looked.fact
     share = sum(part for name, part in fact.called_share.items() if ALLOCATING.search(name) and not PYTHON.match(name))
-    count = max([count for name, count in fact.called.items() if "alloc" in name.lower()], default=0.0)
+    count = max([count for name, count in fact.called.items() if MAKING.search(name)], default=0.0)
     if share > 0.1 * fact.share and count > 2:
         alone = looked.scaled(share, 0.05)
         factor = max(alone, min(5 * alone, looked.factor(looked.rest(without=("calls",)))))
@@ -140,7 +141,8 @@ def chains(looked: Judge) -> Iterator[Cause]:
         yield looked.cause("aliasing", looked.factor(after), words, advice)
     elif kinds <= {"fadd", "fsub"}:
         if fact.trips > SHORT:
-            each = cost / max(1, fact.unrolled * sum(version.rounds * version.width for version in fact.versions))
+            once = max(fact.unrolled, len(names) // len(repeated(names)))  # LLVM puts several rounds into one
+            each = cost / max(1, once * sum(version.rounds * version.width for version in fact.versions))
             wait = f" {each:.0f} cycles" if each >= 2 else ""
             words = f"a sum in a fixed order: each round waits{wait} for the one before"
             flags = {"fastmath": ["contract", "nsz", "reassoc"]}
@@ -154,9 +156,14 @@ def chains(looked: Judge) -> Iterator[Cause]:
         )
 
 
+def repeated(names: Sequence[str]) -> Sequence[str]:
+    """Return the part of a chain's operations that it consists of, over and over: those of one round."""
+    sizes = (size for size in range(1, len(names) // 2 + 1) if len(names) % size == 0)
+    whole = (size for size in sizes if list(names[:size]) * (len(names) // size) == list(names))
+    return names[: next(whole, len(names))]
+
+
 def shortened(names: Sequence[str]) -> str:
     """Return a chain's operations, those of rounds that LLVM put into one but once."""
-    for size in range(1, len(names) // 2 + 1):
-        if len(names) % size == 0 and list(names[:size]) * (len(names) // size) == list(names):
-            return " → ".join(names[:size])
-    return " → ".join(names[:6]) + (" …" if len(names) > 6 else "")
+    part = repeated(names)
+    return " → ".join(part) if len(part) < len(names) else " → ".join(part[:6]) + (" …" if len(part) > 6 else "")

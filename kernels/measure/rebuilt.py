@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 from lenumba.kernels.measure.line_table import LineTable, read_object
 from lenumba.kernels.measure.llvm_code import Function
 
+RECURSIVE = re.compile(r"^\.numba\.unresolved\$")  # what Numba has call a function that is not compiled yet
 DEBUG = re.compile(r", !dbg !\d+")
 ENVIRONMENT = re.compile(r"^@(_ZN08NumbaEnv[^ ]*) = ", re.M)
 NODES = re.compile(r"^!(\d+) = ", re.M)
@@ -48,6 +49,8 @@ class Rebuilt:
     ----------
     table
         Its symbols and lines; None where the object is no ELF file.
+    recursive
+        Where the code looks up functions that were not there yet when it was compiled, by what Numba calls them.
     """
 
     def __init__(self, text: str, overload: Any) -> None:
@@ -68,8 +71,14 @@ class Rebuilt:
         machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.set_object_cache(lambda _, data: objects.append(data), lambda _: None)
+        self.recursive = {one.name: ctypes.c_void_p() for one in module.global_variables if RECURSIVE.match(one.name)}
+        for name, cell in self.recursive.items():
+            self.engine.add_global_mapping(module.get_global_variable(name), ctypes.addressof(cell))
         self.engine.finalize_object()
         self.module = module
+        for name, cell in self.recursive.items():
+            symbol = RECURSIVE.sub("", name)
+            cell.value = self.engine.get_function_address(symbol) or codegen._engine.get_function_address(symbol)
         for name in ENVIRONMENT.findall(text):
             self._share(name.strip('"'), codegen)
         own = self.engine.get_global_value_address(overload.fndesc.env_name)

@@ -96,10 +96,8 @@ def variant(function: Any, **changes: Any) -> Any:
     return type(function)(function.py_func, locals={}, targetoptions=options, pipeline_class=pipeline)
 
 
-def compile_afresh(
-    function: Any, arguments: Sequence[Any], **changes: Any
-) -> tuple[Any, dict[str, Any], dict[str, str]]:
-    """Compile a function once more for these arguments, whatever is cached; `changes` replace options of its njit.
+def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """Compile a function once more for these arguments, whatever is cached.
 
     Returns
     -------
@@ -109,19 +107,21 @@ def compile_afresh(
     """
     found = [function.typeof_pyval(value) for value in arguments]
     signature = tuple(folded(function, found, types.Omitted, types.StarArgTuple))
-    options = {key: value for key, value in function.targetoptions.items() if key != "cache"} | changes
+    options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
     own = function._compiler.pipeline_class is Compiler
     pipeline = LineNumbers if own else function._compiler.pipeline_class
     fresh = type(function)(
         function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
     )
+    if function._can_compile and any(callee is function for callee in callees(function.py_func)):
+        fresh = function  # a recursive one knows itself by its name
     start = time.perf_counter()
     lines = fresh_callees(function.py_func)
     with lines, recorded_passes() as passes, optimised_texts() as optimised, warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaDebugInfoWarning)  # of loops that Numba itself writes
         fresh.compile(signature)
+        overload = fresh.overloads[signature]
     took = time.perf_counter() - start
-    overload = next(iter(fresh.overloads.values()))
     report, texts = inspect_overload(overload, passes.get(function.py_func.__name__, {}))
     report |= {"compile_s": took, "signature": str(overload.signature)}
     report["fastmath"] = str(options.get("fastmath") or False)

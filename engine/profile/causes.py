@@ -13,13 +13,17 @@ from lenumba.engine.profile import rules_memory as memory
 from lenumba.engine.profile import rules_work as work
 from lenumba.engine.profile.judging import SHARED, Cause, Context, Judge
 from lenumba.engine.profile.loops import LoopFacts
-from lenumba.kernels.measure.listings import is_wrapper
+from lenumba.kernels.measure.listings import BLAS, is_wrapper
 
 LEAST_FACTOR = 1.35  # what promises less is not told
 LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
 AROUND = 0.6  # of a call, in what is done before and behind it
 LAUNCH = 1e-5  # seconds: a prange that takes no longer is hardly worth its threads
+LATE, BEGINNING = (
+    0.2,
+    5e-5,
+)  # of the longest one's work; seconds: a thread that does less of so short a prange came late
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
@@ -111,6 +115,10 @@ def copies(fact: LoopFacts) -> bool:
 def limit_of(looked: Judge) -> Cause:
     """Return what bounds a loop that nothing is wrong with."""
     fact = looked.fact
+    library = {name: share for name, share in fact.called_share.items() if BLAS.match(name)}
+    if sum(library.values()) > 0.5 * fact.share:
+        words = f"{sum(library.values()):.0%} of the call in BLAS or LAPACK ({', '.join(sorted(library))})"
+        return looked.cause("bound by compute", 1.0, words, "nothing to mend here", limit=True)
     parts = {name: value for name, value in fact.costs.items() if name in LIMITS}
     parts["compute"] = max(parts["compute"], fact.costs["divide"])
     name = max(parts, key=lambda key: parts[key])
@@ -200,6 +208,10 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         advice = "give a prange more work, or leave out parallel=True for so little"
         factor = 1 / max(0.05, context.working)
         yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
+    elif min(context.threads) < LATE * most and 0 < round_trip(facts, context) < BEGINNING:
+        words = f"a thread does {min(context.threads) / most:.0%} of the longest one's work: it begins when all is done"
+        advice = "give a prange more work, or leave out parallel=True for so little"
+        yield Cause("parallel overhead", *first.place, 1.0, uneven, words, advice, loop_factor=uneven, measured=True)
     elif uneven > UNEVEN and total > 60:
         words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
         advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"

@@ -95,7 +95,8 @@ def observe(
         inside = (1 - found.beside) * median(found.sampled)
         beside = min(found.beside, 1 - inside / seconds)
         if seconds < SHORT:  # what Python does around it is long beside that: samples in its own code tell
-            beside = 1 - sum(map(sum, found.samples.values())) / found.rate / max(1, found.calls) / seconds
+            own = found.library + sum(map(sum, found.samples.values()))
+            beside = 1 - own / found.rate / max(1, found.calls) / seconds
         elif inside < LIKELY * seconds:  # or others lengthened the calls before: both in turns tell
             turns = compare_in_turns((function, calls.renew), (ways[0], calls.renew), rounds=TURNS)
             beside = 1 - (1 - found.beside) / turns["factor"]

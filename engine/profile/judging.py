@@ -14,6 +14,7 @@ DIVIDED = 3.0  # times as many quotients by vectors: processors have a unit of 2
 SUMMED = 10.0  # cycles for a vector's lanes to become one number, beside other work
 CALLING = 0.2  # of a loop's time in functions that it calls: it does not become vectors
 MANY = 16  # accesses
+STRAYING = 0.25  # of a loop's accesses: with fewer that step over memory, the others matter more
 STEADY = 0.9  # of an access's steps, for vectors of neighbours
 
 
@@ -165,8 +166,18 @@ class Judge:
 
     @property
     def stray(self) -> list[Stepping]:
-        """Accesses that do not step from an element to the next."""
-        return [step for step in self.steps if step.regular and abs(step.step) > step.bytes and step.weight > 0.02]
+        """Accesses that do not step from an element to the next; those of some rounds only leave some out."""
+        least = LINE if self.fact.conditional else 0
+        return [
+            step
+            for step in self.steps
+            if step.regular and abs(step.step) > max(step.bytes, least) and step.weight > 0.02
+        ]
+
+    @property
+    def strays(self) -> bool:
+        """Whether a good part of its accesses step over memory."""
+        return sum(step.weight for step in self.stray if not step.constant) >= STRAYING
 
     @property
     def irregular(self) -> list[Stepping]:

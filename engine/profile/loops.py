@@ -267,6 +267,9 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
                 stores += count * wide
             elif one.op not in FREE:
                 units["other"] += count * 0.2 * max(1.0, one.width / 4)
+    for access in fact.accesses:
+        if access.place.stores_lines is not None:  # by a library, at the units' full width
+            loads, stores = loads + access.count * (not access.stores), stores + 2 * access.count * access.stores
     compute = sum(units.values())
     fact.arithmetic = units["add"] + units["multiply"]
     if compute > fact.cycles:  # then sums, products and the rest have units of their own here
@@ -279,6 +282,10 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
         speed = speeds.get(level) or speeds["memory"]
         fact.costs[level] = count * LINE / speed * ghz
     fact.costs["chain"], fact.chain = chain_cost(fact, found)
+    if fact.costs["branch"] > fact.cycles:  # the processor foretells more of them than simple predictors do
+        fact.costs["branch"] = max(
+            0.0, fact.cycles - max(cost for name, cost in fact.costs.items() if name != "branch")
+        )
     fact.unrolled = max((one.unrolled for one in steppings(fact.accesses, fact.place) if one.count), default=1)
 
 

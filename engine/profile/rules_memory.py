@@ -16,9 +16,9 @@ NEAR = 0.2  # of the accesses: with fewer misses, a step costs no more than a ve
 
 def stride(looked: Judge) -> Iterator[Cause]:
     """Yield accesses that step over memory."""
-    stray = [step for step in looked.stray if not step.constant]
-    if not stray or sum(step.weight for step in stray) < 0.25:
+    if not looked.strays:
         return
+    stray = [step for step in looked.stray if not step.constant]
     worst = max(stray, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
     if is_short(looked) and worst.misses < NEAR * worst.count:
         return  # its few rounds matter more
@@ -29,7 +29,7 @@ def stride(looked: Judge) -> Iterator[Cause]:
         advice = f"change the order of the loops: then it steps {outer:,} bytes"
         wide = {array.name for array in looked.context.arrays if max(map(abs, array.strides)) > LINE}
         other = next((one for one in looked.steps if abs(one.step) == one.bytes and one.weight > 0.2
-                      and one.array in wide), None)  # fmt: skip
+                      and one.outer and one.array in wide), None)  # fmt: skip
         if other:  # blocks make short runs of both: about half of that
             factor **= 0.5
             advice = f"go through it in blocks, such as 32 by 32: in the other order, {expression(other)} would step so"

@@ -3,7 +3,7 @@
 import ctypes
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lenumba.kernels.measure.llvm_code import Block, Function, Instruction
 COUNTS, SUBNORMALS, SLOT = "lenumba.counts", "lenumba.subnormals", "lenumba.slot"
 POINTER = re.compile(r'ptr (?:\w+ |align \d+ )*(%(?:"[^"]+"|[\w.$-]+))')
 POINTERS = re.compile(r'<(\d+) x ptr> (?:align \d+ )?(%(?:"[^"]+"|[\w.$-]+))')
+MOVED = re.compile(r"@llvm\.(memcpy|memmove|memset)\..*i64 (%(?:\"[^\"]+\"|[\w.$-]+)|\d+), i1 ")
 CONDITION = re.compile(r'br i1 (%(?:"[^"]+"|[\w.$-]+)),')
 FLOATS = re.compile(r"(?:<(\d+) x )?\b(double|float)\b>?")
 FLOAT_OPS = ("fadd", "fsub", "fmul", "fdiv", "load")
@@ -21,13 +22,32 @@ SIZES = {"double": 8, "float": 4, "ptr": 8, "half": 2}
 SUBNORMAL = 0x90  # of llvm.is.fpclass: negative and positive ones
 
 
+# A stretch of memory goes to the tracer line by line.
+RANGE = """
+define internal void @lenumba.range(i64 %number, i64 %first, i64 %size, i64 %store) {{
+entry:
+  %last = add i64 %first, %size
+  %any = icmp ne i64 %size, 0
+  br i1 %any, label %lines, label %done
+lines:
+  %at = phi i64 [ %first, %entry ], [ %next, %lines ]
+{}
+  %next = add i64 %at, 64
+  %more = icmp ult i64 %next, %last
+  br i1 %more, label %lines, label %done
+done:
+  ret void
+}}"""
+
+
 @dataclass
 class Place:
-    """An instruction where it stands."""
+    """An instruction where it stands; of one that moves whole lines, whether it is about those that it stores."""
 
     function: Function
     block: Block
     one: Instruction
+    stores_lines: bool | None = None
 
 
 @dataclass
@@ -109,6 +129,8 @@ def instrument(text: str, functions: Sequence[Function], access: str, branch: st
     out += [f"declare {line}" for line in sorted(declared) if line.partition("@")[2].partition("(")[0] not in present]
     if sharing:
         out.append("declare ptr @llvm.thread.pointer.p0()")
+    else:
+        out.append(RANGE.format(access.format("line", "i64 %number, i64 %at, i64 %store")))
     found.text = "\n".join(out) + "\n"
     return found
 
@@ -146,6 +168,20 @@ def traced(one: Instruction, access: str, found: Instrumented, place: Place) -> 
             code += passed(f"a{one.at}.{k}", f"%lenumba.l{one.at}.{k}", access, number, str(int(stores)))
     if code:
         found.accesses.append(place)
+    return [*code, *moved(one, found, place)]
+
+
+def moved(one: Instruction, found: Instrumented, place: Place) -> list[str]:
+    """Return LLVM code that passes to the tracer the lines that an instruction moves or sets."""
+    match = MOVED.search(one.text) if one.op == "call" else None
+    if not match:
+        return []
+    code = []
+    for k, pointer in enumerate(POINTER.findall(one.text)):  # where it writes to comes first
+        address = f"%lenumba.m{one.at}.{k}"
+        arguments = f"i64 {len(found.accesses)}, i64 {address}, i64 {match[2]}, i64 {int(k == 0)}"
+        code += [f"  {address} = ptrtoint ptr {pointer} to i64", f"  call void @lenumba.range({arguments})"]
+        found.accesses.append(replace(place, stores_lines=k == 0))
     return code
 
 

@@ -5,6 +5,7 @@ import re
 from lenumba.kernels.measure.assembly import split_functions
 
 WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_gil")  # how symbols begin that are not the user's code
+BLAS = re.compile(r"^numba_(xx|ez_)")  # how Numba calls BLAS's and LAPACK's functions
 DEFINE = re.compile(r'^define [^@]*@"?([^"(]+)"?\(.*?^}\n?', re.M | re.S)
 
 

@@ -7,6 +7,8 @@ from lenumba.kernels.measure import tracers
 from lenumba.kernels.measure.instrument import Place, pointers_of, size_of
 from lenumba.kernels.measure.llvm_code import Function
 
+LINE = 64  # bytes of a cache line
+
 
 @dataclass
 class Access:
@@ -73,6 +75,8 @@ class Observation:
         How lines were timed, or why they were not.
     beside
         Share of the samples in none of the code: what Numba does around a call.
+    library
+        Samples in BLAS, until the calls that led there are known.
     threads
         Samples at work of each thread.
     counts, subnormals
@@ -93,6 +97,7 @@ class Observation:
     overhead: float = 0.0
     method: str = ""
     beside: float = 0.0
+    library: int = 0
     threads: list[int] = field(default_factory=list)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     subnormals: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -131,10 +136,16 @@ def access_of(place: Place, record: Sequence[int]) -> Access:
     count = record[tracers.COUNT]
     steps = max(1, count - 1)
     gathers = one.op == "call" and not pointers_of(one)[0]
-    return Access(
-        place,
+    each, stores = (
         max(1, size_of(kind) // (one.width if gathers else 1)),
         pointers_of(one)[1] or ".scatter." in one.text,
+    )
+    if place.stores_lines is not None:
+        each, stores = LINE, place.stores_lines
+    return Access(
+        place,
+        each,
+        stores,
         count,
         record[tracers.STRIDE],
         record[tracers.SAME] / steps,

@@ -6,6 +6,7 @@ sampled, with the same machine code, and once to be counted.
 
 import ctypes
 import inspect
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,13 +15,15 @@ import numpy as np
 
 from lenumba.kernels.measure import tracers
 from lenumba.kernels.measure.instrument import COUNTS, SUBNORMALS, instrument, tracer_call
-from lenumba.kernels.measure.llvm_code import called_name, parse
+from lenumba.kernels.measure.listings import BLAS
+from lenumba.kernels.measure.llvm_code import Block, Function, Instruction, called_name, parse
 from lenumba.kernels.measure.observation import Observation, access_of
 from lenumba.kernels.measure.rebuilt import Rebuilt, numbered
 from lenumba.kernels.measure.sampling import Sampler, behind_call, why_not
 from lenumba.kernels.measure.ufuncs import LOOP
 from lenumba.kernels.measure.user_function import folded, use_threads
 
+LIBRARIES = re.compile(r"blas|lapack|mkl", re.I)
 ENOUGH, REPEATS = 150, 4  # samples: with fewer, calls are sampled again, so many times at the most
 
 
@@ -34,6 +37,29 @@ def lines_of(function: Any) -> tuple[str, int, int]:
     except (OSError, TypeError):
         return code.co_filename, code.co_firstlineno, code.co_firstlineno + 1000
     return code.co_filename, first, first + len(lines) - 1
+
+
+def libraries_code() -> list[tuple[int, int]]:
+    """Return where the code of linear algebra's libraries lies."""
+    found = []
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            place, kind, *_, name = line.split(None, 5)
+            if "x" in kind and LIBRARIES.search(name.rpartition("/")[2]):
+                low, high = place.split("-")
+                found.append((int(low, 16), int(high, 16)))
+    return found
+
+
+def calls_of(functions: Sequence[Function], wanted: Callable[[str], Any]) -> list[tuple[Function, Block, Instruction]]:
+    """Return the calls of functions whose names are wanted, and where they stand."""
+    return [
+        (function, block, one)
+        for function in functions
+        for block in function.blocks.values()
+        for one in block.instructions
+        if one.op == "call" and wanted(called_name(one.text))
+    ]
 
 
 class Observer:
@@ -108,6 +134,8 @@ class Observer:
             if one.op == "call" and "@numba_parallel_for" in one.text
         }
         begins = set(starts)
+        # BLAS keeps so much on its stack that its caller is not found there.
+        libraries = libraries_code() if calls_of(found.functions, BLAS.match) else []
         work: dict[int, int] = {}
         beside = working = 0
         first = int(noted.times[0]) if len(noted.times) else 0
@@ -124,9 +152,14 @@ class Observer:
                 continue
             # A return address lies behind its call.
             line = lines[bisect_right(addresses, site - (not inside)) - 1] if site else 0
+            if not site and any(low <= counter < high for low, high in libraries):
+                found.library += 1
+                working += 1
+                work[thread] = work.get(thread, 0) + 1
+                continue
             if line in waits:
                 continue
-            if not site or not line:
+            if not line:
                 beside += thread == own and not self.parallel
                 continue
             working += 1
@@ -173,23 +206,24 @@ class Observer:
             found.taken[place.one.at] = record[1] / max(1, record[0])
 
     def hand_up(self) -> None:
-        """Give the samples of what Numba adds, such as the function that releases an array, to its callers."""
+        """Give samples to the calls that led there: those in BLAS; of what Numba adds, as what releases an array."""
         found = self.found
-        added = {f.symbol for f in found.functions if f.symbol.startswith("NRT_")}
-        calls: dict[str, list[tuple[int, int]]] = {name: [] for name in added}
-        for function in found.functions:
-            for block in function.blocks.values():
-                for one in block.instructions:
-                    name = called_name(one.text) if one.op == "call" and function.symbol not in added else ""
-                    if name in added and found.count(function, block.name):
-                        calls[name].append((one.at, found.count(function, block.name)))
-        for function in found.functions:
-            if function.symbol not in added or not calls[function.symbol]:
-                continue
-            total = sum(count for _, count in calls[function.symbol])
-            mine = [one.at for block in function.blocks.values() for one in block.instructions]
-            samples = sum(sum(found.samples.pop(at, (0, 0))) for at in mine)
-            for at, count in calls[function.symbol]:
+        self.give(found.library, calls_of(found.functions, BLAS.match))
+        added = [function for function in found.functions if function.symbol.startswith("NRT_")]
+        users = [function for function in found.functions if function not in added]
+        for function in added:
+            calls = calls_of(users, function.symbol.__eq__)
+            if any(found.count(user, block.name) for user, block, _ in calls):
+                mine = [one.at for block in function.blocks.values() for one in block.instructions]
+                self.give(sum(sum(found.samples.pop(at, (0, 0))) for at in mine), calls)
+
+    def give(self, samples: float, calls: Sequence[tuple[Function, Block, Instruction]]) -> None:
+        """Give samples to calls, as often as they ran."""
+        found = self.found
+        ran = [(one.at, found.count(function, block.name)) for function, block, one in calls]
+        total = sum(count for _, count in ran)
+        for at, count in ran:
+            if count:
                 before = found.samples.get(at, (0, 0))
                 found.samples[at] = before[0], before[1] + samples * count / total
 

@@ -108,7 +108,8 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
     found = [function.typeof_pyval(value) for value in arguments]
     signature = tuple(folded(function, found, types.Omitted, types.StarArgTuple))
     options = {key: value for key, value in function.targetoptions.items() if key != "cache"}
-    own = function._compiler.pipeline_class is Compiler
+    # LLVM knows no lines of object mode.
+    own = function._compiler.pipeline_class is Compiler and not options.get("forceobj")
     pipeline = LineNumbers if own else function._compiler.pipeline_class
     fresh = type(function)(
         function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline

@@ -2,7 +2,7 @@
 
 import numpy as np
 from gallery import numbers, planted
-from numba import njit
+from numba import njit, prange
 
 
 @njit
@@ -118,4 +118,55 @@ def middles(n):
     for i in range(n):
         three = [i * 1.0, i * 2.0, i * 3.0]
         s += three[1]
+    return s
+
+
+@njit
+def product_by_rows(a, b, c):
+    c[:] = 0.0
+    for i in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                c[i, j] += a[i, k] * b[k, j]
+
+
+@planted("column order", lambda: (numbers(250, 250), numbers(250, 250), np.zeros((250, 250))), product_by_rows)
+@njit
+def product_by_sums(a, b, c):
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            s = 0.0
+            for k in range(a.shape[1]):
+                s += a[i, k] * b[k, j]
+            c[i, j] = s
+
+
+@planted("bound by compute", lambda: (numbers(300, 300), numbers(300, 300)))
+@njit
+def product_of_library(a, b):
+    return np.dot(a, b)
+
+
+@planted("bound by memory", lambda: (np.ones((2500, 2500)), np.zeros((2500, 2500))))
+@njit(parallel=True)
+def copied_by_rows(a, b):
+    for i in prange(a.shape[0]):
+        for j in range(a.shape[1]):
+            b[i, j] = a[i, j]
+
+
+@njit
+def counted(n):
+    k = 0
+    while k < n:
+        yield k
+        k += 1
+
+
+@planted("generator", lambda: (numbers(30_000),))
+@njit
+def added_as_counted(x):
+    s = 0.0
+    for k in counted(x.size):
+        s += x[k]
     return s

@@ -20,7 +20,17 @@ from lenumba.kernels.measure.observe import Observer
 from lenumba.kernels.measure.sampling import why_not
 from lenumba.kernels.measure.user_function import compile_afresh
 
-FEW = ["stencil_by_column", "dot_in_order", "scale_in_double", "unsure", "many_buffers", "chosen", "polynomial"]
+FEW = [
+    "stencil_by_column",
+    "dot_in_order",
+    "scale_in_double",
+    "unsure",
+    "many_buffers",
+    "chosen",
+    "product_by_sums",
+    "product_of_library",
+    "polynomial",
+]
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "sampling works here")
 

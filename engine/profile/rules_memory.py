@@ -28,8 +28,11 @@ def stride(looked: Judge) -> Iterator[Cause]:
         words = f"{expression(worst)} steps {step:,} bytes from round to round"
         advice = f"change the order of the loops: then it steps {outer:,} bytes"
         wide = {array.name for array in looked.context.arrays if max(map(abs, array.strides)) > LINE}
-        other = next((one for one in looked.steps if abs(one.step) == one.bytes and one.weight > 0.2
-                      and one.outer and one.array in wide), None)  # fmt: skip
+        # What is visited time and again may stay where it is in the other order.
+        once = [one for one in looked.steps if one.count * one.bytes < 2 * (one.high - one.low + one.bytes)]
+        other = next(
+            (one for one in once if abs(one.step) == one.bytes and one.weight > 0.2 and one.array in wide), None
+        )
         if other:  # blocks make short runs of both: about half of that
             factor **= 0.5
             advice = f"go through it in blocks, such as 32 by 32: in the other order, {expression(other)} would step so"

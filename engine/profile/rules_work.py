@@ -141,7 +141,7 @@ def chains(looked: Judge) -> Iterator[Cause]:
         advice = "let arrays not overlap, and keep sums in a variable until the loop ends"
         yield looked.cause("aliasing", looked.factor(after), words, advice)
     elif kinds <= {"fadd", "fsub"}:
-        if fact.trips > SHORT:
+        if fact.trips > SHORT and not looked.context.generator:  # across which nothing becomes lanes
             once = max(fact.unrolled, len(names) // len(repeated(names)))  # LLVM puts several rounds into one
             each = cost / max(1, once * sum(version.rounds * version.width for version in fact.versions))
             wait = f" {each:.0f} cycles" if each >= 2 else ""

@@ -25,6 +25,7 @@ LATE, BEGINNING = (
     5e-5,
 )  # of the longest one's work; seconds: a thread that does less of so short a prange came late
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
+DISPATCH = 2e-4  # seconds: no call takes longer by itself; then others came between
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told
 UNEVEN = 1.3  # of the mean: the work of the thread that has most
 EVERYWHERE = ("allocation", "Python objects", "math function", "bounds checks")
@@ -145,7 +146,7 @@ def call_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause]
         words = f"{share:.0%} of the call goes into taking its arguments apart and building its result"
         advice = "pass arrays in place of lists and objects, or typed lists that stay compiled"
         yield Cause("Python objects", "", 0, share, factor, words, advice, loop_factor=factor, measured=True)
-    else:
+    elif context.beside * every_cycle < DISPATCH * 1e9 * context.machine["clock_ghz"]:
         words = f"the call itself takes {share + context.beside:.0%} of its time"
         advice = "call it less often: put the loop around it into a compiled function"
         yield Cause("call overhead", "", 0, share, factor, words, advice, loop_factor=factor, measured=True)

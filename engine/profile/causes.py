@@ -20,10 +20,7 @@ LEAST_SAMPLES = 20  # fewer tell nothing
 LEAST_SHARE = 0.08  # of a call: loops with less are not looked at
 AROUND = 0.6  # of a call, in what is done before and behind it
 LAUNCH = 1e-5  # seconds: a prange that takes no longer is hardly worth its threads
-LATE, BEGINNING = (
-    0.2,
-    5e-5,
-)  # of the longest one's work; seconds: a thread that does less of so short a prange came late
+BEGINNING, LATE = 5e-5, 0.2  # seconds; of the longest one's work: in so short a prange, who does less came late
 WORKING = 0.25  # of a call: threads that work less wait far more than they work
 DISPATCH = 2e-4  # seconds: no call takes longer by itself; then others came between
 LEAST_PAGES, PAGING = 32, 0.25  # of a call: fewer new pages, or less of its time in the system, is not told

@@ -283,9 +283,8 @@ def cost(fact: LoopFacts, found: "Observation", machine: Mapping[str, Any]) -> N
         fact.costs[level] = count * LINE / speed * ghz
     fact.costs["chain"], fact.chain = chain_cost(fact, found)
     if fact.costs["branch"] > fact.cycles:  # the processor foretells more of them than simple predictors do
-        fact.costs["branch"] = max(
-            0.0, fact.cycles - max(cost for name, cost in fact.costs.items() if name != "branch")
-        )
+        fact.costs["branch"] = 0.0
+        fact.costs["branch"] = max(0.0, fact.cycles - max(fact.costs.values()))
     fact.unrolled = max((one.unrolled for one in steppings(fact.accesses, fact.place) if one.count), default=1)
 
 

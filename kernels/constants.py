@@ -1,6 +1,7 @@
 """Numbers that the kernels are compiled with and the engine fills in: written once, and read without Numba."""
 
 LANES = 16  # images in a block, floats in a vector
+LINE = 64  # bytes of a cache line
 
 # Slots of int64 `control`, of CONTROL_SIZE numbers and, to train, CLAIMS_SIZE more for each worker: how many of its
 # shards are claimed, twice. Each that several threads write has a cache line (8 numbers) of its own.

@@ -184,7 +184,7 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
     """Yield the causes that lie between threads."""
     if not facts or len(context.threads) < 2 or not sum(context.threads):
         return
-    first, total, most = facts[0], sum(context.threads), max(context.threads)
+    first, total, least, most = facts[0], sum(context.threads), min(context.threads), max(context.threads)
     uneven = most * len(context.threads) / max(1, total)
     shared = [
         (access.count, access.place.one)
@@ -192,24 +192,25 @@ def whole_causes(facts: Sequence[LoopFacts], context: Context) -> Iterator[Cause
         for access in fact.accesses
         if context.contested.get(access.place.one.at, 0.0) > SHARED and access.stores
     ]
-    rounds = sum(version.rounds for version in first.versions)
+    rounds, trip = sum(version.rounds for version in first.versions), round_trip(facts, context)
+    waits = context.working < WORKING * (1 - context.away) or 0 < trip < LAUNCH
+    late = least < LATE * most and 0 < trip < BEGINNING
     if context.crowded > LEAST_FACTOR and shared and sum(count for count, _ in shared) > 0.2 * rounds:
         file, line = max(shared, key=lambda item: item[0])[1].source or first.place
         words = "threads write into the same cache lines, which go to and fro between cores"
         advice = "give each thread a variable of its own, or places 64 bytes apart"
         yield Cause("false sharing", file, line, first.share, context.crowded, words, advice,
                     loop_factor=context.crowded, measured=True)  # fmt: skip
-    elif context.working < WORKING * (1 - context.away) or 0 < round_trip(facts, context) < LAUNCH:
+    elif waits or late:
         words = (
             f"threads wait for {1 - context.working:.0%} of the call: for their start, and for one another at its end"
         )
-        advice = "give a prange more work, or leave out parallel=True for so little"
         factor = 1 / max(0.05, context.working)
-        yield Cause("parallel overhead", *facts[0].place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
-    elif min(context.threads) < LATE * most and 0 < round_trip(facts, context) < BEGINNING:
-        words = f"a thread does {min(context.threads) / most:.0%} of the longest one's work: it begins when all is done"
+        if not waits:
+            words = f"a thread does {least / most:.0%} of the longest one's work: it begins when all is done"
+            factor = uneven
         advice = "give a prange more work, or leave out parallel=True for so little"
-        yield Cause("parallel overhead", *first.place, 1.0, uneven, words, advice, loop_factor=uneven, measured=True)
+        yield Cause("parallel overhead", *first.place, 1.0, factor, words, advice, loop_factor=factor, measured=True)
     elif uneven > UNEVEN and total > 60:
         words = f"threads work {', '.join(f'{part / most:.0%}' for part in context.threads)} of the longest one's time"
         advice = "give rounds of equal work, or smaller chunks (numba.set_parallel_chunksize)"

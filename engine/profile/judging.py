@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lenumba.engine.profile.loops import LEVELS, LoopFacts
-from lenumba.engine.profile.places import LINE, Array, Stepping, filled, steppings
+from lenumba.engine.profile.places import Array, Stepping, filled, steppings
+from lenumba.kernels.constants import LINE
 
 LANES_REACHED = 0.5  # of a vector's lanes, as a speed-up: what vectorising usually gives
 SHARED = 0.2  # of a store's rounds, in lines that another thread writes into, too
@@ -175,9 +176,10 @@ class Judge:
         ]
 
     @property
-    def strays(self) -> bool:
-        """Whether a good part of its accesses step over memory."""
-        return sum(step.weight for step in self.stray if not step.constant) >= STRAYING
+    def far(self) -> list[Stepping]:
+        """Accesses that step over memory, where they are a good part of all; else none."""
+        found = [step for step in self.stray if not step.constant]
+        return found if sum(step.weight for step in found) >= STRAYING else []
 
     @property
     def irregular(self) -> list[Stepping]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lenumba.engine.profile.chains import FREE, chain_of
-from lenumba.engine.profile.places import LINE, steppings
+from lenumba.engine.profile.places import steppings
+from lenumba.kernels.constants import LINE
 from lenumba.kernels.measure.llvm_code import ARITHMETIC, called_name
 
 if TYPE_CHECKING:

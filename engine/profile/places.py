@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenumba.kernels.constants import LINE
+
 if TYPE_CHECKING:
     from lenumba.kernels.measure.observation import Access
 
-LINE = 64  # bytes of a cache line
 DENSE = 0.5  # of the bytes that an access goes over: so many accesses leave no gaps, if they go back and forth
 COVERED = 0.7  # of the bytes between two rounds: accesses that together use so many leave no gaps worth a word
 CONSTANT = 0.4  # of the accesses: so many at the same address as the one before

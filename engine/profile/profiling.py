@@ -64,7 +64,7 @@ class Clocks:
             clock[:] = 0
             clock[profiled.CAPACITY] = events
 
-    def read(self, seconds: float, share: float) -> Epoch:
+    def read(self, seconds: float, share: float = 1.0) -> Epoch:
         """Return the epoch of which the clocks counted a share, in `seconds`."""
         head, end = profiled.HEADER, profiled.HEADER + 2 * profiled.SLOTS
         clocks = [clock for clock in self.clocks if clock[profiled.FIRST]]  # small batches leave some threads out
@@ -150,8 +150,7 @@ def profile_training(
     machine = machine_facts(usual.threads, 0.01 if seconds >= 1 else 0.002, progress)
     images, batches = len(trainer.train_indices), trainer.steps_per_epoch
     measured = batches_for(trainer, usual, seconds)
-    share = min(1.0, measured * loaded.config.data.batch_size / images)
-    plain, epochs, ghz = alternate(trainer, usual, clocks, seconds, (measured, share), progress or (lambda *_: None))
+    plain, epochs, ghz = alternate(trainer, usual, clocks, measured, seconds, progress or (lambda *_: None))
     chosen = sorted(epochs, key=lambda epoch: epoch.seconds)[len(epochs) // 2]
     clocks.reset(profiled.MAX_EVENTS)
     time_batches(trainer, clocks.executor, measured)
@@ -197,18 +196,13 @@ def profile_training(
 
 
 def alternate(
-    trainer: Trainer,
-    usual: Executor,
-    clocks: Clocks,
-    seconds: float,
-    part: tuple[int, float],
-    progress: Progress,
+    trainer: Trainer, usual: Executor, clocks: Clocks, batches: int, seconds: float, progress: Progress
 ) -> tuple[list[float], list[Epoch], float]:
     """Run epochs of both programs in turn; return the usual ones' seconds, the profiled ones, and the counter's GHz.
 
-    `part` is how many batches of an epoch are run, and their share of it: what they take is told of the whole.
+    Of each, so many batches are run; what they take is told of the whole.
     """
-    batches, share = part
+    share = min(1.0, batches * trainer.config.data.batch_size / len(trainer.train_indices))
     ticks = native.get_program(peaks.counter_source())
     for each in (usual, clocks.executor):
         time_batches(trainer, each, batches)

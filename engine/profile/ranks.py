@@ -40,7 +40,7 @@ def profile_ranks(loaded: LoadedConfig, team: Alone, seconds: float) -> dict[str
     for _ in range(count):
         taken += time_batches(trainer, executor, batches)
     ghz = (read_counter(ticks) - first) / (time.perf_counter() - start) / 1e9
-    epoch, steps = clocks.read(taken, 1.0), count * batches
+    epoch, steps = clocks.read(taken), count * batches
     cycles = epoch.ticks[:, :, 1].sum(axis=1).mean() if len(epoch.ticks) else 0.0
     idle = epoch.ticks[:, WAIT, 1].mean() if len(epoch.ticks) else 0.0
     step = 1e3 * taken / steps

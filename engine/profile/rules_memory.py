@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lenumba.engine.profile.judging import Cause, Judge
 from lenumba.engine.profile.loops import WRONG_BRANCH
-from lenumba.engine.profile.places import LINE, expression
+from lenumba.engine.profile.places import expression
+from lenumba.kernels.constants import LINE
 
 SHORT = 12  # rounds
 SORTED = 1.35  # times as fast: less is not worth sorting for
@@ -16,10 +17,10 @@ NEAR = 0.2  # of the accesses: with fewer misses, a step costs no more than a ve
 
 def stride(looked: Judge) -> Iterator[Cause]:
     """Yield accesses that step over memory."""
-    if not looked.strays:
+    far = looked.far
+    if not far:
         return
-    stray = [step for step in looked.stray if not step.constant]
-    worst = max(stray, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
+    worst = max(far, key=lambda step: step.misses * 1000 + abs(step.step) * step.weight)
     if is_short(looked) and worst.misses < NEAR * worst.count:
         return  # its few rounds matter more
     factor = looked.factor(looked.rest(looked.lanes, ("chain",), dense=True), dense=True)

@@ -129,7 +129,7 @@ def chains(looked: Judge) -> Iterator[Cause]:
     names = fact.chain.split(" → ")
     kinds = {name for name in names if name not in ("store", "load")}
     # What steps far would have to be gathered, element by element.
-    after = looked.rest(1.0 if looked.strays else looked.lanes, ("chain",))
+    after = looked.rest(1.0 if looked.far else looked.lanes, ("chain",))
     both = overlap(looked)
     kept = [step for step in looked.steps if step.constant and step.stores and step.weight > KEPT]
     if len(kinds) < len(set(names)) and (both or kept):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 from dataclasses import dataclass
 
 # By launcher: the variables of a process's number (rank), and of how many there are.
@@ -10,6 +11,7 @@ LAUNCHERS = {
     "MPICH": ("PMI_RANK", "PMI_SIZE"),
     "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of srun alone: a batch script has no step
 }
+ANSWER_SECONDS = 1.0  # in which a launcher has noted that a process goes
 ASKED = "LENUMBA_MPI"  # set by --mpi, for launchers that are not in the table
 INSTALL = "install it with: pip install 'lenumba[mpi]'"
 
@@ -42,9 +44,25 @@ def launched() -> Launch | None:
 
 def give_up(code: int) -> None:
     """Have the launcher end the job, from a process that cannot get to MPI: MPICH's would wait for it for ever."""
-    if code and "HYDI_CONTROL_FD" in os.environ:
-        with contextlib.suppress(KeyError, ValueError, OSError):
-            os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\n".encode())
+    if code:
+        tell_mpich(f"cmd=abort exitcode={code}")
+
+
+def go_alone(code: int) -> None:
+    """Have the launcher let the others end by themselves: MPICH's would kill them, and its own code would be theirs."""
+    if 0 < code < 128 and tell_mpich("cmd=finalize"):
+        with contextlib.suppress(OSError):
+            select.select([int(os.environ["PMI_FD"])], [], [], ANSWER_SECONDS)
+
+
+def tell_mpich(line: str) -> bool:
+    """Tell MPICH's launcher something, as its own library does; return whether it is there."""
+    if "HYDI_CONTROL_FD" not in os.environ:
+        return False
+    with contextlib.suppress(KeyError, ValueError, OSError):
+        os.write(int(os.environ["PMI_FD"]), f"{line}\n".encode())
+        return True
+    return False
 
 
 def is_follower() -> bool:

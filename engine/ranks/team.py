@@ -18,7 +18,7 @@ import numpy as np
 from lenumba.engine.common.errors import DataError, InterruptedRunError
 from lenumba.engine.common.host import available_threads, versions
 from lenumba.engine.common.interrupts import Graceful, farewells, received, vanish
-from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, give_up, known, launched
+from lenumba.engine.ranks.launch import INSTALL, SAME_MPI, Launch, give_up, go_alone, known, launched
 from lenumba.engine.ranks.shared import map_shared
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class Team(Alone):
         self.watched = Watched(place, self.rank, vanish, received)
         if not self.leads:  # what is no error is told once
             logging.getLogger("lenumba").setLevel(logging.ERROR)
-        farewells.append(self.watched.leave)
+        farewells.extend((self.watched.leave, go_alone))
         atexit.register(self._leave)  # for programs that are not the command line
 
     def _leave(self) -> None:

@@ -131,28 +131,33 @@ class Watch:
         self.names: dict[socket.socket, str] = {}
         self.rest: dict[socket.socket, bytes] = {}
         self.left: set[socket.socket] = set()
-        self.come = 0
+        self.accepted = self.come = 0  # connections; ranks that have said who they are
         self.counts: Counter[str] = Counter()
         self.resume = ""
         self.selector = selectors.DefaultSelector()
 
     def run(self) -> None:
         """Watch until the last rank has gone."""
-        with socket.create_server(("", 0), backlog=self.expected) as server:
-            os.write(1, f"{server.getsockname()[1]}\n".encode())
+        with socket.create_server(("", 0), backlog=self.expected) as self.server:
+            os.write(1, f"{self.server.getsockname()[1]}\n".encode())
             os.close(1)
-            self.selector.register(server, selectors.EVENT_READ)
+            self.selector.register(self.server, selectors.EVENT_READ)
             while self.come < self.expected or self.rest:
                 events = self.selector.select(PATIENCE if self.come < self.expected else None)
                 if not events:
                     return
                 for key, _ in events:
-                    if key.fileobj is server:
-                        connection = server.accept()[0]
-                        self.rest[connection] = b""
-                        self.selector.register(connection, selectors.EVENT_READ)
+                    if key.fileobj is self.server:
+                        self.selector.register(self.accept(), selectors.EVENT_READ)
                     elif isinstance(key.fileobj, socket.socket) and not self.read(key.fileobj):
                         return
+
+    def accept(self) -> socket.socket:
+        """Let a rank in."""
+        connection = self.server.accept()[0]
+        self.rest[connection] = b""
+        self.accepted += 1
+        return connection
 
     def read(self, connection: socket.socket) -> bool:
         """Take in what a rank says; return whether the job goes on."""
@@ -201,6 +206,10 @@ class Watch:
         """Let all ranks end, with an exit code; return False."""
         self.tell(f"end {code}")
         deadline = time.monotonic() + FAREWELL
+        with contextlib.suppress(OSError):  # nor does it end without those that are on their way here
+            while self.accepted < self.expected and (left := deadline - time.monotonic()) > 0:
+                self.server.settimeout(left)
+                self.accept().sendall(f"end {code}\n".encode())
         for connection in self.rest:  # what is closed too early may take its last words with it
             with contextlib.suppress(OSError):
                 while (left := deadline - time.monotonic()) > 0:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lenumba.kernels.constants import LINE
 from lenumba.kernels.measure import tracers
 from lenumba.kernels.measure.instrument import Place, pointers_of, size_of
 from lenumba.kernels.measure.llvm_code import Function
-
-LINE = 64  # bytes of a cache line
 
 
 @dataclass

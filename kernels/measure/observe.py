@@ -126,13 +126,7 @@ class Observer:
         for _, line in places:
             last = firsts.get(line, line) if line else last
             lines.append(last)
-        waits = {
-            one.at + 1
-            for function in found.functions
-            for block in function.blocks.values()
-            for one in block.instructions
-            if one.op == "call" and "@numba_parallel_for" in one.text
-        }
+        waits = {one.at + 1 for _, _, one in calls_of(found.functions, "numba_parallel_for".__eq__)}
         begins = set(starts)
         # BLAS keeps so much on its stack that its caller is not found there.
         libraries = libraries_code() if calls_of(found.functions, BLAS.match) else []
@@ -152,18 +146,17 @@ class Observer:
                 continue
             # A return address lies behind its call.
             line = lines[bisect_right(addresses, site - (not inside)) - 1] if site else 0
-            if not site and any(low <= counter < high for low, high in libraries):
-                found.library += 1
-                working += 1
-                work[thread] = work.get(thread, 0) + 1
-                continue
+            library = not site and any(low <= counter < high for low, high in libraries)
             if line in waits:
                 continue
-            if not line:
+            if not line and not library:
                 beside += thread == own and not self.parallel
                 continue
             working += 1
             work[thread] = work.get(thread, 0) + 1
+            if library:
+                found.library += 1
+                continue
             if len(found.timeline) < 20_000:
                 found.timeline.append((thread, float(when - first), line - 1))
             before = found.samples.get(line - 1, (0, 0))

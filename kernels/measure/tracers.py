@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from lenumba.kernels.compile.native import Native, Source, get_program
+from lenumba.kernels.constants import LINE
 
 BUDGET = 40_000_000  # events, after which nothing more is noted
-LINE = 64  # bytes
 WAYS = {"L1": 8, "L2": 8, "L3": 16}
 # Words of an access's record. Addresses step by STRIDE mostly, by OUTER from one round of a loop inside to the next.
 COUNT, LAST, STRIDE, VOTES, SAME, NEAR, LOW, HIGH, MISS_L1, MISS_L2, MISS_L3, FORWARDED = range(12)

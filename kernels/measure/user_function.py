@@ -111,11 +111,12 @@ def compile_afresh(function: Any, arguments: Sequence[Any]) -> tuple[Any, dict[s
     # LLVM knows no lines of object mode.
     own = function._compiler.pipeline_class is Compiler and not options.get("forceobj")
     pipeline = LineNumbers if own else function._compiler.pipeline_class
-    fresh = type(function)(
-        function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
-    )
     if function._can_compile and any(callee is function for callee in callees(function.py_func)):
         fresh = function  # a recursive one knows itself by its name
+    else:
+        fresh = type(function)(
+            function.py_func, locals=dict(function.locals), targetoptions=options, pipeline_class=pipeline
+        )
     start = time.perf_counter()
     lines = fresh_callees(function.py_func)
     with lines, recorded_passes() as passes, optimised_texts() as optimised, warnings.catch_warnings():

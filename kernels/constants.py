@@ -11,9 +11,9 @@ CONTROL_SIZE, CLAIMS_SIZE = 48, 16
 TRAIN, EVALUATE, SERVE = 1, 0, 2  # purposes of a call of a program
 
 # Slots of int64 `company` [COMPANY_SIZE], by which a thread that evaluates meets others that wait inside the program.
-ADDRESS, NUMBER, JOINED, LEFT, SPINNING, SENT_AWAY = 0, 1, 8, 16, 24, 32
-COMPANY_SIZE = 40
-CLOSED = -1  # what JOINED is while nobody may join
+ADDRESS, NUMBER, TURN, JOINED, LEFT, SPINNING, SENT_AWAY, TICKET, DONE = 0, 1, 2, 8, 16, 24, 32, 40, 48
+COMPANY_SIZE = 56
+CLOSED = -1  # what JOINED is while nobody may join, and TICKET while no image is computed together
 
 # A step's row of float32 `hyper` [steps, HYPER_COLUMNS], one cache line: an optimiser's own numbers come first, those
 # that all optimisers share stand at its end.

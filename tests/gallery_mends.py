@@ -169,3 +169,18 @@ mend("row_norms", row_norms_of_four)
 mend("row_products", row_products_reordered)
 mend("mixed", four.mixed, lambda: tuple(value.astype(np.float32) for value in GALLERY["mixed"].make()))
 mend("of_list", four.of_list, lambda: (np.ones(5000),))
+
+# A chain of products, and one of divisions: what share of a call each line takes follows from n and m.
+TWO_LINES = """
+from numba import njit
+
+
+@njit
+def work(n, m):
+    v = 0.3
+    for _ in range(n):
+        v = 3.7 * v * (1.0 - v)
+    for _ in range(m):
+        v = 1.0 / (v + 1.0)
+    return v
+"""

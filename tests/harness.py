@@ -47,12 +47,18 @@ class Result(NamedTuple):
 
 
 def make_executor(
-    network: Network, program: Native, theta: np.ndarray, threads: int = 1, smoothing: float = 0.0, optimizer=STILL
+    network: Network,
+    program: Native,
+    theta: np.ndarray,
+    threads: int = 1,
+    smoothing: float = 0.0,
+    optimizer=STILL,
+    **more: Any,
 ) -> Executor:
     channels = network.input_shape[0]
     executor = Executor(
         network, program, optimizer, threads=threads, smoothing=smoothing,
-        normalization=Normalization(np.linspace(0.1, 0.3, channels), np.linspace(0.3, 0.4, channels)),
+        normalization=Normalization(np.linspace(0.1, 0.3, channels), np.linspace(0.3, 0.4, channels)), **more,
     )  # fmt: skip
     executor.theta[:] = theta
     return executor

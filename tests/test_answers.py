@@ -1,10 +1,12 @@
-"""Programs that only answer: images one by one through norms, groups and shortcuts."""
+"""Programs that only answer: images one by one through norms, groups and shortcuts; channels in lanes; in pieces."""
 
 import numpy as np
 import pytest
 from harness import STILL, make_executor, make_network, random_batch, random_parameters
 
-from lenumba.kernels.constants import LANES
+from lenumba.engine.training import executor as executor_module
+from lenumba.kernels.constants import DONE, LANES
+from lenumba.kernels.program import pieces
 
 NORM = {"norm": "batch", "activation": "relu"}
 LAYERS = [
@@ -21,10 +23,32 @@ LAYERS = [
 ]
 
 
-def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do():
-    blocks = make_network(LAYERS, (11, 9, 2), batch_size=4)
-    singles = make_network(LAYERS, (11, 9, 2), batch_size=1, answers=True)
-    assert (blocks.unit, singles.unit) == (LANES, 1)
+# More than 16 channels in layers of every kind, none of whose sizes divides 16 or a tile; a flat layer behind maps.
+WIDE = [
+    {"type": "conv", "channels": 20, "kernel_size": 3, "stride": 2, "padding": "same", **NORM},
+    {"type": "depthwise_conv", "kernel_size": 3, "padding": "same", "stride": 2, **NORM},
+    {"type": "max_pool", "size": 3, "stride": 1, "padding": 1},
+    {
+        "type": "residual",
+        "layers": [{"type": "conv", "channels": 33, "kernel_size": [3, 1], "padding": [1, 0], "activation": "tanh"}],
+        "shortcut": [{"type": "conv", "channels": 33, "kernel_size": 1, "bias": False}],
+        "activation": "relu",
+    },
+    {"type": "average_pool", "size": 2},
+    {"type": "dropout", "rate": 0.2},
+    "flatten",
+    {"type": "dense", "units": 18, "norm": "batch", "activation": "sigmoid"},
+    {"type": "dense", "units": 3, "activation": "softmax"},
+]
+CASES = {"long rows": (LAYERS, (11, 9, 2), False), "channels in lanes": (WIDE, (38, 30, 3), True)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do(name):
+    layers, shape, in_lanes = CASES[name]
+    blocks = make_network(layers, shape, batch_size=4)
+    singles = make_network(layers, shape, batch_size=1, answers=True)
+    assert (blocks.unit, singles.unit, bool(singles.channels)) == (LANES, 1, in_lanes)
     theta, (images, labels) = random_parameters(blocks), random_batch(blocks, 5)
     for name, view in blocks.views(theta).items():
         if name.endswith("running_var"):
@@ -37,6 +61,42 @@ def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do():
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6)
 
 
+def test_threads_that_compute_an_image_together_give_the_bits_of_one(monkeypatch):
+    monkeypatch.setattr(pieces, "LEAST", 100)
+    monkeypatch.setattr(executor_module, "PIECE_CALL", 1)
+    network = make_network(WIDE, (38, 30, 3), batch_size=1, answers=True)
+    theta, (images, labels) = random_parameters(network), random_batch(network, 5)
+    program, helped = network.compile(STILL), 0
+    alone = make_executor(network, program, theta)
+    together = make_executor(network, program, theta, threads=3, spin_seconds=0.5)
+    for number in range(300):
+        order = np.array([number % 5])
+        one, all_of_them = (executor.evaluate(images, labels, order) for executor in (alone, together))
+        assert one[0] == all_of_them[0]
+        np.testing.assert_array_equal(one[1], all_of_them[1])
+        helped += together.company.places[DONE] > 0
+    assert helped
+
+
 def test_a_norm_that_nothing_takes_in_keeps_blocks():
     layers = [{"type": "batch_norm"}, {"type": "flatten"}, {"type": "dense", "units": 3, "activation": "softmax"}]
     assert make_network(layers, (4, 4, 1), batch_size=1, answers=True).unit == LANES
+
+
+def test_few_channels_lie_in_long_rows():
+    layers = [{"type": "conv", "channels": 4, "kernel_size": 5}, "flatten", {"type": "dense", "units": 3}]
+    assert make_network(layers, (16, 16, 1), batch_size=1, answers=True, loss="mean_squared_error").channels is None
+
+
+def test_weights_that_are_frozen_cannot_be_changed_behind_the_program():
+    network = make_network(WIDE, (38, 30, 3), batch_size=1, answers=True)
+    executor = make_executor(network, network.compile(STILL), random_parameters(network))
+    (images, labels), order = random_batch(network, 1), np.zeros(1, np.int64)
+    before = executor.evaluate(images, labels, order)
+    executor.theta[:] *= 0.5
+    after = executor.evaluate(images, labels, order)
+    assert after[0] != before[0]
+    executor.weights.freeze()
+    assert executor.evaluate(images, labels, order)[0] == after[0]
+    with pytest.raises(ValueError, match="read-only"):
+        executor.theta[:] = 0

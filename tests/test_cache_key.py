@@ -89,7 +89,7 @@ def test_a_change_of_a_file_changes_the_key_of_the_programs_that_it_reaches(kern
     assert reached["program/catalogue.py"] <= {"profiled"}  # its clock shares numbers with what plans it
     for name in ("measure/remarks.py", "measure/inspection.py", "reference/layers.py"):
         assert reached[name] == set(), name
-    unused = ("augmentation", "grouped", "norm", "toom", "weights", "winograd")  # in none of the networks
+    unused = ("augmentation", "channels", "grouped", "norm", "toom", "weights", "winograd")  # in none of the networks
     others = {f"layers/{name}.py" for name in unused}
     assert {name for name in reached if name.startswith("layers/") and not reached[name]} <= others
 

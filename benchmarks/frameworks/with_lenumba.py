@@ -33,6 +33,8 @@ class Peer:
             executor = Executor(network, program, self.optimizer, normalization=normalization, threads=job.threads)
             self.executors[key] = executor
             self.start_over(executor)
+            if answers:
+                executor.weights.freeze()
         return self.executors[key]
 
     def start_over(self, executor: Any) -> None:
@@ -43,8 +45,9 @@ class Peer:
 
     def reset(self) -> None:
         """Go back to the initial weights and empty optimiser states."""
-        for executor in self.executors.values():
-            self.start_over(executor)
+        for (_, answers), executor in self.executors.items():
+            if not answers:
+                self.start_over(executor)
 
     def order(self, steps: int, batch: int) -> np.ndarray:
         """Return the images' numbers, step after step."""

@@ -39,7 +39,8 @@ ADAMW = Optimizer(name="adamw", weight_decay=0.01, beta1=0.9, beta2=0.999, epsil
 class Case:
     """A network, the optimiser of its one step, whether it takes images one by one, what they are made of, its loss.
 
-    `weighted`: whether the losses of the images count differently; `target`: what it is trained to give.
+    `weighted`: whether the losses of the images count differently; `target`: what it is trained to give; `answers`:
+    whether it only answers, which is compared without a step.
     """
 
     name: str
@@ -50,14 +51,15 @@ class Case:
     loss: str = "auto"
     weighted: bool = False
     target: str = "class"
+    answers: bool = False
 
     @property
     def network(self) -> Network:
         """The network."""
-        batch = IMAGES if self.singly else None
+        batch = IMAGES if self.singly or self.answers else None
         return Network(
             self.layers, SHAPE, batch_size=batch, pixels=self.pixels, loss=self.loss, weighted=self.weighted,
-            target=self.target,
+            target=self.target, answers=self.answers,
         )  # fmt: skip
 
     @property
@@ -138,6 +140,17 @@ CASES = (
             Flatten(),
             Dense(units=3, activation="softmax"),
         ),
+    ),
+    Case(
+        "single images, channels side by side",
+        (
+            Conv(channels=32, kernel_size=3, padding=1, activation="relu"),
+            Conv(channels=32, kernel_size=3, padding=1, activation="tanh"),
+            DepthwiseConv(kernel_size=3, stride=2),
+            Flatten(),
+            Dense(units=3, activation="softmax"),
+        ),
+        answers=True,
     ),
     Case("several labels", (Flatten(), Dense(units=3, activation="sigmoid")), weighted=True, target="labels"),
     Case("the input as target", (Flatten(), Dense(units=84)), pixels="float32", target="input"),

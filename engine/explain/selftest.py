@@ -58,21 +58,25 @@ def run_case(case: Case, progress: Callable[[str, int, int], None] | None = None
         if name.endswith("bias"):
             view[...] = rng.uniform(-0.3, 0.3, view.shape)  # at zero, a forgotten one would not show
     before = {name: view.astype(np.float64) for name, view in network.views(executor.theta).items()}
-    images, order = planar(pixels.astype(case.pixels)), np.arange(IMAGES)
+    images, order = planar(pixels.astype(case.pixels)), np.arange(1 if case.answers else IMAGES)
     evaluated = executor.evaluate(images, labels, order)
+    step = StepCheck(case, network, executor)
+    if case.answers:
+        with interpreted():
+            step.evaluation(before, normalization(images[:1]), labels[:1], smoothing, evaluated)
+        return step.outcome(program.cached)
     hyper = optimizer.hyper(np.full(1, RATE), 1)
     weights = moves.weigh(rng.uniform(0.1, 3.0, IMAGES).astype(np.float32), order) if case.weighted else None
     _, totals = executor.train(images, labels, order, IMAGES, hyper, key=1, weights=weights)
     normalized = normalization(images)
     targets = normalized.reshape(IMAGES, -1) if network.target == "input" else labels
     with interpreted():  # on few small images that is quicker than compiling them
-        step = StepCheck(case, network, executor)
         outputs = step.forward(before, normalized)
         gradients = step.backward(before, normalized, outputs, targets, smoothing, weights, totals)
         step.update(before, gradients)
         step.evaluation(before, normalized, targets, smoothing, evaluated)
         step.statistics(before, normalized, outputs)
-    return Outcome(case, frozenset(case.kernels), program.cached, step.fault, step.error)
+    return step.outcome(program.cached)
 
 
 class StepCheck:
@@ -83,6 +87,10 @@ class StepCheck:
         self.plan = network.plan(executor.optimizer)
         self.fault: str | None = None
         self.error = 0.0
+
+    def outcome(self, cached: bool) -> Outcome:
+        """Return what was found."""
+        return Outcome(self.case, frozenset(self.case.kernels), cached, self.fault, self.error)
 
     def check(self, what: str, found: Any, expected: Any, suspects: list[str]) -> None:
         """Note a fault where arrays differ, and the kernels that may have made it."""

@@ -41,13 +41,14 @@ class Model:
     threads
         Worker threads; None: all cores.
     spin_seconds
-        How long a thread that has helped with an answer waits for the next one, awake, before it sleeps. From two
-        blocks of 16 images on, answers that come one after another take about half as long by it; 0 switches it off.
+        How long a thread that has helped with an answer waits for the next one, awake, before it sleeps. Answers that
+        come one after another take about half as long by it, from two blocks of 16 images on, or for a single image of
+        a program for these (`batch_size`); 0 switches it off.
 
     batch_size
-        How many images are asked for at a time. Up to 8 are taken one by one, if no layer needs more, by a program
-        that only answers and is compiled for it; its outputs may differ from the other's in their last digits. None:
-        the program that the run was trained with.
+        How many images are asked for at a time, of a program that only answers and is compiled for it. Up to 8 are
+        taken one by one, if no layer needs more, and any number where 16 channels at a time are as fast as 16 images.
+        Its outputs may differ from the other's in their last digits. None: the program that the run was trained with.
 
     Raises
     ------
@@ -88,6 +89,8 @@ class Model:
             spin_seconds=spin_seconds,
         )
         self.executor.theta[:] = trained.theta
+        if self.network.answers:
+            self.executor.weights.freeze()
 
     @property
     def class_weights(self) -> dict[str, float] | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from lenumba.engine.network.layout import Layout
 from lenumba.engine.network.losses import Loss
 from lenumba.kernels.constants import LANES
+from lenumba.kernels.program.pieces import MEMORY, WHOLE, cut
 from lenumba.kernels.program.plan import Call, Place, Step, Tensor, call, geometry
 
 
@@ -31,7 +32,8 @@ def pack_call(layout: Layout, x: Tensor, pixels: str) -> Call:
     """Return the call of the kernel that fills x with images as they are."""
     label, valid = label_places(layout)
     if x.unit == 1:
-        return call("pack_image", geometry(x, x), x=x.interior, label=label, valid=valid, SIZE=x.plane)
+        pieces = cut(MEMORY * x.size // LANES, x.height) if layout.padded else WHOLE
+        return call("pack_image", geometry(x, x), x=x.interior, label=label, valid=valid, **pieces)
     sizes = geometry(x, x) | {"COUNT": min(x.width, LANES)}
     if x.row == x.width:  # no margins between rows: an image is one long row
         sizes |= {"H": 1, "W": x.height * x.width, "COUNT": min(x.height * x.width, LANES)}

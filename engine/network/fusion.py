@@ -14,7 +14,10 @@ from lenumba.kernels.program.plan import Call, Step
 
 POOLS = ("average_pool_backward", "max_pool_backward")
 # Their registers have room for cheap functions alone.
-TILED = ("conv_forward", "grouped_conv_forward", "winograd_forward", "toom_forward")
+TILED = (
+    *("conv_forward", "grouped_conv_forward", "winograd_forward", "toom_forward"),
+    *("conv_channels", "depthwise_channels", "winograd_channels"),
+)
 WRITERS = (*TILED, "norm_forward", "norm_evaluate", "add")
 NORMS = ("norm_backward_sums", "norm_backward")
 

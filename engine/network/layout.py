@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lenumba.engine.network.augmentation import AMOUNTS, Distortion
+from lenumba.engine.network.channels import Channels
 from lenumba.engine.network.layers import Shape
 from lenumba.engine.network.turns import Gradient, turns
 from lenumba.engine.network.units import LayerError, Unit
@@ -33,9 +34,11 @@ class Layout:
     shape
         (channels, height, width) of the input.
     unit
-        Images in a block: 16, or 1. A single image lies without margins.
+        Images in a block: 16, or 1. A single image lies without margins but for `channels`.
     distortion
         What distorts the training images, if anything does.
+    channels
+        Where tensors lie with 16 channels of a single image in a vector.
     targets
         Numbers that come with each image, for the loss to compare the outputs with.
 
@@ -56,9 +59,16 @@ class Layout:
     apart = False  # whether every gradient has a buffer of its own
 
     def __init__(
-        self, units: Sequence[Unit], shape: Shape, unit: int, distortion: Distortion | None = None, targets: int = 0
+        self,
+        units: Sequence[Unit],
+        shape: Shape,
+        unit: int,
+        distortion: Distortion | None = None,
+        targets: int = 0,
+        channels: Channels | None = None,
     ) -> None:
         self.units, self.unit, self.size = units, unit, 0
+        self.padded = unit > 1 or channels is not None
         shapes = [shape, *(each.output for each in units)]
         self.readers = [[k for k, each in enumerate(units) if t in each.inputs] for t in range(len(shapes))]
         self.in_place = self._in_place()
@@ -66,7 +76,7 @@ class Layout:
         self.labels = self.part("labels", 2 * LANES)
         self.tensors: list[Tensor] = []
         for t, (one, margin) in enumerate(zip(shapes, self._margins(shapes), strict=True)):
-            tensor = Tensor(*one, *margin, unit=unit)
+            tensor = channels.tensor(t, margin) if channels else Tensor(*one, *margin, unit=unit)
             if t and self.in_place[t - 1]:
                 tensor = tensor.moved(self.tensors[units[t - 1].inputs[0]].start)
             else:
@@ -92,14 +102,20 @@ class Layout:
         self.gradients, *self.slopes = map(placed, (found.gradients, *found.slopes))
         self.sums = {t: placed(row) for t, row in found.sums.items()}
         self.scratches = [
-            self.part(f"scratch {k}", whole_vectors(each.layer.scratch(each.shape, unit)))
+            self.part(f"scratch {k}", whole_vectors(0 if channels else each.layer.scratch(each.shape, unit)))
             for k, each in enumerate(units)
         ]
         self.distortion = distortion
         self.augmentation = self.part("augmentation", distortion.size if distortion else 0)
         self.targets = self.part("targets", targets * LANES)
         self.filled = self.size = -(-self.size // MARGIN) * MARGIN
-        shared = max((each.layer.temporary(each.shape, unit) for each in units), default=0)
+        shared = max(
+            (
+                each.layer.answer_temporary(each.shape) if channels else each.layer.temporary(each.shape, unit)
+                for each in units
+            ),
+            default=0,
+        )
         self.temporary = self.part("temporary", -(-shared // MARGIN) * MARGIN)
 
     def part(self, name: str, size: int) -> int:
@@ -122,7 +138,7 @@ class Layout:
     def _margins(self, shapes: Sequence[Shape]) -> list[tuple[int, int, int, int]]:
         """Return the margins of each tensor: the largest that a unit which reads it needs."""
         margins, self.values = [NO_MARGINS] * len(shapes), [0.0] * len(shapes)
-        for t in reversed(range(len(shapes) if self.unit > 1 else 0)):
+        for t in reversed(range(len(shapes) if self.padded else 0)):
             wanted: dict[int, tuple[int, int, int, int]] = {}
             values: dict[float, str] = {}  # what the margins hold, and the layer that wants it
             for k in self.readers[t]:

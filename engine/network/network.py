@@ -9,6 +9,7 @@ import numpy as np
 from lenumba.engine.common.html import heading_html, table_html
 from lenumba.engine.common.targets import TARGETS
 from lenumba.engine.network.augmentation import Augment, Distortion
+from lenumba.engine.network.channels import Channels
 from lenumba.engine.network.layers import Parameter, Shape, activation_of
 from lenumba.engine.network.layers.signals import along
 from lenumba.engine.network.layout import MARGIN, Layout, whole_vectors
@@ -58,6 +59,8 @@ class Network:
     ----------
     unit
         Images in a block: 16, or 1.
+    channels
+        How its program has 16 channels of a single image in the lanes of a vector; None where it does not.
 
     Raises
     ------
@@ -96,6 +99,7 @@ class Network:
         self.offsets, self.size = parameter_offsets(self.units)
         self.distortion = Distortion(augment, self.input_shape) if augment and augment.active else None
         self.answers = answers
+        self.channels: Channels | None = None  # where its program has 16 channels of an image in a vector
         self.unit = 1 if self._takes_single_images(batch_size) else LANES
         if self.units[-1].output[1:] != (1, 1):
             raise LayerError(len(layers) - 1, "the last layer must be flat: end with 'dense' (or 'flatten')")
@@ -119,12 +123,15 @@ class Network:
         )
 
     def _takes_single_images(self, batch_size: int | None) -> bool:
-        if batch_size is None or batch_size > SMALL_BATCH:
-            return False
+        small = batch_size is not None and batch_size <= SMALL_BATCH
         if self.answers:
             folded = {unit.name for unit in self.folded.values()}
-            return all(unit.layer.answers_single_images or unit.name in folded for unit in self.units)
-        return not self.distortion and all(unit.layer.takes_single_images for unit in self.units)
+            in_rows = small and all(unit.layer.answers_single_images or unit.name in folded for unit in self.units)
+            found = Channels(self.units, self.input_shape, self.folded)
+            if found.fits and (found.pays_for_batches or (small and (found.pays or not in_rows))):
+                self.channels = found
+            return in_rows or self.channels is not None
+        return small and not self.distortion and all(unit.layer.takes_single_images for unit in self.units)
 
     @property
     def outputs(self) -> int:
@@ -218,7 +225,7 @@ class Network:
     def layout(self) -> Layout:
         """Where activations and gradients lie in a worker's memory."""
         targets = 0 if self.target == "class" else self.outputs
-        return Layout(self.units, self.input_shape, self.unit, self.distortion, targets)
+        return Layout(self.units, self.input_shape, self.unit, self.distortion, targets, self.channels)
 
     @property
     def ends_in_activation(self) -> bool:
@@ -235,7 +242,7 @@ class Network:
         return np.zeros((count, self.outputs) if self.labels == "float32" else count, self.labels)
 
     def evaluated(self, theta: np.ndarray) -> np.ndarray:
-        """Return float32 [size] parameters as evaluation takes them: every folded norm lies in the weights before it.
+        """Return float32 parameters as evaluation takes them: every folded norm lies in the weights before it.
 
         The bias of those is the norm's: a layer before a norm may have none.
         """
@@ -249,7 +256,7 @@ class Network:
             kernel[...] = kernel * scale.reshape(-1, *[1] * (kernel.ndim - 1))
             bias = views.get(f"{before}.bias", 0.0)
             views[f"{own}.bias"][...] += (bias - views[f"{own}.running_mean"]) * scale
-        return flat
+        return flat if self.channels is None else self.channels.evaluated(views)
 
     def plan(self, optimizer: Optimizer) -> Plan:
         """Return the plan of the program that trains and evaluates this network."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from lenumba.engine.network.layers.base import Strictly
+from lenumba.engine.network.layers.strict import Strictly
 from lenumba.engine.network.tables import Array, NameIn
 from lenumba.kernels.constants import AVERAGE_SHARE, HYPER_COLUMNS, MAX_NORM
 from lenumba.kernels.program.catalogue import TABLES, Kernel, find_twin

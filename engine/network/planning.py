@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from lenumba.engine.network.channels import Channels
 from lenumba.engine.network.ends import image_steps, loss_step, target_steps
 from lenumba.engine.network.fusion import fused
 from lenumba.engine.network.layers import Node, Shape
@@ -26,6 +27,7 @@ class Network(Protocol):
     target: str
     loss: Loss
     answers: bool
+    channels: Channels | None
     size: int
     input_shape: Shape
 
@@ -53,6 +55,8 @@ def make_plan(network: Network, optimizer: Optimizer) -> Plan:
     last = units[-1].name
     assert gradients[-1] is not None
     y, dy = named(tensors[-1], f"{last}_y"), named(gradients[-1], f"{last}_dy")
+    if network.channels:  # of a single value a map, vectors of maps are a row of floats
+        y, dy = (Tensor(network.outputs, 1, 1, start=each.start, unit=1, name=each.name) for each in (y, dy))
     compare = loss_step(layout, network.loss, y, dy, network.target)
     steps = [*ends, *forward, compare]
     if network.answers:
@@ -79,7 +83,7 @@ def nodes(network: Network) -> list[Node]:
     layout, units = network.layout, network.units
     found = []
     for k, unit in enumerate(units):
-        margins = unit.layer.margins(unit.shape) if network.unit > 1 else (0, 0, 0, 0)
+        margins = unit.layer.margins(unit.shape) if layout.padded else (0, 0, 0, 0)
 
         def seen(tensor: Tensor, name: str, k: int = k, margins: tuple[int, int, int, int] = margins) -> Tensor:
             alike = layout.in_place[k] or units[k].layer.passes_gradient
@@ -109,19 +113,22 @@ def nodes(network: Network) -> list[Node]:
 
 def forward_steps(network: Network) -> list[Step]:
     """Return the forward pass: steps of both, or one for training and one for evaluation, leaving out empty ones."""
-    training, evaluation = [], []
+    training, evaluation, channels = [], [], network.channels
     all_nodes = nodes(network)
     for k, (unit, node) in enumerate(zip(network.units, all_nodes, strict=True)):
         text = f"{shape_text(*unit.shape)} → {shape_text(*unit.output)}"
-        step = Step(f"forward_{unit.name}", text, unit.layer.forward(node), layer=unit.name, phase="forward")
+        calls = [] if network.answers else unit.layer.forward(node)
+        step = Step(f"forward_{unit.name}", text, calls, layer=unit.name, phase="forward")
         if norm := network.folded.get(k):
             behind = all_nodes[network.units.index(norm)]
             bias = {"bias": behind.parameters["bias"]}
             node = replace(node, y=behind.y, parameters={**node.parameters, **bias})
         elif unit in network.folded.values():
             node = replace(node, x=node.y)
-        training.append(step)
-        evaluation.append(replace(step, calls=unit.layer.evaluate(node)))
+        if not network.answers:
+            training.append(step)
+        calls = channels.calls(k, node) if channels else unit.layer.evaluate(node)
+        evaluation.append(replace(step, calls=calls))
     steps = []
     others = {step.layer: step for step in fused([step for step in evaluation if step.calls])}
     mine = {step.layer: step for step in fused([step for step in training if step.calls])}

@@ -1,10 +1,12 @@
 """What evaluations need that come one after another: buffers that wait for them, and threads that stay awake."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import numpy as np
 
+from lenumba.engine.network.network import Network
 from lenumba.engine.training.buffers import address, aligned
 from lenumba.engine.training.workers import Job, Workers
 from lenumba.kernels.constants import CLOSED, COMPANY_SIZE, EVALUATE, JOINED, SPINNING
@@ -41,6 +43,33 @@ class Request:
         return loss, self.outputs[:count].copy()
 
 
+class Weights:
+    """The weights that a network's evaluation takes, made from its parameters where they differ from these.
+
+    Attributes
+    ----------
+    evaluated
+        float32: the weights as the program reads them.
+    """
+
+    def __init__(self, network: Network, theta: np.ndarray) -> None:
+        self.network, self.theta = network, theta
+        differs = bool(network.folded or network.channels)
+        self.evaluated = aligned(len(network.evaluated(theta))) if differs else theta
+        self.made_from = np.full(len(theta) if differs else 0, np.nan, np.float32)
+
+    def follow(self) -> None:
+        """Make them anew where the parameters have changed."""
+        if len(self.made_from) and self.theta.flags.writeable and not np.array_equal(self.made_from, self.theta):
+            self.made_from[:] = self.theta
+            self.evaluated[:] = self.network.evaluated(self.theta)
+
+    def freeze(self) -> None:
+        """Let nobody change the parameters any more: to compare them takes longer than a small network's answer."""
+        self.follow()
+        self.theta.flags.writeable = False
+
+
 class Company:
     """The threads that join evaluations while they are awake (:mod:`lenumba.kernels.program.company`).
 
@@ -56,6 +85,12 @@ class Company:
         self.places = aligned(COMPANY_SIZE, np.int64)
         self.places[JOINED] = CLOSED
         self.serving: list[Job] = []
+        self.last = 0
+
+    def is_asked_often(self, patience: int) -> bool:
+        """Return whether the evaluation before was at most `patience` nanoseconds ago: nobody waits for longer."""
+        before, self.last = self.last, time.monotonic_ns()
+        return self.last - before < patience
 
     def wake(self, count: int, workers: Workers, serve: Callable[[int], Job]) -> None:
         """See to it that `count` threads join evaluations: those that sleep get what `serve` makes for their number."""

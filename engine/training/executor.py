@@ -10,7 +10,7 @@ from lenumba.engine.data.normalization import Normalization
 from lenumba.engine.network.network import Network
 from lenumba.engine.network.optimizers import Optimizer
 from lenumba.engine.ranks.team import ALONE, Alone, Team
-from lenumba.engine.training.answering import COUNT, Company, Request, mean_loss
+from lenumba.engine.training.answering import COUNT, Company, Request, Weights, mean_loss
 from lenumba.engine.training.buffers import address, aligned
 from lenumba.engine.training.exchange import Exchange
 from lenumba.engine.training.workers import Job, Workers
@@ -31,6 +31,7 @@ from lenumba.kernels.program.arguments import PACKED, Run
 
 PARAMETERS_PER_WORKER = 1 << 16
 SHORT_CALL = 1e7  # multiply-adds of an evaluation, about 100 µs: a thread that wakes for it would come too late
+PIECE_CALL = 1e6  # of one image, about 20 µs: less is not worth another thread
 BRIEF_CALL = 1e9  # about 10 ms: nobody notices that signals wait for it
 SPIN_SECONDS = 0.001  # how long a thread that was woken for an evaluation waits for the next one before it sleeps
 
@@ -55,8 +56,8 @@ class Executor:
 
     Attributes
     ----------
-    theta, state
-        float32 [network.size] and [states · network.size]: parameters and optimiser state.
+    theta, state, weights
+        float32 [network.size] and [states · network.size]: parameters, optimiser state; what evaluation takes for them.
     judged
         float32 [network.size]: the parameters to validate and keep: `theta`, or its moving average where one is kept.
     """
@@ -96,8 +97,7 @@ class Executor:
         self.normalize(normalization)
         self.multiply_adds = network.multiply_adds  # once, as it takes longer than a small network
         self.spare = spare
-        self.evaluated = aligned(network.size) if network.folded else self.theta
-        self.folded_from = np.full(network.size if network.folded else 0, np.nan, np.float32)
+        self.weights = Weights(network, self.theta)
         fixed = {"control": self.control, "scale": self.scale, "shift": self.shift}
         fixed |= {"theta": self.theta, "state": self.state, "decay": self.decay, "company": self.company.places}
         addresses = {name: address(array) for name, array in fixed.items()}
@@ -246,9 +246,7 @@ class Executor:
         blocks = -(-count // unit)
         work = blocks * unit * self.multiply_adds
         with self.evaluating:
-            if len(self.folded_from) and not np.array_equal(self.folded_from, self.theta):
-                self.folded_from[:] = self.theta
-                self.evaluated[:] = self.network.evaluated(self.theta)
+            self.weights.follow()
             if work < BRIEF_CALL:
                 return self._answer(images, labels, order, blocks, work)
             results = aligned(2 * blocks, np.float64)
@@ -259,7 +257,7 @@ class Executor:
             self._run(
                 range(workers), workers, lambda: None,
                 purpose=EVALUATE, images=images, labels=labels, order=order[here], count=len(order[here]),
-                results=results[2 * first :], outputs=outputs[here], theta=self.evaluated,
+                results=results[2 * first :], outputs=outputs[here], theta=self.weights.evaluated,
             )  # fmt: skip
             self.team.gather(results.reshape(blocks, 2), ends)
             self.team.gather(outputs, [min(end * unit, count) for end in ends])
@@ -269,7 +267,9 @@ class Executor:
         self, images: np.ndarray, labels: np.ndarray, order: np.ndarray, blocks: int, work: int
     ) -> tuple[float, np.ndarray]:
         """Evaluate in this thread, in buffers that wait for it, with others where these are awake."""
-        count, request, company = len(order), self.request, min(self.threads, blocks) - 1
+        count, request = len(order), self.request
+        pieces = int(work / PIECE_CALL) if self.network.channels and count == 1 else blocks
+        company = max(0, min(self.threads, pieces) - 1)
         if count > len(request.order):
             request = self.request = self._request(count)
         if images is not request.images or labels is not request.labels:
@@ -280,8 +280,8 @@ class Executor:
             if company and work >= SHORT_CALL:
                 self.company.wake(company, self.workers, self._serving)
             self.program.call(request.address)
-            if company and work < SHORT_CALL:  # too late for this one, in time for the next
-                self.company.wake(company, self.workers, self._serving)
+            if company and work < SHORT_CALL and self.company.is_asked_often(self.template.patience):
+                self.company.wake(company, self.workers, self._serving)  # in time for the next one
             return request.answer(count, blocks)
         finally:
             if self.control[STOP]:
@@ -290,7 +290,7 @@ class Executor:
     def _request(self, size: int) -> Request:
         """Return a new request of at most `size` images."""
         return Request(
-            size, self.network.outputs, lambda given: self.arguments(0, 1, given | {"theta": self.evaluated})
+            size, self.network.outputs, lambda given: self.arguments(0, 1, given | {"theta": self.weights.evaluated})
         )
 
     def _serving(self, worker: int) -> Job:

@@ -160,10 +160,10 @@ def norm_backward(
 
 
 @kernel
-def add(a, b, y, function, C, H, W, A_ROW, A_PLANE, B_ROW, B_PLANE, Y_ROW, Y_PLANE):
-    """y[c] = function(a[c] + b[c]) (overwrites y, which may be a)."""
+def add(a, b, y, function, piece, C, H, W, A_ROW, A_PLANE, B_ROW, B_PLANE, Y_ROW, Y_PLANE, PIECES):
+    """y[c] = function(a[c] + b[c]), in one of PIECES of its rows (overwrites y, which may be a)."""
     for c in range(C):
-        for i in range(H):
+        for i in range(H * piece // PIECES, H * (piece + 1) // PIECES):
             for j in range(W):
                 value = load(a, c * A_PLANE + i * A_ROW + j) + load(b, c * B_PLANE + i * B_ROW + j)
                 store(y, c * Y_PLANE + i * Y_ROW + j, function(value))

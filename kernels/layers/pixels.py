@@ -15,15 +15,20 @@ from lenumba.kernels.vector.tile import outer_fma, product_fma, store_tile, zero
 
 
 @kernel
-def pack_image(images, labels, order, first, scale, shift, x, label, valid, C, SIZE):
-    """Fill x[C, SIZE] with image number order[first], uint8 or float32, as `lanes.pack` does."""
+def pack_image(images, labels, order, first, scale, shift, x, label, valid, piece, C, H, W, X_ROW, X_PLANE, PIECES):
+    """Fill one of PIECES of the rows of x[C, H, W] with image number order[first], uint8 or float32.
+
+    With the first piece come label[16] and valid[16], as `lanes.pack` fills them.
+    """
     sample = order[first]
-    for lane in range(LANES):
-        label[lane] = labels[sample]
-        valid[lane] = 1.0 if lane == 0 else 0.0
+    if piece == 0:
+        for lane in range(LANES):
+            label[lane] = labels[sample]
+            valid[lane] = 1.0 if lane == 0 else 0.0
     for c in range(C):
-        for p in range(SIZE):
-            x[c * SIZE + p] = images[(sample * C + c) * SIZE + p] * scale[c] + shift[c]
+        for i in range(H * piece // PIECES, H * (piece + 1) // PIECES):
+            for j in range(W):
+                x[c * X_PLANE + i * X_ROW + j] = images[((sample * C + c) * H + i) * W + j] * scale[c] + shift[c]
 
 
 @kernel

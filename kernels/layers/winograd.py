@@ -16,9 +16,11 @@ from lenumba.kernels.compile.jit import kernel
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.layers.conv import conv_forward, conv_input_gradient, pointwise_weight_gradient
 from lenumba.kernels.vector.points import IMAGE, IMAGE_BACK, RESULT, RESULT_BACK, WEIGHTS, WEIGHTS_BACK
-from lenumba.kernels.vector.simd import at, splat
+from lenumba.kernels.vector.simd import at, load, splat
 from lenumba.kernels.vector.tile import add_tile, load_tile, map_tile, store_tile
 from lenumba.kernels.vector.transforms import add_each, keep_from, load_strided, transform
+
+VECTORS = 2
 
 
 @kernel
@@ -87,10 +89,13 @@ def points_to_image(points, dx, rows, top, tile, C, X_ROW, X_PLANE, OW, KH, KW, 
 def points_to_result(
     points, b, y, rows, function, top, tile, M, Y_ROW, Y_PLANE, OW, KH, KW, EH, EW, NH, NW, ACROSS, T, BIAS
 ):  # fmt: skip
-    """y[m, top…, EW · k…] = function(b[m] + Aᵀ points[·, m, tile + k] A) for every tile k of one row of tiles."""
+    """y[m, top…, EW · k…] = function(b[m] + Aᵀ points[·, m, tile + k] A) for every tile k of one row of tiles.
+
+    BIAS: 0 where there is none; 1, a float for each map; VECTORS, a vector.
+    """
     plane = M * T + 1
     for m in range(M):
-        bias = splat(b[m]) if BIAS else splat(0.0)
+        bias = load(b, m) if BIAS == VECTORS else splat(b[m] if BIAS else 0.0)
         for k in range(ACROSS):
             left = min(EW * k, OW - EW)
             for q in range(NW):

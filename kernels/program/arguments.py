@@ -99,6 +99,8 @@ BLOCK = {"first": "i64", "count": "i64", "gradient": "f32*", "result": "f64*", "
 SEGMENT = {"segment": "i64", "block": "i64", "batch": "i64"}
 # And of its worker: `run.work`, which is not the block's where blocks wait for one another.
 WORKER = {"own": "f32*"}
+# Of a step that several threads compute together: which of its pieces.
+PIECE = {"piece": "i64"}
 UPDATE_ARGUMENTS = ("theta", "state", "gradients", "decay", "hyper", "shards", "size", "first", "last")
 
 

@@ -186,7 +186,27 @@ CATALOGUE: dict[str, Kernel] = {
         shared=lambda s: VECTOR * s["M"],
         own=lambda s: (VECTOR + WEIGHT * s["M"]) * (s["N_TO"] - s["N_FROM"]),
     ),
-    "pack_image": Kernel(".pixels", ".moves.pack", shared=lambda s: s["C"] * s["SIZE"] * (1 + WEIGHT)),
+    "pack_image": Kernel(".pixels", ".moves.pack", shared=lambda s: s["C"] * s["H"] * s["W"] * (1 + WEIGHT)),
+    "conv_channels": Kernel(
+        ".channels",
+        ".layers.conv_forward",
+        multiply_adds=lambda s: maps(s) * columns(s) * s["OH"] * filter_size(s),
+        shared=lambda s: WEIGHT * s["C"] * s["X_PLANE"],
+        own=lambda s: VECTOR * maps(s) * (s["OH"] * columns(s) + filter_size(s)),
+    ),
+    "winograd_channels": Kernel(
+        ".channels",
+        ".layers.conv_forward",
+        multiply_adds=whole,
+        own=lambda s: through(s) + VECTOR * s["NH"] * s["NW"] * s["M"] * s["C"],
+    ),
+    "depthwise_channels": Kernel(
+        ".channels",
+        ".layers.conv_forward",
+        multiply_adds=lambda s: s["OH"] * columns(s) * filter_size(s),
+        shared=planes("C", "X_PLANE"),
+        own=lambda s: VECTOR * (s["C"] * s["OH"] * columns(s) + filter_size(s)),
+    ),
     "copy_strided": Kernel(".pixels", ".moves.copy", own=lambda s: 2 * WEIGHT * s["C"] * s["H"] * s["W"]),
     "clear_tail": Kernel(".pixels", ".moves.clear", own=lambda s: WEIGHT * (s["ROW"] - s["N"])),
     "conv_input_gradient_pixels": Kernel(

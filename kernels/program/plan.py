@@ -9,10 +9,10 @@ from itertools import groupby, pairwise
 from typing import Literal, TypeAlias
 
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run
+from lenumba.kernels.program.arguments import BLOCK, PIECE, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run
 from lenumba.kernels.program.catalogue import find_kernel, signature
 
-VARIABLES = {*Run._fields, *BLOCK, *SEGMENT, *WORKER, *UPDATE_ARGUMENTS}
+VARIABLES = {*Run._fields, *BLOCK, *SEGMENT, *WORKER, *PIECE, *UPDATE_ARGUMENTS}
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,11 @@ class Step:
     def meets(self) -> bool:
         """Whether all blocks of the batch must have come so far before it begins."""
         return self.calls[0].meets
+
+    @property
+    def pieces(self) -> int:
+        """Into how many pieces its calls are cut, which several threads may compute."""
+        return max(call.numbers.get("PIECES", 1) for call in self.calls)
 
     def parts(self) -> list["Step"]:
         """Return the step cut where all blocks of the batch must have come so far."""

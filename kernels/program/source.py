@@ -11,7 +11,7 @@ from itertools import chain
 
 from lenumba.kernels.compile.native import Source
 from lenumba.kernels.constants import UPDATE, WAIT
-from lenumba.kernels.program.arguments import BLOCK, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run, types_of
+from lenumba.kernels.program.arguments import BLOCK, PIECE, SEGMENT, UPDATE_ARGUMENTS, WORKER, Run, types_of
 from lenumba.kernels.program.catalogue import find_kernel
 from lenumba.kernels.program.plan import Call, Place, Plan, Step
 
@@ -36,10 +36,11 @@ def program_source(plan: Plan) -> Source:
     lines += [line for step in plan.steps for line in step_function(step)]
     lines += ["", "STEPS = ["]
     for step in plan.steps:
-        words = [f'"{(types | BLOCK | SEGMENT | WORKER)[name]}"' for name in used(step)]
+        words = [f'"{(types | BLOCK | SEGMENT | WORKER | PIECE)[name]}"' for name in used(step)]
         lines.append(f"    ({step.name}, [{', '.join(words)}]),")
     segments = plan.segments
-    lines += ["]", "", *block_function("evaluate_block", BLOCK, [plan.block("evaluation")])]
+    lines += ["]", "", *piece_function(shared(plan))]
+    lines += block_function("evaluate_block", BLOCK, [plan.block("evaluation")])
     if plan.trains:
         lines += block_function("train_block", SEGMENT | BLOCK, segments, plan.clock) + update_function(plan)
     lines += entry_function(plan, len(segments))
@@ -54,6 +55,8 @@ def imports(plan: Plan) -> list[str]:
         "lenumba.kernels.program.company": {"evaluate_in_company", "read_run", "serve"},
         "lenumba.kernels.vector.simd": {"at"},
     }
+    if shared(plan):
+        found["lenumba.kernels.program.company"].add("share")
     if plan.trains:
         found["lenumba.kernels.program.loop"] = {"train_loop"}
     if plan.clock >= 0:
@@ -104,7 +107,10 @@ def start(place: Place) -> int:
 
 def used(step: Step) -> list[str]:
     """Return which of the program's variables a step takes."""
-    names, known = {name for call in step.calls for name in call.variables}, (Run._fields, BLOCK, SEGMENT, WORKER)
+    names, known = (
+        {name for call in step.calls for name in call.variables},
+        (Run._fields, BLOCK, SEGMENT, WORKER, PIECE),
+    )
     return [name for name in dict.fromkeys((*chain(*known), *UPDATE_ARGUMENTS)) if name in names]
 
 
@@ -130,16 +136,33 @@ def block_function(
 ) -> list[str]:
     """Print the function that takes one block, whose memory is `work`, through the network or one of its segments."""
     lines = ["", "@kernel", f"def {name}(run, work, {', '.join(given)}):", "    theta = run.theta", *lap(clock, WAIT)]
-    local, slot, cut = {"work", "theta", *given}, UPDATE + 1, len(segments) > 1
+    local, slot, cut, stage = {"work", "theta", *given}, UPDATE + 1, len(segments) > 1, 0
     for number, steps in enumerate(segments):
         lines += [f"    {'elif' if number else 'if'} segment == {number}:"] * cut
         for step in steps:
             names = ({"own": "run.work"}.get(each, each if each in local else f"run.{each}") for each in used(step))
             arguments = ", ".join(names)
-            called = [f"    {step.name}({arguments})", *lap(clock, slot)]
-            lines += [f"    {line}" if cut else line for line in called]
+            called = f"    {step.name}({arguments})"
+            if step.pieces > 1:
+                called = f"    share(run, evaluate_piece, work, theta, first, STAGE={stage}, PIECES={step.pieces})"
+                stage += 1
+            lines += [f"    {line}" if cut else line for line in (called, *lap(clock, slot))]
             slot += 1
     return [*lines, ""]
+
+
+def shared(plan: Plan) -> list[Step]:
+    """Return the steps of evaluation that several threads may compute together."""
+    return [step for step in plan.block("evaluation") if step.pieces > 1]
+
+
+def piece_function(steps: Sequence[Step]) -> list[str]:
+    """Print the function that computes a piece of one of the steps that several threads compute together."""
+    lines = ["", "@kernel", "def evaluate_piece(run, work, own, theta, first, stage, piece):"] * bool(steps)
+    for number, step in enumerate(steps):
+        names = (each if each in ("work", "own", "theta", "first", "piece") else f"run.{each}" for each in used(step))
+        lines += [f"    {'elif' if number else 'if'} stage == {number}:", f"        {step.name}({', '.join(names)})"]
+    return [*lines, ""] * bool(steps)
 
 
 def lap(clock: int, slot: int) -> list[str]:
@@ -160,7 +183,7 @@ def entry_function(plan: Plan, segments: int) -> list[str]:
     numbers += "".join(f", {name}={name}" for name in CLIPPING) if plan.clips else ""
     output = plan.output.name or plan.output.offset
     given, answer = f'PIXELS="{plan.pixels}", LABELS="{plan.labels}"', f"WIDTH={plan.width}, OUTPUT={output}"
-    answer += f", UNIT={plan.unit}"
+    answer += f", UNIT={plan.unit}" + ", evaluate_piece=evaluate_piece" * bool(shared(plan))
     return [
         "@kernel",
         "def program(arguments):",

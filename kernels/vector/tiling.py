@@ -4,6 +4,8 @@ A tile of MAPS × COLS accumulators also needs COLS loaded vectors and one broad
 (32 registers) 2 × 8 and 6 × 4 reach the FMA peak, 3 × 8 spills; AVX2 and NEON have room for 8 vectors.
 """
 
+MANY = 8  # places of a tile: with fewer, each vector of weights serves too few products
+
 
 def split(extent: int, limit: int) -> list[tuple[int, int, int]]:
     """Cover range(extent) with ranges (first, last, tile), each a multiple of its tile, tile ≤ limit.
@@ -40,3 +42,19 @@ def tiles(m: str, rows: int, j: str, columns: int, limit: int, registers: int) -
         for column in split(columns, limit)
         for row in split(rows, rows_beside(column[2], registers))
     ]
+
+
+def grids(maps: int, rows: int, columns: int, registers: int) -> list[dict[str, int]]:
+    """Cover maps × rows × columns with tiles of MAPS × ROWS × COLS accumulators, beside which a few vectors lie."""
+    room = registers - 4
+    found = []
+    for column in split(columns, room if maps == 1 else room // 2):
+        high = max(size for size in range(1, max(1, MANY // column[2]) + 1) if rows % size == 0)
+        places = high * column[2]
+        found += [span("M", row) | {"ROWS": high} | span("J", column, "COLS") for row in split(maps, room // places)]
+    return found
+
+
+def largest_divisor(extent: int, limit: int) -> int:
+    """Return the largest divisor of a number that is not above a limit."""
+    return max(size for size in range(1, limit + 1) if extent % size == 0)

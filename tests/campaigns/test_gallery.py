@@ -7,10 +7,10 @@ from statistics import median
 import gallery
 import gallery_five  # noqa: F401
 import gallery_four  # noqa: F401
-import gallery_mends  # noqa: F401
 import gallery_three  # noqa: F401
 import gallery_two  # noqa: F401
 import pytest
+from gallery_mends import TWO_LINES
 
 import lenumba as package
 from lenumba.engine.profile.calls import Calls
@@ -53,21 +53,6 @@ def mended_factor(entry: gallery.Planted, found: dict) -> float | None:
         return None
     mended = Calls(entry.mended, (entry.make_mended or entry.make)())
     return found["call_ms"] / 1e3 / median(mended.times(0.5))
-
-
-TWO_LINES = """
-from numba import njit
-
-
-@njit
-def work(n, m):
-    v = 0.3
-    for _ in range(n):
-        v = 3.7 * v * (1.0 - v)
-    for _ in range(m):
-        v = 1.0 / (v + 1.0)
-    return v
-"""
 
 
 def test_lines_take_the_share_that_they_take_alone(campaign, tmp_path):

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from test_gallery import TWO_LINES
+from gallery_mends import TWO_LINES
 
 import lenumba as package
 from lenumba.engine.profile.subject import find_subject

@@ -5,7 +5,7 @@ ONNX operators, and beside its file lies its JavaScript.
 """
 
 from lenumba.engine.network.layers.activation import Activation
-from lenumba.engine.network.layers.base import LIST, LayerBase, Node, Parameter, Shape, Strictly, pair
+from lenumba.engine.network.layers.base import LIST, LayerBase, Node, Parameter, Shape, pair
 from lenumba.engine.network.layers.conv import Conv
 from lenumba.engine.network.layers.dense import Dense, Flatten
 from lenumba.engine.network.layers.depthwise import DepthwiseConv
@@ -13,6 +13,7 @@ from lenumba.engine.network.layers.dropout import Dropout
 from lenumba.engine.network.layers.norm import BatchNorm
 from lenumba.engine.network.layers.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from lenumba.engine.network.layers.residual import Add, Residual
+from lenumba.engine.network.layers.strict import Strictly
 from lenumba.engine.network.layers.table import LAYERS, Layer
 
 for _layer in (

@@ -33,6 +33,10 @@ class Activation(LayerBase):
         x, y = node.x.interior, node.y.interior
         return [call("activation_forward", elementwise(node), x=x, y=y, function=self.function)]
 
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return True: it works value by value."""
+        return True
+
     def backward(self, node: Node) -> list[Call]:
         """Return dx = dy · f′, from y or from x."""
         if node.dx is None:

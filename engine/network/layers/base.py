@@ -1,13 +1,14 @@
 """What every layer offers, and what it gets to print its kernel calls."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic import Field, Strict
 
+from lenumba.engine.network.layers.strict import Strictly
 from lenumba.engine.network.layers.windows import Box
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.plan import Call, Place, Tensor
@@ -29,35 +30,6 @@ Extent = Annotated[int, Field(ge=1, le=64)]
 Border = Annotated[int, Field(ge=0, le=64)]
 Size = Extent | Annotated[tuple[Extent, Extent], LIST]
 Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32 without denormals, which count as 0
-BELOW_ONE = 1 - 2.0**-24
-
-
-def numbers(values: Any) -> Iterator[float]:
-    """Yield the float numbers in nested tuples."""
-    for value in values if isinstance(values, tuple) else ():
-        yield from [value] if isinstance(value, float) else numbers(value)
-
-
-class Strictly(BaseModel):
-    """Base of every part of a configuration: frozen, without unknown keys, conversions, NaN or infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _in_float32(cls, value: Any) -> Any:
-        """Refuse what the program would take for another number: infinity, 0, or 1 where less than 1 is asked for."""
-        if isinstance(value, tuple) and (found := [number for number in numbers(value) if abs(number) > LARGEST]):
-            raise ValueError(f"expected float32, up to {LARGEST:.2g}, found {found[0]:g}")
-        if isinstance(value, float) and value:
-            if not SMALLEST <= abs(value) <= LARGEST:
-                raise ValueError(f"expected a float32, 0 or from {SMALLEST:.2g} to {LARGEST:.2g}, found {value:g}")
-            if BELOW_ONE < value < 1:
-                raise ValueError(f"expected a float32, 1 or at most {BELOW_ONE:.8f}, found {value!r}")
-        return value
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -256,6 +228,35 @@ class LayerBase(Strictly):
     def evaluate(self, node: Node) -> list[Call]:
         """Return the kernel calls of the forward pass when nothing is learned."""
         return self.forward(node)
+
+    takes_planes: ClassVar[bool] = False  # whether `answer` also takes an image's planes of floats
+
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return whether it can answer with 16 channels in the lanes of a vector (:meth:`answer`)."""
+        return False
+
+    def answer(self, node: Node, shape: Shape) -> list[Call]:
+        """Return the calls of the forward pass of one image with 16 channels in the lanes of a vector.
+
+        The input's (channels, height, width) are those of the maps that a flat one was made from.
+        """
+        return self.evaluate(node)
+
+    def answers_at_points(self, shape: Shape, lanes: int) -> bool:
+        """Return whether `answer` computes it at points (:attr:`form`) where so many channels lie side by side."""
+        return False
+
+    def answer_temporary(self, shape: Shape) -> int:
+        """Return how many floats `answer` needs while a step lasts, as :meth:`temporary`."""
+        return 0
+
+    def arrange(self, kernel: Array, shape: Shape, lanes: int) -> Array:
+        """Return the kernel's weights in the order in which `answer` reads them, with zeros for what is not there."""
+        raise NotImplementedError
+
+    def row_vectors(self, shape: Shape) -> int:
+        """Return how many vector operations the forward pass takes where images lie in long rows."""
+        return 0
 
     def backward(self, node: Node) -> list[Call]:
         """Return the kernel calls of the backward pass."""

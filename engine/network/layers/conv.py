@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from lenumba.engine.network.activations import ActivationName
-from lenumba.engine.network.layers import long_rows
+from lenumba.engine.network.layers import block_gradients, channels, long_rows
 from lenumba.engine.network.layers.base import (
     INITIALIZER_HELP,
     LIST,
@@ -25,8 +25,8 @@ from lenumba.engine.network.layers.base import (
 from lenumba.engine.network.layers.windows import Box, tap, window_at
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
-from lenumba.kernels.program.plan import Argument, Call, Tensor, call, geometry
-from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
+from lenumba.kernels.program.plan import Argument, Call, call, geometry
+from lenumba.kernels.vector.tiling import tiles
 
 Padding: TypeAlias = (
     Literal["valid", "same"]
@@ -38,9 +38,6 @@ Row = Annotated[tuple[float, ...], LIST]
 Matrix = Annotated[tuple[Row, ...], LIST]
 Filter = Annotated[tuple[Matrix, ...], LIST]
 Kernel = Annotated[tuple[Filter, ...], LIST]
-
-# The same on every CPU: it decides the order of a sum. Depthwise, a tile has one map and room for more columns.
-INPUT_GRADIENT_COLUMNS, DEPTHWISE_COLUMNS = 4, 12
 
 
 class Conv(LayerBase):
@@ -173,9 +170,34 @@ class Conv(LayerBase):
         given |= {"y": node.y.interior, "function": "none", "BIAS": node.has_bias}
         maps, columns = self.channels // self.groups, 8 if node.registers >= 32 else 4
         return [
-            call(self.kernel_of("conv_forward"), self._geometry(node), **given, **tile)
+            call(self.kernel_of("conv_forward"), self.sizes(node), **given, **tile)
             for tile in tiles("M", maps, "J", node.y.width, columns, node.registers)
         ]
+
+    @property
+    def takes_planes(self) -> bool:  # type: ignore[override]
+        """Whether there is one group."""
+        return self.groups == 1
+
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return whether there is one group, or as many as channels."""
+        return self.groups == 1 or self.groups == shape[0] == self.channels
+
+    def answer(self, node: Node, shape: Shape) -> list[Call]:
+        """Return the calls of a pass with 16 maps in the lanes of a vector."""
+        window = pair(self.kernel_size), pair(self.stride)
+        if self.groups == 1:
+            return channels.conv_calls(node, shape[0], *window)
+        return channels.depthwise_calls(node, *window)
+
+    def arrange(self, kernel: Array, shape: Shape, lanes: int) -> Array:
+        """Return the kernel in the order of `conv_channels` or `depthwise_channels`."""
+        return channels.arranged(kernel, lanes if self.groups == 1 else 1)
+
+    def row_vectors(self, shape: Shape) -> int:
+        """Return the vectors of long rows times the taps that each takes."""
+        taps = self.multiply_adds(shape) // math.prod(self.output_shape(shape)[1:])
+        return taps * long_rows.rows_for(self, shape, pair(self.kernel_size)).outputs
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""
@@ -183,7 +205,7 @@ class Conv(LayerBase):
             return long_rows.backward_calls(self, node, pair(self.kernel_size), pair(self.stride))
         given: dict[str, Argument] = {"dy": node.dy.interior, "M": self.channels}
         biased = self.bias and self.trainable and not node.centered
-        bias = [call("conv_bias_gradient", self._geometry(node), db=node.gradients["bias"], **given)] if biased else []
+        bias = [call("conv_bias_gradient", self.sizes(node), db=node.gradients["bias"], **given)] if biased else []
         return bias + self._gradients(node)
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
@@ -253,48 +275,17 @@ class Conv(LayerBase):
     def _gradients(self, node: Node) -> list[Call]:
         """Return the kernel's and the input's gradients."""
         kernel = self._weight_gradient(node) if self.trainable else []
-        return kernel + (self._input_gradient(node, node.dx) if node.dx is not None else [])
+        return kernel + (block_gradients.input_gradient(self, node, node.dx) if node.dx is not None else [])
 
     def _weight_gradient(self, node: Node) -> list[Call]:
-        """Return the kernel's gradient: the tile spreads over what leaves each loaded vector to most products."""
-        sizes, registers = self._geometry(node), node.registers
-        given: dict[str, Argument] = {"x": node.x.padded, "dy": node.dy.interior, "dw": node.gradients["kernel"]}
-        if sizes["C"] == 1 and self.groups > 1 and sizes["KH"] * sizes["KW"] <= registers - 2:
-            return [call("depthwise_weight_gradient", sizes, **given)]
-        maps = self.channels // self.groups
-        if self.groups == 1 and (sizes["KH"], sizes["KW"]) == (1, 1):
-            side = 4 if registers >= 32 else 2
-            return [
-                call("pointwise_weight_gradient", sizes, **given, **span("M", rows), **span("C", columns, "COLS"))
-                for columns in split(sizes["C"], side)
-                for rows in split(maps, side)
-            ]
-        return [
-            call(self.kernel_of("conv_weight_gradient"), sizes, **given, **tile)
-            for tile in tiles("M", maps, "V", sizes["KW"], 8, registers)
-        ]
-
-    def _input_gradient(self, node: Node, dx: Tensor) -> list[Call]:
-        kw, sw = pair(self.kernel_size)[1], pair(self.stride)[1]
-        depthwise = self.groups > 1 and dx.channels == self.groups
-        columns = split(node.dy.width, DEPTHWISE_COLUMNS if depthwise else INPUT_GRADIENT_COLUMNS)
-        lone = len(columns) == 1 and columns[0][1] == columns[0][2]
-        # One tile covers a row of dx, or tiles without overlap cover it together.
-        whole = (node.dy.width - 1) * sw + kw == dx.row and (lone or kw == sw == 1)
-        calls = [] if whole else [call("clear", dx=dx.whole, SIZE=dx.vectors)]
-        given = {"dy": node.dy.interior, "w": node.parameters["kernel"], "dx": dx.padded}
-        for column in columns:
-            width = (column[2] - 1) * sw + kw
-            for rows in split(dx.channels // self.groups, rows_beside(width, node.registers - column[2])):
-                tile = span("C", rows) | span("J", column, "COLS") | {"WIDTH": width, "FIRST": whole}
-                calls.append(call(self.kernel_of("conv_input_gradient"), self._geometry(node), **given, **tile))
-        return calls
+        """Return the kernel's gradient."""
+        return block_gradients.weight_gradient(self, node)
 
     def kernel_of(self, name: str) -> str:
         """Return the kernel that does for all groups what the one of this name does for one."""
         return name if self.groups == 1 else f"grouped_{name}"
 
-    def _geometry(self, node: Node) -> dict[str, int]:
+    def sizes(self, node: Node) -> dict[str, int]:
         """Return the whole numbers of a pass; where there are groups, those of channels count one group's."""
         return self.of_group(geometry(node.x, node.y, pair(self.kernel_size), pair(self.stride)))
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from lenumba.engine.network.activations import ActivationName
+from lenumba.engine.network.layers import channels
 from lenumba.engine.network.layers.base import (
     INITIALIZER_HELP,
     InitializerName,
@@ -75,6 +76,7 @@ class Dense(LayerBase):
 
     combines = "sum"
     takes_row = True
+    takes_planes = True
     gives_flat = True
     type: Literal["dense"] = "dense"
     name: Name | None = Field(None, description="Name of the layer in summaries and checkpoints.")
@@ -122,6 +124,22 @@ class Dense(LayerBase):
             # Not more: 16 rows of 4096 bytes would compete for the 8 places of one set of the cache.
             for rows in split(self.units, min(8, node.registers - 2))
         ]
+
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return True."""
+        return True
+
+    def answer(self, node: Node, shape: Shape) -> list[Call]:
+        """Return the calls of a convolution whose kernel covers all maps."""
+        return channels.conv_calls(node, shape[0], shape[1:], (1, 1))
+
+    def arrange(self, kernel: Array, shape: Shape, lanes: int) -> Array:
+        """Return the kernel in the order of `conv_channels`."""
+        return channels.arranged(kernel.reshape(len(kernel), *shape), lanes)
+
+    def row_vectors(self, shape: Shape) -> int:
+        """Return the products of 16 inputs at a time."""
+        return self.units * padded_row(shape[0]) // LANES
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""

@@ -51,6 +51,10 @@ class Dropout(LayerBase):
         x, y = node.x.in_vectors, node.y.in_vectors
         return [call("copy", geometry(x, y), x=x.interior, y=y.interior)]
 
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return True: it works value by value."""
+        return True
+
     def backward(self, node: Node) -> list[Call]:
         """Return dx = dy · mask."""
         if node.dx is None:

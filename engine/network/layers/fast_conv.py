@@ -31,8 +31,3 @@ class FastConv(Conv):
     def is_plain(self) -> bool:
         """Whether it has stride 1 and one group."""
         return pair(self.stride) == (1, 1) and self.groups == 1
-
-
-def largest_divisor(extent: int, limit: int) -> int:
-    """Return the largest divisor of a number that is not above a limit."""
-    return max(size for size in range(1, limit + 1) if extent % size == 0)

@@ -44,6 +44,10 @@ class Pool(LayerBase):
         """Return the forward call."""
         return [self._call(f"{self.pooling}_forward", node, x=node.x.padded, y=node.y.interior)]
 
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return True: it works map by map."""
+        return True
+
     def backward(self, node: Node) -> list[Call]:
         """Return the input gradient; it is cleared first where windows overlap or leave pixels out."""
         y, dx, ((kh, kw), (sh, sw)) = node.y, node.dx, self.windows(node.x.shape)

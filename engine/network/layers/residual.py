@@ -1,5 +1,6 @@
 """Residual connections: what some layers compute is added to what came in."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,7 +10,8 @@ from lenumba.engine.network.layers.base import LIST, LayerBase, Name, Node, Shap
 from lenumba.engine.network.layers.table import Layer
 from lenumba.engine.network.tables import Array, Arrays, Equations, Operator
 from lenumba.kernels.program.catalogue import find_twin
-from lenumba.kernels.program.plan import Call, Tensor, call, geometry, shape_text
+from lenumba.kernels.program.pieces import MEMORY, WHOLE, cut
+from lenumba.kernels.program.plan import Argument, Call, Tensor, call, geometry, shape_text
 
 Layers = Annotated[tuple[Layer, ...], LIST]
 
@@ -58,9 +60,18 @@ class Add(LayerBase):
         """Return y = a + b."""
         return [add_call(node.x, node.more[0], node.y)]
 
+    def takes_channels(self, shape: Shape) -> bool:
+        """Return True: it works value by value."""
+        return True
+
     def backward(self, node: Node) -> list[Call]:
         """Return no call: both inputs have the sum's gradient."""
         return []
+
+    def answer(self, node: Node, shape: Shape) -> list[Call]:
+        """Return y = a + b in pieces."""
+        y = node.y
+        return [add_call(node.x, node.more[0], y, cut(MEMORY * y.channels * y.height * y.width, y.height))]
 
     def plain_forward(self, parameters: Arrays, x: Array) -> Array:
         """Return the sum of the two arrays in x."""
@@ -79,8 +90,8 @@ class Add(LayerBase):
         return [Operator("Add")]
 
 
-def add_call(a: Tensor, b: Tensor, y: Tensor) -> Call:
-    """Return the call that writes a + b to y."""
+def add_call(a: Tensor, b: Tensor, y: Tensor, pieces: Mapping[str, Argument] | None = None) -> Call:
+    """Return the call that writes a + b to y, or one of its pieces."""
     a, b, y = a.in_vectors, b.in_vectors, y.in_vectors
     sizes = geometry(a, y) | {"A_ROW": a.row, "A_PLANE": a.plane, "B_ROW": b.row, "B_PLANE": b.plane}
-    return call("add", sizes, a=a.interior, b=b.interior, y=y.interior, function="none")
+    return call("add", sizes, a=a.interior, b=b.interior, y=y.interior, function="none", **(pieces or WHOLE))

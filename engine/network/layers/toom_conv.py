@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from lenumba.engine.network.layers.base import Node, Shape, pair
-from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv, largest_divisor
+from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Argument, Call, call
-from lenumba.kernels.vector.tiling import rows_beside
+from lenumba.kernels.vector.tiling import largest_divisor, rows_beside
 
 BAND_BYTES = 1 << 18  # of the points of y's gradient that are taken together: a part of a second-level cache
 # What a point costs in a block, in multiply-adds of a vector, measured: of an image's tile, of a result's, of a
@@ -60,7 +60,7 @@ class ToomConv(FastConv):
         """Return the forward call."""
         if node.x.unit == 1:
             return super().forward(node)
-        sizes = self._geometry(node) | self._sizes_of(node.x.shape, node.y.shape)
+        sizes = self.sizes(node) | self._sizes_of(node.x.shape, node.y.shape)
         sizes |= {"MAPS": largest_divisor(node.y.channels, 2 if node.registers >= 32 else 1)}
         sizes |= {"T": sizes["KH"] * sizes["ACROSS"]}
         given: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "b": node.bias}
@@ -68,7 +68,7 @@ class ToomConv(FastConv):
         return [call("toom_forward", sizes, **given, BIAS=node.has_bias)]
 
     def _weight_gradient(self, node: Node) -> list[Call]:
-        sizes = self._geometry(node) | self._sizes_of(node.x.shape, node.y.shape)
+        sizes = self.sizes(node) | self._sizes_of(node.x.shape, node.y.shape)
         sizes |= {"MAPS": largest_divisor(node.y.channels, rows_beside(sizes["KH"], node.registers))}
         sizes |= {"T": (sizes["BAND"] + sizes["KH"] - 1) * sizes["ACROSS"]}
         given: dict[str, Argument] = {"x": node.x.padded, "dy": node.dy.interior, "dw": node.gradients["kernel"]}

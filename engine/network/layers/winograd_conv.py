@@ -1,12 +1,15 @@
 """Fast convolution in two dimensions: the calls of its kernels."""
 
+import math
 from typing import ClassVar
 
+from lenumba.engine.network.layers import channels
 from lenumba.engine.network.layers.base import Node, Shape, pair
-from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv, largest_divisor
+from lenumba.engine.network.layers.fast_conv import OUTPUTS, FastConv
+from lenumba.engine.network.tables import Array
 from lenumba.kernels.constants import LANES
 from lenumba.kernels.program.plan import Argument, Call, call, geometry
-from lenumba.kernels.vector.tiling import rows_beside
+from lenumba.kernels.vector.tiling import largest_divisor, rows_beside
 
 TOGETHER = 1 << 20  # bytes of the points that are taken together: about a second-level cache
 MOST = 1 << 26  # bytes of a worker's points of weights, at most
@@ -71,6 +74,32 @@ class WinogradConv(FastConv):
         (down, across), (_, taps) = self.points, pair(self.kernel_size)
         rows = max(down * (output[2] + taps), down * across, taps + down * across)
         return 2 * points * sizes["PAIRS"] + LANES * (points * (sizes["T"] * (shape[0] + output[0]) + 2) + rows)
+
+    def answer(self, node: Node, shape: Shape) -> list[Call]:
+        """Return the call for 16 maps in the lanes of a vector, where that pays."""
+        if not self.answers_at_points(shape, node.x.unit):
+            return super().answer(node, shape)
+        return [channels.winograd_call(node, shape[0], pair(self.kernel_size), self.tile, self.points)]
+
+    def answer_temporary(self, shape: Shape) -> int:
+        """Return the floats of what it computes at points."""
+        return channels.winograd_memory(shape, self.output_shape(shape), self.tile, self.points)
+
+    def arrange(self, kernel: Array, shape: Shape, lanes: int) -> Array:
+        """Return the kernel's points in the order of `winograd_channels`, where that is called."""
+        if not self.answers_at_points(shape, lanes):
+            return super().arrange(kernel, shape, lanes)
+        return channels.arranged_points(kernel, self.tile)
+
+    def answers_at_points(self, shape: Shape, lanes: int) -> bool:
+        """Return whether the products that points save outweigh the transforms."""
+        if lanes == 1:
+            return False
+        (maps, height, width), (high, wide) = self.output_shape(shape), self.tile
+        vectors, rows = -(-shape[0] // LANES), -(-maps // LANES)
+        each = PER_IMAGE * vectors + PER_RESULT * rows + shape[0] * rows
+        points = math.prod(self.points) * -(-height // high) * -(-width // wide) * each
+        return points < self.gain * shape[0] * rows * height * width * math.prod(pair(self.kernel_size))
 
     def forward(self, node: Node) -> list[Call]:
         """Return the forward call."""

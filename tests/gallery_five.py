@@ -1,5 +1,7 @@
 """Functions as people write them, found to be misjudged once; see `gallery_two`."""
 
+import math
+
 import numpy as np
 from gallery import numbers, planted
 from numba import njit, prange
@@ -170,3 +172,70 @@ def added_as_counted(x):
     for k in counted(x.size):
         s += x[k]
     return s
+
+
+@njit
+def totals_by_stretches(x, out):
+    n = x.size // 4
+    a = b = c = d = 0.0
+    for i in range(n):
+        a += x[i]
+        b += x[n + i]
+        c += x[2 * n + i]
+        d += x[3 * n + i]
+        out[i], out[n + i], out[2 * n + i], out[3 * n + i] = a, b, c, d
+    for k in range(1, 4):
+        before = out[k * n - 1]
+        for i in range(k * n, (k + 1) * n):
+            out[i] += before
+
+
+# Sums that are stored cannot be reordered: fastmath changes nothing.
+@planted("latency chain", lambda: (numbers(40_000), np.zeros(40_000)), totals_by_stretches)
+@njit
+def totals_so_far(x, out):
+    s = 0.0
+    for i in range(x.size):
+        s += x[i]
+        out[i] = s
+
+
+def escaping():
+    return 150, np.zeros((150, 150))
+
+
+@njit
+def escape_by_squares(n, out):
+    for i in range(n):
+        for j in range(n):
+            c, z, k = complex(3.0 * i / n - 2, 2.0 * j / n - 1), 0j, 0
+            while k < 60 and z.real * z.real + z.imag * z.imag < 4:
+                z = z * z + c
+                k += 1
+            out[i, j] = k
+
+
+@planted("math function", escaping, escape_by_squares)
+@njit
+def escape_by_abs(n, out):
+    for i in range(n):
+        for j in range(n):
+            c, z, k = complex(3.0 * i / n - 2, 2.0 * j / n - 1), 0j, 0
+            while k < 60 and abs(z) < 2:
+                z = z * z + c
+                k += 1
+            out[i, j] = k
+
+
+# Places lie three numbers apart: without checks it becomes vectors, and no faster.
+@planted("division", lambda: (numbers(1200, 3),))
+@njit
+def energy_of_pairs(x):
+    e = 0.0
+    for i in range(x.shape[0]):
+        for j in range(i):
+            d = 1e-3
+            for k in range(3):
+                d += (x[i, k] - x[j, k]) ** 2
+            e += 1.0 / math.sqrt(d)
+    return e

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import STILL, make_executor, make_network, random_batch, random_parameters
+from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters
 
+from lenumba.engine.explain import plain
+from lenumba.engine.network.network import Network
 from lenumba.engine.training import executor as executor_module
 from lenumba.kernels.constants import DONE, LANES
 from lenumba.kernels.program import pieces
@@ -40,19 +42,22 @@ WIDE = [
     {"type": "dense", "units": 18, "norm": "batch", "activation": "sigmoid"},
     {"type": "dense", "units": 3, "activation": "softmax"},
 ]
-CASES = {"long rows": (LAYERS, (11, 9, 2), False), "channels in lanes": (WIDE, (38, 30, 3), True)}
+SHAPE = (20, 18, 3)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do(name):
-    layers, shape, in_lanes = CASES[name]
-    blocks = make_network(layers, shape, batch_size=4)
-    singles = make_network(layers, shape, batch_size=1, answers=True)
-    assert (blocks.unit, singles.unit, bool(singles.channels)) == (LANES, 1, in_lanes)
-    theta, (images, labels) = random_parameters(blocks), random_batch(blocks, 5)
-    for name, view in blocks.views(theta).items():
+def statistics_of(network: Network, theta: np.ndarray) -> np.ndarray:
+    """Make running variances positive."""
+    for name, view in network.views(theta).items():
         if name.endswith("running_var"):
             view[...] = 0.5 + np.abs(view)
+    return theta
+
+
+def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do():
+    blocks = make_network(LAYERS, (11, 9, 2), batch_size=4)
+    singles = make_network(LAYERS, (11, 9, 2), batch_size=1, answers=True)
+    assert (blocks.unit, singles.unit, singles.channels) == (LANES, 1, None)
+    theta, (images, labels) = statistics_of(blocks, random_parameters(blocks)), random_batch(blocks, 5)
     found = []
     for network in (blocks, singles):
         executor = make_executor(network, network.compile(STILL), theta, threads=2)
@@ -61,13 +66,17 @@ def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do(name
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6)
 
 
-def test_threads_that_compute_an_image_together_give_the_bits_of_one(monkeypatch):
+def test_threads_that_compute_an_image_together_give_the_bits_of_one_and_what_the_twins_do(monkeypatch):
     monkeypatch.setattr(pieces, "LEAST", 100)
     monkeypatch.setattr(executor_module, "PIECE_CALL", 1)
-    network = make_network(WIDE, (38, 30, 3), batch_size=1, answers=True)
-    theta, (images, labels) = random_parameters(network), random_batch(network, 5)
+    network = make_network(WIDE, SHAPE, batch_size=1, answers=True)
+    theta, (images, labels) = statistics_of(network, random_parameters(network)), random_batch(network, 5)
     program, helped = network.compile(STILL), 0
     alone = make_executor(network, program, theta)
+    parameters = {name: view.astype(np.float64) for name, view in network.views(theta).items()}
+    z = plain.forward(network, parameters, normalized(alone, images[:2]))[-1]
+    found = alone.evaluate(images, labels, np.arange(2))[1]
+    np.testing.assert_allclose(found, plain.judge(network, z, labels[:2], 0.0).outputs, atol=1e-6)
     together = make_executor(network, program, theta, threads=3, spin_seconds=0.5)
     for number in range(300):
         order = np.array([number % 5])
@@ -89,7 +98,7 @@ def test_few_channels_lie_in_long_rows():
 
 
 def test_weights_that_are_frozen_cannot_be_changed_behind_the_program():
-    network = make_network(WIDE, (38, 30, 3), batch_size=1, answers=True)
+    network = make_network(WIDE, SHAPE, batch_size=1, answers=True)
     executor = make_executor(network, network.compile(STILL), random_parameters(network))
     (images, labels), order = random_batch(network, 1), np.zeros(1, np.int64)
     before = executor.evaluate(images, labels, order)

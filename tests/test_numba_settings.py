@@ -46,6 +46,7 @@ def small(place):
     return place
 
 
+@pytest.mark.long("compiles for long")
 def test_code_that_is_compiled_under_numba_opt_0_is_the_code_of_a_plain_start(small, tmp_path):
     forced, told = train(tmp_path / "cache", NUMBA_OPT="0")
     assert told.count("\n") == 1

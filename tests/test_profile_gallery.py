@@ -27,6 +27,7 @@ FEW = [
     "unsure",
     "many_buffers",
     "chosen",
+    "totals_so_far",
     "product_by_sums",
     "product_of_library",
     "polynomial",

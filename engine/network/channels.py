@@ -68,14 +68,18 @@ class Channels:
 
     @property
     def pays_for_batches(self) -> bool:
-        """Whether an image takes hardly more than in a block of 16, whose tensors go through farther caches."""
+        """Whether an image takes hardly more than in a block of 16, whose tensors go through farther caches.
+
+        There each weight that is read serves 16 images.
+        """
         lost = sum(
             unit.multiply_adds
             for unit in self.units
             if unit.layer.form and not unit.layer.answers_at_points(unit.shape, self.lanes[unit.inputs[0]])
         )
         least = sum(unit.multiply_adds for unit in self.units) / LANES
-        return self.pays and self.vectors <= MOST_VECTORS * least and lost <= MOST_LOST * LANES * least
+        alike = self.vectors <= MOST_VECTORS * least and lost <= MOST_LOST * LANES * least
+        return self.pays and alike and least >= self.size
 
     def tensor(self, t: int, margins: tuple[int, int, int, int]) -> Tensor:
         """Return tensor number t, without its place."""

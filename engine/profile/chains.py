@@ -36,6 +36,28 @@ def latency(one: "Instruction") -> float:
     return float(LATENCY.get(one.op, 1))
 
 
+def keeps_sums(loop: "Loop") -> bool:
+    """Return whether a sum that goes from round to round is used in each of them, such as stored: a running sum."""
+    body = [one for name, block in loop.function.blocks.items() if name in loop.blocks for one in block.instructions]
+    made = {one.result: one for one in body if one.op in ("fadd", "fsub")}
+    for phi in (one for one in loop.function.blocks[loop.header].instructions if one.op == "phi"):
+        after = {phi.result}
+        for one in body:
+            if one.result in made and after & set(one.operands):
+                after.add(one.result)
+        before, found = [name for name in phi.operands if name in after], set[str]()
+        while before:
+            name = before.pop()
+            if name in after and name not in found and name != phi.result:
+                found.add(name)
+                before += made[name].operands
+        if found and any(
+            {*found, phi.result} & set(one.operands) and one.result not in found for one in body if one.op != "phi"
+        ):
+            return True
+    return False
+
+
 def chain_of(loop: "Loop", accesses: "Sequence[Access]", found: "Observation") -> tuple[float, str]:
     """Return the cycles that a round must wait for the one before: the longest cycle of dependences.
 

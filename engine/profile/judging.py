@@ -182,6 +182,11 @@ class Judge:
         return found if sum(step.weight for step in found) >= STRAYING else []
 
     @property
+    def apart(self) -> bool:
+        """Whether what rounds read or write does not lie side by side, also where they leave nothing out together."""
+        return any(access.steady > 0.5 and abs(access.step) > access.bytes for access in self.fact.accesses)
+
+    @property
     def irregular(self) -> list[Stepping]:
         """Accesses without a regular step."""
         return [step for step in self.steps if not step.regular and step.weight > 0.05]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from lenumba.engine.profile.chains import MATH
+from lenumba.engine.profile.chains import MATH, keeps_sums
 from lenumba.engine.profile.judging import LANES_REACHED, Cause, Judge
 from lenumba.engine.profile.loops import DIVISIONS
 from lenumba.engine.profile.places import expression
@@ -55,8 +55,11 @@ def math_function(looked: Judge) -> Iterator[Cause]:
     if share > 0.2 * fact.share:
         names = ", ".join(sorted({re.sub(r"^llvm\.|\.v?\d*f\d+$|^numba_", "", name) for name in found}))
         words = f"{names}: {share:.0%} of the call, once for each number"
-        advice = "install Intel's SVML (icc-rt) and use fastmath=True, or a polynomial; float32 is quicker, too"
-        yield looked.cause("math function", looked.scaled(share, 0.25), words, advice, flags={"fastmath": True})
+        advice, flags = "install Intel's SVML (icc-rt) and use fastmath=True, or a polynomial", {"fastmath": True}
+        advice += "; float32 is quicker, too"
+        if names == "hypot":  # which is what abs of a complex number calls
+            advice, flags = "compare or add squares, z.real**2 + z.imag**2, or take their np.sqrt", {}
+        yield looked.cause("math function", looked.scaled(share, 0.25), words, advice, flags=flags)
 
 
 def recursion(looked: Judge) -> Iterator[Cause]:
@@ -84,7 +87,8 @@ def division(looked: Judge) -> Iterator[Cause]:
     roots = sum(count for name, count in fact.called.items() if name.startswith("llvm.sqrt."))
     kinds |= {"sqrt": roots} if roots and kinds else {}
     checked = looked.context.options.get("error_model", "python") != "numpy" and bool(looked.exits)
-    stops = checked and not fact.vectorised and "fdiv" in kinds
+    # What does not lie side by side would have to be gathered, which takes as long as the divisions.
+    stops = checked and not fact.vectorised and not looked.apart and "fdiv" in kinds
     if not kinds or (fact.costs["divide"] < 0.35 * fact.cycles and not stops):
         return
     words = f"{sum(kinds.values()):,.0f} divisions a call ({', '.join(kinds)})"
@@ -140,6 +144,10 @@ def chains(looked: Judge) -> Iterator[Cause]:
             words = f"{sum_of} is read from memory and written there in every round"
         advice = "let arrays not overlap, and keep sums in a variable until the loop ends"
         yield looked.cause("aliasing", looked.factor(after), words, advice)
+    elif kinds <= {"fadd", "fsub"} and any(version.loop and keeps_sums(version.loop) for version in fact.versions):
+        words = "a running sum, of which each round needs that of the one before"
+        advice = "sum up several stretches at once, then add to each what comes before it"
+        yield looked.cause("latency chain", min(2.0, looked.factor(after)), words, advice)
     elif kinds <= {"fadd", "fsub"}:
         if fact.trips > SHORT and not looked.context.generator:  # across which nothing becomes lanes
             once = max(fact.unrolled, len(names) // len(repeated(names)))  # LLVM puts several rounds into one

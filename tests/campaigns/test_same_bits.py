@@ -100,6 +100,7 @@ def train_drawn(folder: Path, **environment: str) -> dict[str, str]:
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is x86's")
+@pytest.mark.long("test_program.py compares both on one batch")
 def test_vector_width_never_changes_a_bit_of_a_drawn_configuration(tmp_path, campaign):
     """Each has a random network, loss, optimiser and schedule; half of them clip, average, distort or drop out."""
     import llvmlite.binding as llvm

@@ -25,6 +25,7 @@ from lenumba.kernels.vector.tiling import rows_beside, span, split, tiles
 
 FAR_WEIGHTS = 1 << 16  # from 256 KiB on, weights come from beyond half of a usual second-level cache
 PREFETCH_ROWS = 16
+CHAIN = 4  # cycles that a sum takes; without waiting, one of them
 
 
 class Flatten(LayerBase):
@@ -138,8 +139,8 @@ class Dense(LayerBase):
         return channels.arranged(kernel.reshape(len(kernel), *shape), lanes)
 
     def row_vectors(self, shape: Shape) -> int:
-        """Return the products of 16 inputs at a time."""
-        return self.units * padded_row(shape[0]) // LANES
+        """Return the products of 16 inputs at a time, each of which waits for the sum before."""
+        return CHAIN * self.units * padded_row(shape[0]) // LANES
 
     def backward(self, node: Node) -> list[Call]:
         """Return the gradients with respect to kernel, bias and, where it is needed, the input."""

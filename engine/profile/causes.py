@@ -97,8 +97,9 @@ def fused(cause: Cause, facts: Sequence[LoopFacts], context: Context) -> Cause:
         chain = fact.costs["chain"] * (not fact.counting and fact.trips > memory.SHORT)
         needed = max(fact.arithmetic, 0.5 * kept, fact.costs["divide"], chain)
         makes = fact.place[0] and any(work.ALLOCATING.search(name) for name in fact.called)
-        if not fact.flops and not makes and not copies(fact):
-            needed = fact.cycles  # such as sorting
+        stays = not fact.flops and not makes and not copies(fact)  # such as sorting
+        if stays or any(BLAS.match(name) for name in fact.called):
+            needed = fact.cycles
         before, after = before + fact.share, after + fact.share * min(1.0, needed / max(1.0, fact.cycles))
     return replace(cause, factor=min(60.0, max(cause.factor, 1 / max(0.01, 1 - before + after))))
 

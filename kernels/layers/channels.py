@@ -10,7 +10,7 @@ what a thread reads, it has written itself.
 
 from lenumba.kernels.compile.jit import kernel
 from lenumba.kernels.constants import LANES
-from lenumba.kernels.layers.winograd import image_to_points, points_to_result
+from lenumba.kernels.layers.winograd import BIAS_VECTORS, image_to_points, points_to_result
 from lenumba.kernels.vector.maps import bias_tile, store_places, taps_fma, value_fma
 from lenumba.kernels.vector.simd import at
 from lenumba.kernels.vector.tile import map_tile
@@ -96,5 +96,5 @@ def winograd_channels(
             top = min(EH * (band + r), OH - EH)
             points_to_result(
                 results, at(b, first * LANES), at(y, first * Y_PLANE * LANES), rows, function, top, r * ACROSS,
-                maps, Y_ROW, Y_PLANE, OW, KH, KW, EH, EW, NH, NW, ACROSS, T, 2,
+                maps, Y_ROW, Y_PLANE, OW, KH, KW, EH, EW, NH, NW, ACROSS, T, BIAS_VECTORS,
             )  # fmt: skip

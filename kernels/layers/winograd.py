@@ -20,7 +20,7 @@ from lenumba.kernels.vector.simd import at, load, splat
 from lenumba.kernels.vector.tile import add_tile, load_tile, map_tile, store_tile
 from lenumba.kernels.vector.transforms import add_each, keep_from, load_strided, transform
 
-VECTORS = 2
+BIAS_VECTORS = 2  # what BIAS is where a bias lies in vectors, one for each of 16 maps
 
 
 @kernel
@@ -91,11 +91,11 @@ def points_to_result(
 ):  # fmt: skip
     """y[m, top…, EW · k…] = function(b[m] + Aᵀ points[·, m, tile + k] A) for every tile k of one row of tiles.
 
-    BIAS: 0 where there is none; 1, a float for each map; VECTORS, a vector.
+    BIAS: 0 where there is none; 1, a float for each map; BIAS_VECTORS, a vector.
     """
     plane = M * T + 1
     for m in range(M):
-        bias = load(b, m) if BIAS == VECTORS else splat(b[m] if BIAS else 0.0)
+        bias = load(b, m) if BIAS == BIAS_VECTORS else splat(b[m] if BIAS else 0.0)
         for k in range(ACROSS):
             left = min(EW * k, OW - EW)
             for q in range(NW):

@@ -39,10 +39,10 @@ class GuardedLayout(Layout):
 
     apart = True
 
-    def __init__(self, units, shape, unit, distortion=None, targets=0) -> None:
+    def __init__(self, units, shape, unit, distortion=None, targets=0, channels=None) -> None:
         self.between = np.float32(np.nan if unit > 1 else HUGE)
         self.parts: list[Part] = []
-        super().__init__(units, shape, unit, distortion, targets)
+        super().__init__(units, shape, unit, distortion, targets, channels)
 
     def part(self, name: str, size: int) -> int:
         self.size = self.size or MARGIN

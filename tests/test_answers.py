@@ -1,5 +1,7 @@
 """Programs that only answer: images one by one through norms, groups and shortcuts; channels in lanes; in pieces."""
 
+import time
+
 import numpy as np
 import pytest
 from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters
@@ -78,8 +80,9 @@ def test_threads_that_compute_an_image_together_give_the_bits_of_one_and_what_th
     found = alone.evaluate(images, labels, np.arange(2))[1]
     np.testing.assert_allclose(found, plain.judge(network, z, labels[:2], 0.0).outputs, atol=1e-6)
     together = make_executor(network, program, theta, threads=3, spin_seconds=0.5)
-    for number in range(300):
-        order = np.array([number % 5])
+    number, deadline = 0, time.monotonic() + 60
+    while number < 100 or (not helped and time.monotonic() < deadline):  # others may have the cores for a while
+        order, number = np.array([number % 5]), number + 1
         one, all_of_them = (executor.evaluate(images, labels, order) for executor in (alone, together))
         assert one[0] == all_of_them[0]
         np.testing.assert_array_equal(one[1], all_of_them[1])

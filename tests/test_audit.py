@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from lenumba.engine.data.decisions import FORMAT, apply_decisions, decisions_tex
 from lenumba.engine.data.selection import load_data
 from lenumba.engine.report.page import web_file
 from lenumba.engine.training.buffers import planar
+from lenumba.engine.training.judging import Judge
 from lenumba.engine.training.trainer import Trainer
+from lenumba.kernels.constants import STOP
 from lenumba.kernels.digits.digits import draw_digits
 
 SMALL = """\
@@ -99,6 +102,24 @@ def test_audited_probabilities_are_those_of_a_plain_loop_over_folds(small):
             expected[~seen] = trainer.executor.evaluate(planar(images[~seen]), labels[~seen], order)[1]
         expected /= expected.sum(1, keepdims=True)
         np.testing.assert_array_equal(found.probabilities[seed], expected)
+
+
+def test_a_signal_while_a_training_answers_leaves_it_to_be_made_again(small, monkeypatch):
+    whole = run_audit(small, folds=2, seeds=1, out=Path("whole"))
+    answers, sent = Judge.answers, []
+
+    def interrupted(judge, executor, *given):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+            while not executor.control[STOP]:
+                time.sleep(0.001)
+        return answers(judge, executor, *given)
+
+    monkeypatch.setattr(Judge, "answers", interrupted)
+    with pytest.raises(InterruptedTrainingsError):
+        run_audit(small, folds=2, seeds=1, out=Path("again"))
+    again = run_audit(small, folds=2, seeds=1, out=Path("again"))
+    np.testing.assert_array_equal(again.probabilities, whole.probabilities)
 
 
 def test_an_interrupted_audit_ends_as_an_undisturbed_one_for_any_number_of_threads(small, place):

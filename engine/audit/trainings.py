@@ -172,6 +172,8 @@ class Trainings:
             if trainer.progress.epoch < epochs:
                 return None
             values = self.measure(trainer, part)
+            if self.stopped:  # what comes while answers are computed leaves some of them out
+                return None
         except DivergedError as error:
             raise DivergedError(f"{part.name}: {error}") from None
         finally:

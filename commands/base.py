@@ -96,7 +96,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             code = error.exit_code
             if is_follower():
-                pass
+                time.sleep(LEAD_SECONDS * bool(farewells))  # the leading rank, which tells of it, ends the job
             elif isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
             else:

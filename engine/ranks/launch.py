@@ -50,19 +50,21 @@ def give_up(code: int) -> None:
 
 def go_alone(code: int) -> None:
     """Have the launcher let the others end by themselves: MPICH's would kill them, and its own code would be theirs."""
-    if 0 < code < 128 and tell_mpich("cmd=finalize"):
+    if 0 < code < 128 and (answers := tell_mpich("cmd=finalize")) >= 0:
         with contextlib.suppress(OSError):
-            select.select([int(os.environ["PMI_FD"])], [], [], ANSWER_SECONDS)
+            select.select([answers], [], [], ANSWER_SECONDS)
 
 
-def tell_mpich(line: str) -> bool:
-    """Tell MPICH's launcher something, as its own library does; return whether it is there."""
-    if "HYDI_CONTROL_FD" not in os.environ:
-        return False
-    with contextlib.suppress(KeyError, ValueError, OSError):
-        os.write(int(os.environ["PMI_FD"]), f"{line}\n".encode())
-        return True
-    return False
+def tell_mpich(line: str) -> int:
+    """Tell MPICH's launcher a last word, as its own library does; return where it answers, or −1.
+
+    Two threads may end a process at once: only one of them is heard, as two last words are a fault.
+    """
+    place = os.environ.pop("PMI_FD", "") if "HYDI_CONTROL_FD" in os.environ else ""
+    with contextlib.suppress(ValueError, OSError):
+        os.write(int(place), f"{line}\n".encode())
+        return int(place)
+    return -1
 
 
 def is_follower() -> bool:

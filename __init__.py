@@ -176,6 +176,8 @@ def load(
     checkpoint: str = "best",
     threads: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    spin_seconds: float = 0.001,
+    batch_size: int | None = None,
 ) -> "Model":
     """Load a trained network.
 
@@ -189,6 +191,11 @@ def load(
         Worker threads; None: all cores.
     overrides
         Dotted keys and values, such as where the data are now (``data.root``).
+    spin_seconds
+        How long a thread that has helped with an answer waits for the next one, awake, before it sleeps; 0: not at all.
+    batch_size
+        How many images are asked for at a time, of a program that only answers and is compiled for it: images one by
+        one then take a fraction of the time. None: the program that the run was trained with.
 
     Returns
     -------
@@ -203,7 +210,7 @@ def load(
     """
     from lenumba.engine.models.model import load
 
-    return load(named(run), checkpoint, threads, as_changes(overrides))
+    return load(named(run), checkpoint, threads, as_changes(overrides), spin_seconds, batch_size)
 
 
 @speaks_python

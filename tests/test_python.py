@@ -42,6 +42,14 @@ def test_activations_end_in_what_the_kernels_answer(model, batch):
     np.testing.assert_allclose(pooled, pixels.reshape(5, 7, 4, 7, 4).mean(axis=(2, 4)), atol=1e-6)
 
 
+def test_a_model_for_single_images_answers_what_any_does(run, model, batch):
+    single = package.load(run, threads=1, spin_seconds=0, batch_size=1)
+    found = np.concatenate([single.predict_proba(image[None]) for image in batch[0][:3]])
+    np.testing.assert_allclose(found, model.predict_proba(batch[0][:3]), atol=1e-6)
+    with pytest.raises(ConfigError, match="batch_size: expected at least 1"):
+        package.load(run, batch_size=0)
+
+
 def test_gradients_are_those_of_the_mean_loss_and_change_nothing(model, batch):
     images, labels = batch
     before = model.executor.theta.copy()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import time
 from dataclasses import dataclass
 
 # By launcher: the variables of a process's number (rank), and of how many there are.
@@ -11,6 +12,7 @@ LAUNCHERS = {
     "MPICH": ("PMI_RANK", "PMI_SIZE"),
     "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of srun alone: a batch script has no step
 }
+WORDS_SECONDS = 0.5  # in which a launcher has passed on what a process said before it ends the job
 ANSWER_SECONDS = 1.0  # in which a launcher has noted that a process goes
 ASKED = "LENUMBA_MPI"  # set by --mpi, for launchers that are not in the table
 INSTALL = "install it with: pip install 'lenumba[mpi]'"
@@ -45,6 +47,7 @@ def launched() -> Launch | None:
 def give_up(code: int) -> None:
     """Have the launcher end the job, from a process that cannot get to MPI: MPICH's would wait for it for ever."""
     if code:
+        time.sleep(WORDS_SECONDS)
         tell_mpich(f"cmd=abort exitcode={code}")
 
 

@@ -80,6 +80,14 @@ def random_parameters(network: Network, seed: int = 0) -> np.ndarray:
     return flat
 
 
+def statistics_of(network: Network, theta: np.ndarray) -> np.ndarray:
+    """Make running variances positive, which random ones are not; return the parameters."""
+    for name, view in network.views(theta).items():
+        if name.endswith("running_var"):
+            view[...] = 0.5 + np.abs(view)
+    return theta
+
+
 def run_program(executor: Executor, images: np.ndarray, labels: np.ndarray) -> Result:
     """One batch through a compiled program: the batch's mean gradient stays in the state of an optimiser at rest."""
     order = np.arange(len(images))

@@ -4,10 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters
+from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters, statistics_of
 
 from lenumba.engine.explain import plain
-from lenumba.engine.network.network import Network
 from lenumba.engine.training import executor as executor_module
 from lenumba.kernels.constants import DONE, LANES
 from lenumba.kernels.program import pieces
@@ -45,14 +44,6 @@ WIDE = [
     {"type": "dense", "units": 3, "activation": "softmax"},
 ]
 SHAPE = (20, 18, 3)
-
-
-def statistics_of(network: Network, theta: np.ndarray) -> np.ndarray:
-    """Make running variances positive."""
-    for name, view in network.views(theta).items():
-        if name.endswith("running_var"):
-            view[...] = 0.5 + np.abs(view)
-    return theta
 
 
 def test_what_only_answers_takes_images_one_by_one_and_gives_what_blocks_do():

@@ -125,8 +125,7 @@ def forward_steps(network: Network) -> list[Step]:
             node = replace(node, y=behind.y, parameters={**node.parameters, **bias})
         elif unit in network.folded.values():
             node = replace(node, x=node.y)
-        if not network.answers:
-            training.append(step)
+        training.append(step)
         calls = channels.calls(k, node) if channels else unit.layer.evaluate(node)
         evaluation.append(replace(step, calls=calls))
     steps = []

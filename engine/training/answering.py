@@ -55,7 +55,8 @@ class Weights:
     def __init__(self, network: Network, theta: np.ndarray) -> None:
         self.network, self.theta = network, theta
         differs = bool(network.folded or network.channels)
-        self.evaluated = aligned(len(network.evaluated(theta))) if differs else theta
+        size = network.channels.size if network.channels else len(theta)
+        self.evaluated = aligned(size) if differs else theta
         self.made_from = np.full(len(theta) if differs else 0, np.nan, np.float32)
 
     def follow(self) -> None:

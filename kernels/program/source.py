@@ -107,10 +107,8 @@ def start(place: Place) -> int:
 
 def used(step: Step) -> list[str]:
     """Return which of the program's variables a step takes."""
-    names, known = (
-        {name for call in step.calls for name in call.variables},
-        (Run._fields, BLOCK, SEGMENT, WORKER, PIECE),
-    )
+    names = {name for call in step.calls for name in call.variables}
+    known = (Run._fields, BLOCK, SEGMENT, WORKER, PIECE)
     return [name for name in dict.fromkeys((*chain(*known), *UPDATE_ARGUMENTS)) if name in names]
 
 

@@ -49,7 +49,7 @@ def grids(maps: int, rows: int, columns: int, registers: int) -> list[dict[str, 
     room = registers - 4
     found = []
     for column in split(columns, room if maps == 1 else room // 2):
-        high = max(size for size in range(1, max(1, MANY // column[2]) + 1) if rows % size == 0)
+        high = largest_divisor(rows, max(1, MANY // column[2]))
         places = high * column[2]
         found += [span("M", row) | {"ROWS": high} | span("J", column, "COLS") for row in split(maps, room // places)]
     return found

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawn_networks import draw_graph, draw_network
-from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters
+from harness import STILL, make_executor, make_network, normalized, random_batch, random_parameters, statistics_of
 
 from lenumba.engine.explain import plain
 from lenumba.engine.network.channels import Channels
@@ -35,10 +35,8 @@ def test_random_networks_answer_what_their_float64_twins_do(campaign, monkeypatc
             continue  # a kernel that is larger than its input
         if network.channels is None:
             continue
-        theta, (images, labels) = random_parameters(network, seed), random_batch(network, 3, seed)
-        for name, view in network.views(theta).items():
-            if name.endswith("running_var"):
-                view[...] = 0.5 + np.abs(view)
+        theta = statistics_of(network, random_parameters(network, seed))
+        images, labels = random_batch(network, 3, seed)
         executor = make_executor(network, network.compile(STILL), theta, threads=3)
         found = [executor.evaluate(images, labels, np.array([number]))[1][0] for number in range(3)]
         parameters = {name: view.astype(np.float64) for name, view in network.views(theta).items()}

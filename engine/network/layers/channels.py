@@ -15,33 +15,29 @@ DEPTHWISE_COLUMNS = 8
 MANY_TILES = 12  # taken together at points: a tile of registers
 
 
+def given_of(node: Node) -> dict[str, Argument]:
+    """Return what all kernels of convolutions take beside whole numbers."""
+    places: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "b": node.bias}
+    return places | {"y": node.y.interior, "function": "none"}
+
+
 def conv_calls(node: Node, channels: int, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
     """Return the calls of a convolution of one group; of a dense layer, whose kernel covers the whole input."""
     sizes = geometry(node.x, node.y, kernel, stride) | {"C": channels}
-    given: dict[str, Argument] = {
-        "x": node.x.padded,
-        "w": node.parameters["kernel"],
-        "b": node.bias,
-        "y": node.y.interior,
-    }
+    given = given_of(node)
     grid = grids(node.y.channels, node.y.height, node.y.width, node.registers)
     taps, tiles = channels * kernel[0] * kernel[1], node.y.channels * node.y.height
     given |= cut(taps * tiles * node.y.width, min(tiles // (each["MAPS"] * each["ROWS"]) for each in grid))
-    return [call("conv_channels", sizes, **given, function="none", BIAS=1, **each) for each in grid]
+    return [call("conv_channels", sizes, **given, BIAS=1, **each) for each in grid]
 
 
 def depthwise_calls(node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> list[Call]:
     """Return the calls of a convolution with as many groups as channels."""
-    given: dict[str, Argument] = {
-        "x": node.x.padded,
-        "w": node.parameters["kernel"],
-        "b": node.bias,
-        "y": node.y.interior,
-    }
+    given = given_of(node)
     rows = node.y.channels * node.y.height
     given |= cut(rows * node.y.width * kernel[0] * kernel[1], rows)
     return [
-        call("depthwise_channels", geometry(node.x, node.y, kernel, stride), **given, function="none", **columns)
+        call("depthwise_channels", geometry(node.x, node.y, kernel, stride), **given, **columns)
         for columns in (span("J", each, "COLS") for each in split(node.y.width, DEPTHWISE_COLUMNS))
     ]
 
@@ -55,8 +51,7 @@ def winograd_call(
     maps, columns = node.y.channels // sizes["SIDES"], largest_divisor(sizes["T"], 12)
     sizes |= {"EH": tile[0], "EW": tile[1], "NH": points[0], "NW": points[1], "COLS": columns}
     sizes |= {"MAPS": largest_divisor(maps, max(1, (node.registers - 2) // (columns + 1)))}
-    given: dict[str, Argument] = {"x": node.x.padded, "w": node.parameters["kernel"], "b": node.bias}
-    given |= {"y": node.y.interior, "points": node.temporary, "function": "none", "none": "none"}
+    given = given_of(node) | {"points": node.temporary, "none": "none"}
     vectors = points[0] * points[1] * sizes["T"] * sizes["BANDS"] * channels * node.y.channels
     given |= cut(vectors, sizes["BANDS"] * sizes["SIDES"])
     return call("winograd_channels", sizes, **given)
